@@ -1,0 +1,53 @@
+# camstudy: saliency-map studies as a workflow. A study is a YAML file; `snakemake --cores all` makes the default one.
+#
+# results/
+# ├── raw/{dataset}/                                 TFRecord shards that a generator wrote (demo dataset only)
+# ├── data/{dataset}.zarr + .json                    images, labels, human maps
+# ├── weights/{model}.safetensors                    verified starting weights
+# ├── models/{model}/                                model.safetensors, model.json, history.csv
+# ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution
+# ├── scores/{dataset}/{model}/                      accuracy.parquet, {method}/agreement.parquet (a row per image)
+# ├── demo_weights/                                  what `snakemake demo_weights` makes
+# └── {study}/
+#     ├── scores.parquet, comparisons.parquet        the long tables
+#     ├── tables/{table}.{csv,md,tex,html}
+#     ├── figures/{figure}.{png,pdf}
+#     └── report/                                    what `make report` makes
+#
+# Everything above {study}/ is shared by all studies and never computed twice.
+from snakemake.utils import min_version
+
+min_version("9.18")
+
+
+configfile: "config/catalog/datasets.yaml"
+configfile: "config/catalog/models.yaml"
+configfile: "config/catalog/methods.yaml"
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/heatmaps.smk"
+include: "workflow/rules/scores.smk"
+include: "workflow/rules/tables.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        tables(),
+        figures(),
+
+
+rule demo_weights:
+    input:
+        expand(
+            "results/demo_weights/{model}.{ext}",
+            model=demo_weights(),
+            ext=["safetensors", "json"],
+        ),

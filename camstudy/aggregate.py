@@ -1,0 +1,187 @@
+"""From per-image scores to the long table of a study and its paired comparisons.
+
+Scores come as data frames keyed by (model, method), one row per image: `image`, what the image is about
+(`label`, `target`, `predicted`), `degenerate` where there are heatmaps, and one column per metric. Scores
+that need no heatmap, such as accuracy, have the method ``""``. Bool columns are proportions, all others are
+means.
+
+The bootstrap seed is the study's seed for every row and images are sorted first, so equal scores give equal
+numbers whatever their order, and whatever else the study holds.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from camstudy.errors import CamstudyError, unknown
+from camstudy.statistics import correct, interval, paired_comparison
+
+Frames = Mapping[tuple[str, str], pd.DataFrame]
+
+DESCRIPTIVE = ("image", "label", "target", "predicted", "degenerate")
+SCORES = ("dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate")
+COMPARISONS = (
+    *("dataset", "title", "baseline", "variant", "method", "metric", "difference", "ci_low", "ci_high"),
+    *("p", "p_corrected", "n", "n_degenerate", "n_tests"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of a study that its statistics depend on.
+
+    ``degenerate``: "score" keeps degenerate heatmaps with the score that each metric states for them, "skip"
+    leaves them out of means and pairs; they are counted either way. ``correction`` is a name in
+    `camstudy.statistics.CORRECTIONS`.
+    """
+
+    confidence: float = 0.95
+    resamples: int = 9999
+    seed: int = 0
+    degenerate: str = "score"
+    correction: str = "holm"
+
+    def __post_init__(self) -> None:
+        if self.degenerate not in ("score", "skip"):
+            raise unknown("policy for degenerate heatmaps", self.degenerate, ("score", "skip"))
+
+    @property
+    def bootstrap(self) -> dict[str, float | int]:
+        """The arguments of the interval functions of `camstudy.statistics`."""
+        return {"confidence": self.confidence, "resamples": self.resamples, "seed": self.seed}
+
+
+def summarize(frames: Frames, *, dataset: str, ceiling: float, settings: Settings) -> pd.DataFrame:
+    """Return the long table: one row per model, method and metric, with the columns `SCORES`.
+
+    ``alignment`` is added after ``spearman``: mean and interval divided by ``ceiling``, the mean correlation
+    between people, taken as a constant. ``n`` counts the images in the mean, ``n_degenerate`` the degenerate
+    heatmaps, skipped or not. With no image left, mean and interval are NaN. Repeated images, missing scores
+    and an impossible ceiling raise `CamstudyError`.
+    """
+    _check_ceiling(dataset, ceiling)
+    rows = []
+    for (model, method), frame in frames.items():
+        frame = _sorted_scores(model, method, frame)
+        degenerate = _degenerate(frame)
+        kept = frame[~degenerate] if settings.degenerate == "skip" else frame
+        for metric, column, scale in _metrics(frame, ceiling):
+            mean, low, high = _mean_and_interval(kept[column].to_numpy(), settings)
+            row = (dataset, model, method, metric, mean / scale, low / scale, high / scale)
+            rows.append((*row, len(kept), int(degenerate.sum())))
+    return pd.DataFrame(rows, columns=list(SCORES))
+
+
+def compare(
+    frames: Frames,
+    comparisons: Iterable[Mapping[str, str]],
+    *,
+    dataset: str,
+    ceiling: float,
+    settings: Settings,
+    metrics: tuple[str, ...] = ("alignment", "top1"),
+) -> pd.DataFrame:
+    """Return the paired comparisons variant - baseline on the same images, with the columns `COMPARISONS`.
+
+    One row per comparison (``title``, ``baseline``, ``variant``), method of the two models and metric.
+    p-values are corrected over all rows of the table, whose number is ``n_tests``. ``n`` counts the pairs
+    compared and ``n_degenerate`` those with a degenerate heatmap in either model. With no pair left the
+    difference is NaN and p is 1. Models without scores, and models scored with different methods or on
+    different images raise `CamstudyError`.
+    """
+    _check_ceiling(dataset, ceiling)
+    rows = []
+    for comparison in comparisons:
+        title, baseline, variant = (comparison[key] for key in ("title", "baseline", "variant"))
+        for method in _common_methods(frames, title, baseline, variant):
+            first, second = _pairs(frames, method, title, baseline, variant)
+            degenerate = _degenerate(first) | _degenerate(second)
+            if settings.degenerate == "skip":
+                first, second = first[~degenerate], second[~degenerate]
+            for metric, column, scale in _metrics(first, ceiling):
+                if metric in metrics:
+                    found = _difference(first[column].to_numpy(), second[column].to_numpy(), scale, settings)
+                    row = (dataset, title, baseline, variant, method, metric, *found)
+                    rows.append((*row, len(first), int(degenerate.sum())))
+    columns = [name for name in COMPARISONS if name not in ("p_corrected", "n_tests")]
+    table = pd.DataFrame(rows, columns=columns)
+    table["p_corrected"] = correct(table["p"].to_numpy(dtype=np.float64), settings.correction)
+    table["n_tests"] = len(table)
+    return table[list(COMPARISONS)]
+
+
+def _metrics(frame: pd.DataFrame, ceiling: float) -> Iterator[tuple[str, str, float]]:
+    """Yield the metrics of a frame: name, column, and what to divide the column's values by."""
+    for column in frame.columns:
+        if column not in DESCRIPTIVE:
+            yield column, column, 1.0
+        if column == "spearman":
+            yield "alignment", column, ceiling
+
+
+def _mean_and_interval(values: np.ndarray, settings: Settings) -> tuple[float, float, float]:
+    if len(values) == 0:
+        return np.nan, np.nan, np.nan
+    return float(values.mean()), *interval(values, **settings.bootstrap)
+
+
+def _difference(first: np.ndarray, second: np.ndarray, scale: float, settings: Settings) -> tuple[float, ...]:
+    """Return mean difference, interval and p-value; the test does not depend on the scale."""
+    if len(first) == 0:
+        return np.nan, np.nan, np.nan, 1.0
+    found = paired_comparison(first, second, **settings.bootstrap)
+    return found.difference / scale, found.low / scale, found.high / scale, found.p
+
+
+def _sorted_scores(model: str, method: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame sorted by image, after checking that images are unique and scores are there."""
+    where = f"scores of model `{model}`" + (f", method `{method}`" if method else "")
+    if frame["image"].duplicated().any():
+        image = frame.loc[frame["image"].duplicated(), "image"].iloc[0]
+        raise CamstudyError(f"{where}: image {image} occurs more than once; delete the file and score again")
+    for metric in frame.columns.difference(DESCRIPTIVE):
+        missing = int((~np.isfinite(frame[metric])).sum())
+        if missing:
+            raise CamstudyError(
+                f"{where}: `{metric}` is not finite for {missing} images; delete the file and score again"
+            )
+    return frame.sort_values("image", ignore_index=True)
+
+
+def _degenerate(frame: pd.DataFrame) -> np.ndarray:
+    """Return which images have a degenerate heatmap, as bool (n,): none where there are no heatmaps."""
+    return frame["degenerate"].to_numpy(dtype=bool) if "degenerate" in frame else np.zeros(len(frame), dtype=bool)
+
+
+def _common_methods(frames: Frames, title: str, baseline: str, variant: str) -> list[str]:
+    """Return the methods that both models were scored with, in the order of the baseline's."""
+    methods = {}
+    for model in (baseline, variant):
+        methods[model] = [method for name, method in frames if name == model]
+        if not methods[model]:
+            raise unknown(f"model in comparison `{title}`", model, {name for name, _ in frames})
+    different = set(methods[baseline]) ^ set(methods[variant])
+    if different:
+        names = ", ".join(f"`{name}`" if name else "accuracy" for name in sorted(different))
+        raise CamstudyError(f"comparison `{title}`: only one of `{baseline}` and `{variant}` has scores of {names}")
+    return methods[baseline]
+
+
+def _pairs(frames: Frames, method: str, *names: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the frames of both models for a method, row by row of the same images."""
+    title, baseline, variant = names
+    first, second = (_sorted_scores(model, method, frames[model, method]) for model in (baseline, variant))
+    if not np.array_equal(first["image"], second["image"]):
+        alone = len(set(first["image"]) ^ set(second["image"]))
+        raise CamstudyError(
+            f"comparison `{title}`, method `{method}`: {alone} images are scored for only one of "
+            f"`{baseline}` and `{variant}`; score both on the same dataset"
+        )
+    return first, second
+
+
+def _check_ceiling(dataset: str, ceiling: float | None) -> None:
+    if ceiling is None or not (np.isfinite(ceiling) and ceiling > 0):
+        raise CamstudyError(f"dataset `{dataset}`: human_ceiling must be a positive number, found {ceiling}")

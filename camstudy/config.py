@@ -1,0 +1,245 @@
+"""The configuration of a study: checked against its schema and in itself, completed with defaults."""
+
+import copy
+import math
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from camstudy.configschema import Place, explain, load_schema, resolve, show, validator
+from camstudy.errors import CamstudyError, did_you_mean, unknown
+
+__all__ = ["load_schema", "validate"]
+
+Mistakes = Iterator[tuple[Place, str]]
+
+
+def validate(config: Mapping, known: Mapping[str, Collection[str]] | None = None, *, check_files: bool = True) -> dict:
+    """Check a configuration, then return a copy of it with every default filled in.
+
+    In the copy, what follows from other keys is in its place: titles, the seeds of training recipes, and the
+    number of images of the study's dataset. Validating the copy changes nothing.
+
+    Parameters
+    ----------
+    config : the configuration as parsed from YAML, catalogue included
+    known : registered names, ``{"methods": [...], "controls": [...]}``; by default they are not checked
+    check_files : whether the files that the selected models and datasets name must exist
+
+    Raises
+    ------
+    CamstudyError
+        with one line per mistake, all at once: where it is, what was found, what is expected.
+    """
+    errors: dict[Place, str] = {}
+    written = _plain(config, (), errors)
+    for error in validator().iter_errors(written):
+        for place, text in explain(error):
+            errors.setdefault(place, text)
+    # The other checks see only what is well formed: one mistake, one line.
+    usable = copy.deepcopy(written)
+    for place in errors:
+        _forget(usable, place)
+    usable = _fill(usable, load_schema())
+    for place, text in _cross_checks(usable, written, known or {}, check_files):
+        errors.setdefault(place, text)
+    if errors:
+        raise CamstudyError(_report(errors))
+    return _derive(usable)
+
+
+def _plain(value: object, place: Place, errors: dict[Place, str]) -> object:
+    """Copy to plain dicts and lists with text as keys, noting what YAML can say and JSON cannot."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                errors[*place, str(key)] = f"found the key {key!r}, expected text; put quotes around it"
+        return {str(key): _plain(item, (*place, str(key)), errors) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, (*place, index), errors) for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        errors[place] = f"found {show(value)}, expected a finite number"
+    elif value is not None and not isinstance(value, str | bool | int | float):
+        errors[place] = f"found {value} ({type(value).__name__}), expected text; put quotes around it"
+    return value
+
+
+def _forget(config: object, place: Place) -> None:
+    """Take out a malformed value, so that its default stands for it; in lists, null keeps its place."""
+    *parents, last = place
+    for key in parents:
+        config = config.get(key) if isinstance(config, dict) else config[key] if config else None
+    if isinstance(config, dict):
+        config.pop(last, None)
+    elif isinstance(config, list):
+        config[last] = None
+
+
+def _fill(value: object, schema: Mapping) -> object:
+    """Return a copy with the defaults of the schema, at every depth."""
+    schema = resolve(schema)
+    for choice in schema.get("allOf", ()):
+        if validator().evolve(schema=choice["if"]).is_valid(value):
+            value = _fill(value, choice["then"])
+    if isinstance(value, list):
+        return [_fill(item, schema.get("items", {})) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    others = schema.get("additionalProperties")
+    others = others if isinstance(others, dict) else {}
+    filled = {key: _fill(item, properties.get(key, others)) for key, item in value.items()}
+    for key, part in properties.items():
+        if key not in filled and "default" in part:
+            filled[key] = _fill(copy.deepcopy(part["default"]), part)
+    if schema.get("x-omit-null"):
+        filled = {key: item for key, item in filled.items() if item is not None}
+    return filled
+
+
+def _cross_checks(
+    config: Mapping, written: Mapping, known: Mapping[str, Collection[str]], check_files: bool
+) -> Mistakes:
+    """Yield what no schema sees: names that do not exist, values that contradict each other, missing files.
+
+    ``config`` has defaults and lacks what is malformed; ``written`` is what the user wrote.
+    """
+    yield from _check_names(config, _at(written, "catalog"))
+    yield from _check_comparisons(config)
+    for name, model in _at(config, "catalog", "models").items():
+        stated = _at(written, "catalog", "models", name)
+        yield from _check_model(("catalog", "models", name), model, stated)
+    yield from _check_origins(_at(config, "catalog", "models"))
+    yield from _check_methods(config, known)
+    if check_files:
+        yield from _check_files(config)
+
+
+def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
+    uses = [(("dataset",), "datasets", config.get("dataset"))]
+    for key, kind in (("models", "models"), ("methods", "methods"), ("controls", "methods")):
+        uses += [((key, index), kind, name) for index, name in enumerate(config.get(key, []))]
+    for model, entry in _at(config, "catalog", "models").items():
+        place = ("catalog", "models", model, "train", "dataset")
+        uses.append((place, "datasets", _at(entry, "train").get("dataset")))
+        uses.append((("catalog", "models", model, "weights", "model"), "models", _at(entry, "weights").get("model")))
+    for place, kind, name in uses:
+        # Names as written: an entry with a mistake in it exists nevertheless.
+        valid = catalog.get(kind)
+        if name is not None and isinstance(valid, dict) and name not in valid:
+            yield place, f"{unknown(kind.removesuffix('s'), name, valid)} (looked in `catalog.{kind}`)"
+
+
+def _check_comparisons(config: Mapping) -> Mistakes:
+    models = [name for name in config.get("models", ()) if name is not None]
+    seen = set()
+    for index, comparison in enumerate(config["comparisons"]):
+        pair = tuple((comparison or {}).get(key) for key in ("baseline", "variant"))
+        for key, name in zip(("baseline", "variant"), pair, strict=True):
+            if models and name is not None and name not in models:
+                yield ("comparisons", index, key), f"`{name}` is not in `models`{did_you_mean(name, models)}"
+        if None in pair:
+            continue
+        if pair[0] == pair[1]:
+            yield ("comparisons", index), f"compares `{pair[0]}` with itself; name two models"
+        if pair in seen:
+            yield ("comparisons", index), f"compares `{pair[0]}` with `{pair[1]}` a second time; drop it"
+        seen.add(pair)
+
+
+def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
+    if "weights" not in written and written.get("train") is None:
+        hint = "add `train`, or say where the weights are, or `weights: random`"
+        yield (*place, "weights"), f"missing, and the model is not trained; {hint}"
+    dcls = _at(model, "variant", "dcls")
+    if dcls and dcls["kernel_count"] > dcls["kernel_size"] ** 2:
+        limit = f"at most kernel_size x kernel_size ({dcls['kernel_size'] ** 2})"
+        yield (*place, "variant", "dcls", "kernel_count"), f"found {dcls['kernel_count']}, expected {limit}"
+    recipe = model["train"]
+    if recipe is None:
+        return
+    for low, high in (("min_learning_rate", "learning_rate"), ("warmup_epochs", "epochs")):
+        if recipe[low] > recipe[high]:
+            limit = f"at most `{high}` ({show(recipe[high])})"
+            yield (*place, "train", low), f"found {show(recipe[low])}, expected {limit}"
+    scale = recipe["augment"]["scale"]
+    if None not in scale and scale[0] > scale[1]:
+        yield (*place, "train", "augment", "scale"), f"found {show(scale)}, expected the smaller share first"
+
+
+def _check_origins(models: Mapping) -> Mistakes:
+    """Refuse models whose weights come, in the end, from themselves."""
+    for name in models:
+        seen, origin = [name], _at(models, name, "weights").get("model")
+        while origin in models and origin not in seen:
+            seen.append(origin)
+            origin = _at(models, origin, "weights").get("model")
+        if origin == name:
+            chain = " from ".join(f"`{model}`" for model in [*seen, name])
+            yield ("catalog", "models", name, "weights", "model"), f"starts {chain}; name another model or a file"
+
+
+def _check_methods(config: Mapping, known: Mapping[str, Collection[str]]) -> Mistakes:
+    methods, controls = known.get("methods", ()), known.get("controls", ())
+    used = {name: entry.get("method") for name, entry in _at(config, "catalog", "methods").items()}
+    if known:
+        for name, method in used.items():
+            if method is not None and method not in {*methods, *controls}:
+                text = str(unknown("method", method, {*methods, *controls}))
+                yield ("catalog", "methods", name, "method"), text
+    for key, wrong, advice in (
+        ("methods", controls, "is a control, which looks at no model; list it under `controls`"),
+        ("controls", methods, "explains a model, a control does not; list it under `methods`"),
+    ):
+        for index, name in enumerate(config.get(key, ())):
+            if used.get(name) in wrong:
+                yield (key, index), f"`{name}` {advice}"
+
+
+def _check_files(config: Mapping) -> Mistakes:
+    """Look for the files of what the study selects; those of other entries may be on another machine."""
+    files = []
+    datasets = {config.get("dataset")}
+    for name in config.get("models", ()):
+        model = _at(config, "catalog", "models", name)
+        datasets.add(_at(model, "train").get("dataset"))
+        files.append((("catalog", "models", name, "weights", "path"), _at(model, "weights").get("path")))
+    for name in datasets:
+        shards = _at(config, "catalog", "datasets", name).get("shards", ())
+        files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
+    for place, path in files:
+        if path is not None and not Path(path).is_file():
+            yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"
+
+
+def _at(value: object, *keys: str | None) -> Mapping:
+    """Return the mapping at the end of ``keys``; an empty one if there is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _derive(config: dict) -> dict:
+    """Put in place what follows from other keys."""
+    catalog = config["catalog"]
+    for name, entry in [*catalog["models"].items(), *catalog["methods"].items()]:
+        entry["title"] = entry["title"] or name
+    for model in catalog["models"].values():
+        if model["train"] and model["train"]["seed"] is None:
+            model["train"]["seed"] = config["seed"]
+    for comparison in config["comparisons"]:
+        comparison["title"] = comparison["title"] or catalog["models"][comparison["baseline"]]["title"]
+    if config["n_images"] is not None:
+        catalog["datasets"][config["dataset"]]["n_images"] = config["n_images"]
+    return config
+
+
+def _report(errors: Mapping[Place, str]) -> str:
+    # Where a whole value is wrong, its parts are not discussed.
+    shown = [place for place in errors if not any(place[:end] in errors for end in range(len(place)))]
+    lines = sorted(f"`{_dotted(place)}`: {errors[place]}" for place in shown)
+    count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
+    return "\n  ".join([f"the configuration has {count}:", *lines])
+
+
+def _dotted(place: Place) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).removeprefix(".")

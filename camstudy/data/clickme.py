@@ -1,0 +1,200 @@
+"""ClickMe: photographs with maps of the places that people clicked to have them recognised.
+
+Data: Linsley et al. 2019, "Learning what and where to attend", arXiv 1805.08819. The preprocessing of the
+human maps is that of Harmonization (Fel et al. 2022, arXiv 2211.04533), to the pixel.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from scipy.ndimage import correlate1d
+
+from camstudy.data.tfrecord import count_records, parse_example, read_shard
+from camstudy.errors import CamstudyError
+
+SIZE = 256
+MAP_SIZE = 64
+HALVES = "heatmap_halves"
+MODES = {"L": "grey", "RGB": "RGB colour"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One decoded record.
+
+    image : uint8 (256, 256, 3)
+    heatmap : uint8 (256, 256)
+    label : class index
+    halves : uint8 (2, 256, 256), heatmaps of two random halves of the annotators, or None if unknown
+    shard, index : where it comes from
+    """
+
+    image: np.ndarray
+    heatmap: np.ndarray
+    label: int
+    halves: np.ndarray | None
+    shard: str
+    index: int
+
+
+def encode_example(
+    image: np.ndarray, heatmap: np.ndarray, label: int, halves: np.ndarray | None = None
+) -> dict[str, bytes | int | list[bytes]]:
+    """Return the features of one ClickMe record, ready for `camstudy.data.tfrecord.write_shard`.
+
+    Parameters
+    ----------
+    image : uint8 (256, 256, 3), RGB; stored as JPEG of quality 95 with chroma at full resolution, because
+        decoders differ most in how they enlarge subsampled chroma
+    heatmap : uint8 (256, 256); stored as grey JPEG of quality 95
+    label : class index
+    halves : uint8 (2, 256, 256), heatmaps of two halves of the annotators; the real ClickMe has none
+    """
+    features = {"image": _encode_jpeg(image), "heatmap": _encode_jpeg(heatmap), "label": int(label)}
+    if halves is not None:
+        features[HALVES] = [_encode_jpeg(half) for half in halves]
+    return features
+
+
+def blur_human_map(heatmaps: np.ndarray) -> np.ndarray:
+    """Return blurred human maps: (n, 256, 256) of any real dtype -> float32 (n, 64, 64), on the same scale.
+
+    Bilinear to 64x64 without antialiasing, then cross-correlation with a 10x10 kernel exp(-(x^2 + y^2) / 200)
+    of sum 1, x = -5..4 along columns and y = 4..-5 down rows, zero-padded by 4 before and 5 after both axes
+    (TensorFlow's "SAME"). The even kernel and its padding shift the maps a little and darken their borders;
+    both belong to the protocol. Resampling to 224x224 (`camstudy.geometry.resample`) completes it.
+    """
+    heatmaps = np.asarray(heatmaps)
+    if heatmaps.ndim != 3 or heatmaps.shape[1:] != (SIZE, SIZE):
+        raise ValueError(f"heatmaps of shape {heatmaps.shape}, expected (n, {SIZE}, {SIZE})")
+    # From 256 to 64 every sample lies midway between pixels 1 and 2 of four, on both axes.
+    corners = [heatmaps[:, row::4, column::4].astype(np.float32) for row in (1, 2) for column in (1, 2)]
+    small = sum(corners) / 4
+    for axis, offsets in ((1, np.arange(4, -6, -1)), (2, np.arange(-5, 5))):
+        weights = np.exp(-(offsets**2) / 200)
+        # Origin -1 lets ten taps reach 4 back and 5 ahead; by default it is 5 and 4.
+        small = correlate1d(small, weights / weights.sum(), axis, mode="constant", origin=-1)
+    return small
+
+
+def read_clickme(
+    shards: Sequence[str | Path],
+    *,
+    num_classes: int = 1000,
+    positions: Sequence[int] | None = None,
+    threads: int = 1,
+) -> Iterator[Record]:
+    """Yield the decoded records of ClickMe shards in the order of the shards, a few in memory at a time.
+
+    Parameters
+    ----------
+    shards : paths of TFRecord files
+    num_classes : labels must lie in [0, num_classes)
+    positions : ascending record numbers, counted over all shards; the others are passed over undecoded
+    threads : decoders at work beside the caller; JPEG decoding runs outside Python's lock, so two are nearly
+        twice as fast as one
+
+    Raises
+    ------
+    CamstudyError : a shard is damaged, a record lacks a feature or holds one of another type, a JPEG cannot
+        be decoded or has another size or colour mode, a label is out of range, or a position does not exist;
+        names shard and record, what was found and what is expected.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        decoding = deque()
+        for shard, local in _selection(shards, positions):
+            for index, payload in read_shard(shard, local):
+                decoding.append(pool.submit(_decode, payload, str(shard), index, num_classes))
+                if len(decoding) > 4 * threads:
+                    yield decoding.popleft().result()
+        yield from (job.result() for job in decoding)
+
+
+def _selection(
+    shards: Sequence[str | Path], positions: Sequence[int] | None
+) -> Iterator[tuple[str | Path, list[int] | None]]:
+    """Yield the shards to read and, unless all are wanted, the record numbers within each."""
+    if not shards:
+        raise CamstudyError("ClickMe: no shards to read; name at least one TFRecord file")
+    if positions is None:
+        yield from ((shard, None) for shard in shards)
+        return
+    positions = np.asarray(positions, np.int64)
+    if np.any(np.diff(positions) <= 0) or np.any(positions < 0):
+        raise ValueError("record positions must be ascending and not negative")
+    edges = np.cumsum([0, *map(count_records, shards)])
+    if len(positions) and positions[-1] >= edges[-1]:
+        raise CamstudyError(
+            f"ClickMe: record {positions[-1]} was asked for, but the {len(shards)} shards hold {edges[-1]} "
+            "records; ask for fewer images or add shards"
+        )
+    for shard, first, end in zip(shards, edges, edges[1:], strict=False):
+        low, high = np.searchsorted(positions, (first, end))
+        if low < high:
+            yield shard, (positions[low:high] - first).tolist()
+
+
+def _decode(payload: bytes, shard: str, index: int, num_classes: int) -> Record:
+    where = f"{shard}, record {index}"
+    features = parse_example(payload, where)
+    (label,) = _feature(features, "label", int, 1, where)
+    if not 0 <= label < num_classes:
+        raise CamstudyError(f"{where}: label {label} is out of range; expected 0 to {num_classes - 1}")
+    (image,) = _feature(features, "image", bytes, 1, where)
+    (heatmap,) = _feature(features, "heatmap", bytes, 1, where)
+    halves = None
+    if HALVES in features:
+        pair = _feature(features, HALVES, bytes, 2, where)
+        halves = np.stack([_decode_jpeg(half, "L", f"{where}: `{HALVES}`") for half in pair])
+    return Record(
+        _decode_jpeg(image, "RGB", f"{where}: `image`"),
+        _decode_jpeg(heatmap, "L", f"{where}: `heatmap`"),
+        label,
+        halves,
+        shard,
+        index,
+    )
+
+
+def _feature(features: dict[str, list], name: str, kind: type, count: int, where: str) -> list:
+    """Return a feature's values after checking their number and type."""
+    if name not in features:
+        known = ", ".join(sorted(features)) or "none"
+        raise CamstudyError(f"{where}: has no feature `{name}`; its features: {known}")
+    values = features[name]
+    if len(values) != count or not all(isinstance(value, kind) for value in values):
+        found = f"{len(values)} {type(values[0]).__name__}" if values else "nothing"
+        raise CamstudyError(f"{where}: `{name}` holds {found}, expected {count} {kind.__name__}")
+    return values
+
+
+def _decode_jpeg(data: bytes, mode: str, where: str) -> np.ndarray:
+    """Return the pixels of a 256x256 JPEG in the expected mode: "RGB" or "L" (grey)."""
+    try:
+        with Image.open(BytesIO(data), formats=["JPEG"]) as image:
+            if image.mode != mode or image.size != (SIZE, SIZE):
+                raise CamstudyError(
+                    f"{where} is a JPEG of {_describe(image.mode, image.size)}, "
+                    f"expected {_describe(mode, (SIZE, SIZE))}"
+                )
+            return np.asarray(image)
+    except UnidentifiedImageError:
+        raise CamstudyError(f"{where} is no JPEG: its {len(data)} bytes begin with {data[:4]}") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CamstudyError(f"{where} cannot be decoded as JPEG ({len(data)} bytes): {error}") from None
+
+
+def _describe(mode: str, size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]} pixels in {MODES.get(mode, mode)}"
+
+
+def _encode_jpeg(pixels: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()

@@ -1,0 +1,164 @@
+"""Activations and gradients of one layer in one forward pass, and the maps of every method made from them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from camstudy.errors import CamstudyError, unknown
+from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
+
+TARGETS = ("label", "predicted")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` returns for n images: raw ``maps[name]``, float32 (n, h, w), and classes, int64 (n,).
+
+    ``target`` is the class explained. ``batch_size`` is the one to continue with: smaller than asked for when
+    the device ran out of memory.
+    """
+
+    maps: dict[str, np.ndarray]
+    target: np.ndarray
+    predicted: np.ndarray
+    batch_size: int
+
+
+def explain(
+    model: nn.Module,
+    layer: TargetLayer,
+    images: Tensor,
+    labels: np.ndarray,
+    methods: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+    *,
+    target: str = "label",
+    batch_size: int = 32,
+) -> Explanation:
+    """Return the maps of several methods from one forward pass per batch.
+
+    The model runs in float32 and evaluation mode on the device of its parameters. These are constant and the
+    layer's output is the only leaf, so the trunk before the layer records no graph. The model is left as it
+    was: parameters, gradients, modes and hooks. The result does not depend on the batch size.
+
+    Parameters
+    ----------
+    model : classifier that returns logits (n, classes)
+    layer : from `camstudy.explain.layers.resolve_target_layer`
+    images : float tensor (n, 3, s, s), as the model expects them (resized and normalised), on any device
+    labels : integers (n,)
+    methods : functions by name, as `camstudy.explain.bind` returns them, from activations and gradients
+        (n, C, h, w) to maps (n, h, w)
+    target : class whose logit is differentiated: the ``label`` or the ``predicted`` one
+    batch_size : images per forward pass; halved as often as the device runs out of memory
+
+    Raises `CamstudyError` for an unknown target, a label that the model has no logit for, outputs of the
+    layer or the model that cannot be explained, and memory that does not suffice for one image.
+    """
+    if target not in TARGETS:
+        raise unknown("target", target, TARGETS)
+    labels = np.asarray(labels, np.int64)
+    if labels.shape != (len(images),):
+        raise ValueError(f"{len(images)} images, but labels of shape {labels.shape}")
+    device = next(model.parameters()).device
+    batches: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]] = []
+    start = 0
+    with frozen(model), _float32(device):
+        while start < len(images):
+            part = slice(start, start + batch_size)
+            try:
+                batch = _explain_batch(model, layer, images[part].to(device), labels[part], methods, target)
+            except torch.cuda.OutOfMemoryError:
+                batch = None
+            # Outside the handler, whose exception keeps the tensors of the failed attempt alive.
+            if batch is None:
+                torch.cuda.empty_cache()
+                batch_size = len(labels[part]) // 2
+                if batch_size == 0:
+                    raise CamstudyError(f"{device}: out of memory with one image; take a device with more memory")
+                continue
+            batches.append(batch)
+            start += batch_size
+    maps, targets, predicted = zip(*batches, strict=True)
+    return Explanation(
+        {name: np.concatenate([part[name] for part in maps]) for name in methods},
+        np.concatenate(targets),
+        np.concatenate(predicted),
+        batch_size,
+    )
+
+
+def map_shape(model: nn.Module, layer: TargetLayer, size: int) -> tuple[int, int]:
+    """Return ``(h, w)`` of `explain`'s maps for images of side ``size``, found with one blank image."""
+    blank = torch.zeros(1, 3, size, size)
+    found = explain(model, layer, blank, np.zeros(1), {"channel": lambda activations, gradients: activations[:, 0]})
+    return found.maps["channel"].shape[1:]
+
+
+def _explain_batch(
+    model: nn.Module,
+    layer: TargetLayer,
+    images: Tensor,
+    labels: np.ndarray,
+    methods: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+    target: str,
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    with _cut(layer, len(images)) as outputs:
+        logits = model(images.detach())
+    if len(outputs) != 1:
+        raise CamstudyError(
+            f"target_layer `{layer.path}`: ran {len(outputs)} times in one forward pass instead of once; "
+            "name another layer"
+        )
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise CamstudyError(f"{type(model).__name__} returns {found}, needed are logits (n, classes)")
+    if target == "label" and (labels.min() < 0 or labels.max() >= logits.shape[1]):
+        raise CamstudyError(
+            f"labels from {labels.min()} to {labels.max()}, but {type(model).__name__} has {logits.shape[1]} "
+            "classes; check the model's `num_classes` and the dataset"
+        )
+    predicted = logits.detach().argmax(1)
+    chosen = torch.from_numpy(labels).to(logits.device) if target == "label" else predicted
+    # In evaluation mode images do not influence each other, so the gradient of the sum holds each one's own.
+    total = logits.gather(1, chosen[:, None]).sum()
+    activations, layout = outputs[0]
+    gradients = torch.autograd.grad(total, activations, allow_unused=True)[0] if total.requires_grad else None
+    if gradients is None:
+        raise CamstudyError(f"target_layer `{layer.path}`: the logits do not depend on it; name another layer")
+    activations, gradients = to_nchw(activations.detach(), layout), to_nchw(gradients, layout)
+    with torch.no_grad():
+        maps = {name: method(activations, gradients).cpu().numpy() for name, method in methods.items()}
+    return maps, chosen.cpu().numpy(), predicted.cpu().numpy()
+
+
+@contextmanager
+def _cut(layer: TargetLayer, n: int) -> Iterator[list[tuple[Tensor, str]]]:
+    """Make the layer's output for n images the graph's leaf; yield the list that gets it and its layout."""
+    outputs: list[tuple[Tensor, str]] = []
+
+    def cut(_module: nn.Module, _inputs: object, output: object) -> Tensor:
+        layout = check_output(output, layer, n)
+        leaf = output.detach().requires_grad_()
+        outputs.append((leaf, layout))
+        # Later modules may work in place, which a leaf forbids and which would change the activations.
+        return leaf.clone()
+
+    handle = layer.module.register_forward_hook(cut)
+    try:
+        yield outputs
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _float32(device: torch.device) -> Iterator[None]:
+    """Record gradients and compute in plain float32: no autocast, no TF32, no algorithms picked by timing."""
+    cudnn = torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    with torch.enable_grad(), torch.autocast(device.type, enabled=False), cudnn:
+        yield

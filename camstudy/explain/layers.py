@@ -1,0 +1,160 @@
+"""The target layer: which module's output is explained, by default the tensor that enters global pooling."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torchvision
+from timm.models import VGG, ConvNeXt, FastVit, MetaFormer, ResNet
+from torch import Tensor, nn
+
+from camstudy.errors import CamstudyError, unknown
+
+LAYOUTS = ("nchw", "nhwc")
+
+
+@dataclass(frozen=True)
+class TargetLayer:
+    """A module of a model, its dotted path, and the layout of its 4-D output.
+
+    ``layout`` None: read it off the output's shape, in which height equals width (images are square).
+    """
+
+    path: str
+    module: nn.Module
+    layout: Literal["nchw", "nhwc"] | None = None
+
+
+def resolve_target_layer(
+    model: nn.Module, override: str | Mapping[str, str] | None = None, *, size: int = 224
+) -> TargetLayer:
+    """Return the layer of ``model`` to explain.
+
+    Without an override: ResNet `layer4`; ConvNeXt and MetaFormer the last of `stages`; FastViT `final_conv`;
+    VGG the activation before the last max pooling. In any other model, it is the last module to finish whose
+    output has more than one position, found in one forward pass of a blank image; that output must be 4-D, so
+    models that end in tokens need an override.
+
+    Parameters
+    ----------
+    model : a classifier of images (n, 3, size, size)
+    override : a dotted module path, or ``{path: ..., layout: nchw | nhwc}``
+    size : side of the model's input in pixels, used for the blank image only
+
+    Raises `CamstudyError` for a path that the model does not have (with the nearest ones), an unknown key or
+    layout, and a model that has no default layer.
+    """
+    modules = dict(model.named_modules())
+    if override is None:
+        path, layout = _family_path(model) or _last_spatial_output(model, size), None
+    else:
+        path, layout = _parse(override)
+    if not path or path not in modules:
+        children = [name for name, _ in model.named_children()]
+        names = ", ".join(f"`{name}`" for name in difflib.get_close_matches(str(path), modules, n=3) or children)
+        raise CamstudyError(f"target_layer: {type(model).__name__} has no module `{path}`; near or top-level: {names}")
+    return TargetLayer(path, modules[path], layout)
+
+
+def check_output(output: object, layer: TargetLayer, n: int) -> Literal["nchw", "nhwc"]:
+    """Return the layout of a target layer's output for ``n`` square images.
+
+    The axis of the channels is told by the two equal spatial axes, which hold for any number of channels.
+    Raises `CamstudyError` if the output is not a 4-D tensor of n square feature maps, if it contradicts
+    ``layer.layout``, or if both layouts fit and none is stated.
+    """
+    if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != n:
+        found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise CamstudyError(
+            f"target_layer `{layer.path}`: its output must be 4-D, one per image (n = {n}), but is {found}; "
+            "name another layer"
+        )
+    _, a, b, c = output.shape
+    fitting = [layout for layout, square in zip(LAYOUTS, (b == c, a == b), strict=True) if square]
+    if layer.layout is None and len(fitting) == 1:
+        return fitting[0]
+    if layer.layout in fitting:
+        return layer.layout
+    raise CamstudyError(
+        f"target_layer `{layer.path}`: layout {layer.layout or 'not stated'}, but the output's shape "
+        f"{tuple(output.shape)} fits {' and '.join(fitting) or 'none'}; state it as "
+        f"{{path: {layer.path}, layout: ...}} with {' or '.join(LAYOUTS)}, or name another layer"
+    )
+
+
+def to_nchw(tensor: Tensor, layout: str) -> Tensor:
+    """Return a 4-D tensor as (n, C, h, w), a view."""
+    return tensor.permute(0, 3, 1, 2) if layout == "nhwc" else tensor
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Put the model in evaluation mode with constant parameters; restore every flag at the end."""
+    modes = [(module, module.training) for module in model.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        model.eval().requires_grad_(False)
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+
+def _family_path(model: nn.Module) -> str | None:
+    if isinstance(model, ResNet):
+        return "layer4"
+    if isinstance(model, ConvNeXt | MetaFormer):
+        return f"stages.{len(model.stages) - 1}"
+    if isinstance(model, FastVit):
+        return "final_conv"
+    if isinstance(model, VGG | torchvision.models.VGG):
+        pools = [i for i, module in enumerate(model.features) if isinstance(module, nn.MaxPool2d)]
+        return f"features.{pools[-1] - 1}"
+    return None
+
+
+def _last_spatial_output(model: nn.Module, size: int) -> str:
+    """Return the path of the last module to finish whose output has several positions; refuse tokens."""
+    finished: list[tuple[str, tuple[int, ...]]] = []
+
+    def watch(path: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        def note(_module: nn.Module, _inputs: object, output: object) -> None:
+            # The batch of one is a 1 in the shape; a single position adds a 1 for each spatial axis.
+            shape = tuple(output.shape) if isinstance(output, Tensor) else ()
+            if len(shape) > 2 and shape.count(1) < len(shape) - 1:
+                finished.append((path, shape))
+
+        return module.register_forward_hook(note)
+
+    parameter = next(model.parameters())
+    handles = [watch(path, module) for path, module in model.named_modules() if path]
+    try:
+        with frozen(model), torch.no_grad():
+            model(parameter.new_zeros(1, 3, size, size))
+    finally:
+        for handle in handles:
+            handle.remove()
+    path, shape = finished[-1] if finished else ("", ())
+    if len(shape) != 4:
+        raise CamstudyError(
+            f"target_layer: {type(model).__name__} has no default; its last output with positions, of module "
+            f"`{path}`, has shape {shape}, not four dimensions; name a module whose output has them"
+        )
+    return path
+
+
+def _parse(override: str | Mapping[str, str]) -> tuple[str | None, str | None]:
+    if isinstance(override, str):
+        return override, None
+    for key in override:
+        if key not in ("path", "layout"):
+            raise unknown("key of target_layer", key, ["path", "layout"])
+    layout = override.get("layout")
+    if layout is not None and layout not in LAYOUTS:
+        raise unknown("layout of target_layer", layout, LAYOUTS)
+    return override.get("path"), layout

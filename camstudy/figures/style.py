@@ -1,0 +1,70 @@
+"""The look of all figures, and their reproducible files."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+# Okabe and Ito's colours, distinguishable with any colour vision; the yellow is left out, too pale for lines.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+TEXT, SOFT, RULE = "#1b1f24", "#5b6570", "#d5dae0"
+HEAT = "inferno"  # perceptually uniform, dark is low
+DPI = 200
+RC = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": 8,
+    "text.color": TEXT,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": TEXT,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": TEXT,
+    "ytick.labelcolor": TEXT,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "savefig.dpi": DPI,
+    "pdf.fonttype": 42,  # TrueType: text stays text
+}
+
+
+def styled():
+    """Return a context (or decorator) in which matplotlib draws in the project's style."""
+    return mpl.rc_context(RC)
+
+
+def panels(n: int, width: float, height: float, **options: object) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``width`` x ``height`` inches with ``n`` axes in a row."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.05)
+    axes = figure.subplots(1, n, squeeze=False, **options)
+    return figure, list(axes[0])
+
+
+def footer(figure: Figure, handles: list[Line2D], note: str) -> None:
+    """Write a legend at the lower right of a figure, if there are handles, and a note at the lower left."""
+    if handles:
+        figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
+    if note:
+        figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=SOFT)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG or PDF, by the path's suffix, without times: equal figures, equal bytes."""
+    suffix = Path(path).suffix
+    metadata = {
+        ".png": {"Software": None},
+        ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    }
+    with styled():
+        figure.savefig(path, metadata=metadata[suffix])

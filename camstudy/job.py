@@ -1,0 +1,62 @@
+"""What every workflow script does around its work: a log file, errors without tracebacks, the device."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from camstudy.errors import CamstudyError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@contextmanager
+def logged(log: str) -> Iterator[None]:
+    """Send everything that the block prints to the file ``log``, that of libraries and subprocesses too.
+
+    A `CamstudyError` ends the process with status 1 and its message, in the log and on the terminal; other
+    exceptions keep their traceback, in both.
+    """
+    terminal = os.dup(sys.stderr.fileno())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(log, "w", buffering=1) as file:  # noqa: PTH123 - a path as Snakemake gives it
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+        try:
+            yield
+        except CamstudyError as error:
+            message = f"error: {error}\n"
+            file.write(message)
+            os.write(terminal, message.encode())
+            raise SystemExit(1) from None
+        except Exception:
+            # A bug: the log keeps the traceback, the interpreter's own handler shows it on the terminal.
+            traceback.print_exc()
+            os.dup2(terminal, sys.stderr.fileno())
+            raise
+
+
+def torch_device(resources: object, threads: int) -> "torch.device":
+    """Return the device that the job was given, CUDA if its resource ``gpu`` is at least 1, and set CPU threads.
+
+    Raises
+    ------
+    CamstudyError
+        if a GPU was promised and none can be seen.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    if not getattr(resources, "gpu", 0):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise CamstudyError(
+            f"this job was scheduled on a GPU, but torch {torch.__version__} finds no CUDA device "
+            f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}). Check the partition and the "
+            "driver (`nvidia-smi`), or run on the CPU with `--config device=cpu`"
+        )
+    return torch.device("cuda")

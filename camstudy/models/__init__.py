@@ -1,0 +1,1 @@
+"""Models: built from catalogue entries, varied, folded, loaded, saved, and fed with images."""

@@ -1,0 +1,207 @@
+"""Build the network of a catalogue entry: a timm name or import path, keyword arguments, variants."""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import timm
+from timm.data import resolve_data_config
+from timm.models import get_pretrained_cfg
+from torch import Tensor, nn
+
+from camstudy.errors import CamstudyError, unknown
+from camstudy.models import dcls
+from camstudy.registry import Registry
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+INPUT_KEYS = ("size", "crop_pct", "interpolation", "mean", "std")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A change to a network: ``function(model, *, seed, **params)`` returns the changed model."""
+
+    name: str
+    function: Callable[..., nn.Module]
+
+
+VARIANTS: Registry[Variant] = Registry("variant", Variant)
+VARIANTS.register("dcls")(dcls.convert)
+
+
+def build_model(entry: Mapping, *, variants: bool = True, seed: int = 0) -> nn.Module:
+    """Return the network of a catalogue entry with random weights, in training mode, on the CPU.
+
+    Parameters
+    ----------
+    entry : ``arch``, a timm name (``resnet50.a1_in1k``) or the import path of a callable that returns a
+        module (``timm.models.resnet.ResNet``), and optionally ``kwargs``, ``num_classes`` and ``variant``. In
+        ``kwargs`` a string ``import:a.b.C``, alone or in a list, stands for the object of that path.
+    variants : whether to apply the entry's variants; without, the network is the baseline that they start
+        from
+    seed : of the initial weights; torch's own generators are left as they were
+
+    Raises
+    ------
+    CamstudyError
+        for an unknown architecture, an import that fails, arguments that the constructor refuses, an unknown
+        variant.
+    """
+    with dcls.seeded(seed):
+        model = _construct(entry, pretrained=False)
+    return apply_variants(model, entry, seed=seed) if variants else model
+
+
+def apply_variants(model: nn.Module, entry: Mapping, *, seed: int = 0) -> nn.Module:
+    """Apply the variants of a catalogue entry, in their order, to a network that may hold trained weights.
+
+    The network is changed in place where the variant can; use what is returned. Raises `CamstudyError` for an
+    unknown variant and for parameters that it does not have or misses.
+    """
+    for name, params in (entry.get("variant") or {}).items():
+        function = VARIANTS[name].function
+        params = dict(params or {})
+        accepted = inspect.signature(function).parameters.keys() - {"model", "seed"}
+        for key in params.keys() - accepted:
+            raise unknown(f"parameter of variant `{name}`", key, accepted)
+        try:
+            inspect.signature(function).bind(model, seed=seed, **params)
+        except TypeError as error:
+            raise CamstudyError(f"variant.{name}: {error}") from None
+        model = function(model, seed=seed, **params)
+    return model
+
+
+def timm_pretrained_state(entry: Mapping, *, seed: int = 0) -> dict[str, Tensor]:
+    """Return the state of an entry's network, without variants, with the weights that timm publishes.
+
+    They are downloaded on first use. If ``num_classes`` is not the published number, timm leaves the
+    classifier at its initial weights, made from ``seed``. Raises `CamstudyError` if timm has no weights or
+    they cannot be fetched.
+    """
+    arch = entry["arch"]
+    if not _is_timm_name(arch):
+        raise CamstudyError(f"weights.timm: `{arch}` is an import path; only a timm name has timm weights")
+    cfg = get_pretrained_cfg(_checked_timm_name(arch))
+    if cfg is None or not cfg.has_weights:
+        raise CamstudyError(f"weights.timm: timm has no weights for `{arch}`; give `weights: {{path: ...}}`")
+    with dcls.seeded(seed):
+        try:
+            return _construct(entry, pretrained=True).state_dict()
+        except (OSError, RuntimeError) as error:
+            raise CamstudyError(
+                f"weights.timm: the weights of `{arch}` could not be loaded ({error}); on a machine without"
+                " internet fetch them first elsewhere and give `weights: {path: ...}`"
+            ) from error
+
+
+def input_config(entry: Mapping) -> dict:
+    """Return how images are prepared for an entry: size, crop_pct, interpolation, mean and std.
+
+    Keys of ``entry["input"]`` come first, then those timm gives for the name, then timm's defaults (224
+    pixels, crop_pct 0.875, bicubic, ImageNet mean and standard deviation). Raises `CamstudyError` for an
+    unknown key, an interpolation other than bilinear and bicubic, and an input that is not square.
+    """
+    given = entry.get("input") or {}
+    for key in given:
+        if key not in INPUT_KEYS:
+            raise unknown("key of `input`", key, INPUT_KEYS)
+    cfg = get_pretrained_cfg(_checked_timm_name(entry["arch"])) if _is_timm_name(entry["arch"]) else None
+    known = resolve_data_config(pretrained_cfg=cfg.to_dict() if cfg else {"input_size": (3, 224, 224)})
+    _, height, width = known["input_size"]
+    if height != width and "size" not in given:
+        raise CamstudyError(f"input.size: `{entry['arch']}` takes {height}x{width} images; give the side of a square")
+    config = {"size": height, **{key: known[key] for key in INPUT_KEYS[1:]}, **given}
+    if config["interpolation"] not in INTERPOLATIONS:
+        raise unknown("input.interpolation", config["interpolation"], INTERPOLATIONS)
+    return config | {"mean": list(config["mean"]), "std": list(config["std"])}
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Return the number of parameters; a tensor that several layers share counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _construct(entry: Mapping, pretrained: bool) -> nn.Module:
+    arch = entry["arch"]
+    kwargs = {name: _resolve(value) for name, value in (entry.get("kwargs") or {}).items()}
+    if entry.get("num_classes") is not None:
+        kwargs["num_classes"] = entry["num_classes"]
+    if _is_timm_name(arch):
+        name = _checked_timm_name(arch)
+        return _call(arch, lambda **given: timm.create_model(name, pretrained=pretrained, **given), kwargs)
+    constructor = _import(arch, "arch")
+    model = _call(arch, constructor, kwargs)
+    if not isinstance(model, nn.Module):
+        raise CamstudyError(f"arch: `{arch}` returned a {type(model).__name__}; it must return a torch.nn.Module")
+    return model
+
+
+def _call(arch: str, constructor: Callable, kwargs: Mapping) -> object:
+    try:
+        return constructor(**kwargs)
+    except (TypeError, ValueError, AssertionError, LookupError) as error:
+        refused = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if refused and (near := _nearest(refused[1], _parameter_names(constructor))):
+            raise unknown(f"keyword argument of `{arch}`", refused[1], near) from error
+        raise CamstudyError(
+            f"kwargs: `{arch}` refuses {dict(kwargs)} ({type(error).__name__}: {error}); mend `kwargs` or `num_classes`"
+        ) from error
+
+
+def _parameter_names(constructor: Callable) -> list[str]:
+    return [p.name for p in inspect.signature(constructor).parameters.values() if p.kind is not p.VAR_KEYWORD]
+
+
+def _resolve(value: object) -> object:
+    if isinstance(value, list):
+        return [_resolve(item) for item in value]
+    if isinstance(value, str) and value.startswith("import:"):
+        return _import(value.removeprefix("import:"), "kwargs")
+    return value
+
+
+def _import(path: str, key: str) -> object:
+    """Return the object of a dotted path ``package.module.name``."""
+    module_name, _, name = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        near = _nearest(path.partition(".")[0], timm.list_models()) if key == "arch" else []
+        raise CamstudyError(
+            f"{key}: `{path}` cannot be imported ({error}); give `package.module.name` of something installed"
+            + (f", or the timm name `{near[0]}`?" if near else "")
+        ) from None
+    if not hasattr(module, name):
+        raise unknown(
+            f"name in {module_name} ({key})",
+            path,
+            [f"{module_name}.{n}" for n in _nearest(name, dir(module))],
+        )
+    return getattr(module, name)
+
+
+def _is_timm_name(arch: str) -> bool:
+    """Whether a name is meant for timm: timm knows what precedes the tag, or nothing importable does."""
+    head, dot, _ = arch.partition(".")
+    return timm.is_model(head) or not dot
+
+
+def _checked_timm_name(arch: str) -> str:
+    """Return a timm name as it is; raise `CamstudyError` if timm knows no such model or no such tag of it."""
+    head, dot, _ = arch.partition(".")
+    if not timm.is_model(head):
+        raise unknown("timm model", arch, _nearest(head, timm.list_models()))
+    tagged = timm.list_pretrained(f"{head}.*")
+    if dot and arch not in tagged:
+        raise unknown("timm weights tag", arch, tagged)
+    return arch
+
+
+def _nearest(name: str, valid: Iterable[str]) -> list[str]:
+    """Return at most one name, so that an error does not list a thousand."""
+    return difflib.get_close_matches(name, list(valid), n=1)

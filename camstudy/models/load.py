@@ -1,0 +1,44 @@
+"""From weights on disk to a network: before training with its variants to come, and after it ready to explain."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from camstudy.models.build import apply_variants, build_model
+from camstudy.models.checkpoints import load_into, load_state, load_weights
+from camstudy.models.dcls import fold, seeded
+
+
+def initial_model(entry: Mapping, weights: str | Path | None, seed: int) -> nn.Module:
+    """Return a catalogue model as training begins: architecture, starting weights, then variants.
+
+    ``weights`` is a checkpoint of the plain architecture, or None to start at random, as the entry's ``weights``
+    says; ``seed`` draws what is random. Variants come last, so that one with ``init: preserve`` starts from the
+    network that the weights belong to.
+    """
+    model = build_model(entry, variants=False, seed=seed)
+    if weights:
+        load_into(model, load_state(weights), where=str(weights))
+    elif entry["weights"] == "random_fan_in":
+        with seeded(seed):
+            draw_fan_in(model)
+    return apply_variants(model, entry, seed=seed)
+
+
+def draw_fan_in(model: nn.Module) -> None:
+    """Draw the weights of convolutions and linear layers from N(0, 1 / fan-in), in place.
+
+    timm's ConvNeXt and MetaFormer draw from N(0, 0.02^2), right for hundreds of channels; with dozens, each block
+    would add next to nothing, and that linearly.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+
+
+def load_model(entry: Mapping, weights: str | Path) -> nn.Module:
+    """Return a finished catalogue model for inference: variants applied, weights loaded, DCLS layers folded."""
+    model = build_model(entry)
+    load_weights(model, weights)
+    return fold(model).eval()

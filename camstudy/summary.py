@@ -1,0 +1,131 @@
+"""The numbers of a finished study, as tables and figures look them up."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from camstudy.provenance import read_json
+from camstudy.store import open_store
+
+CONTROL = "control"  # stands where the long table has a model's name
+STRICTER_LEVELS = (0.01, 0.001)
+
+
+@dataclass(frozen=True)
+class TableInputs:
+    """All that tables and score figures are made from.
+
+    Parameters
+    ----------
+    scores : long table: dataset, model, method, metric, mean, ci_low, ci_high, n, n_degenerate. `alignment`
+        is the mean Spearman correlation divided by the human ceiling, `top1` a share in [0, 1] with an empty
+        method; controls have the model `control`
+    comparisons : dataset, title, baseline, variant, method, metric, difference, ci_low, ci_high, p,
+        p_corrected, n, n_tests; may be empty
+    models : records of the models by name: title, parameters, ...
+    study : validated configuration; of its catalogue, ``methods`` with ``title`` and ``target``
+    dataset : attributes of the dataset: dataset, human_ceiling, human_maps ("simulated" or "recorded"), ...
+    """
+
+    scores: pd.DataFrame
+    comparisons: pd.DataFrame
+    models: Mapping[str, Mapping]
+    study: Mapping
+    dataset: Mapping
+
+    def estimate(self, model: str, method: str, metric: str, scale: float = 1.0) -> "Estimate | None":
+        """Return a score times ``scale``; None where the study has none."""
+        row = _only(self.scores, model=model, method=method, metric=metric)
+        return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"], scale)
+
+    def n_degenerate(self, model: str, method: str) -> int | None:
+        """Return the number of constant or non-finite maps; None where the study has no score."""
+        row = _only(self.scores, model=model, method=method, metric="alignment")
+        return None if row is None else int(row["n_degenerate"])
+
+    def difference(self, baseline: str, variant: str, method: str) -> "Difference | None":
+        """Return how much the variant's alignment exceeds the baseline's; None where it was not compared."""
+        pair = {"baseline": baseline, "variant": variant}
+        row = _only(self.comparisons, **pair, method=method, metric="alignment")
+        estimate = None if row is None else Estimate.of(row["difference"], row["ci_low"], row["ci_high"])
+        if estimate is None:
+            return None
+        return Difference(estimate, finite(row["p"]), finite(row["p_corrected"]))
+
+    def significance(self, difference: "Difference | None") -> str:
+        """Return an asterisk for each of `levels` that the corrected p is below."""
+        if difference is None or difference.p_corrected is None:
+            return ""
+        return "*" * sum(difference.p_corrected < level for level in self.levels())
+
+    def levels(self) -> list[float]:
+        """Return the levels that one, two and three asterisks stand for: alpha and stricter ones."""
+        alpha = self.study["statistics"]["alpha"]
+        return [alpha, *(level for level in STRICTER_LEVELS if level < alpha)]
+
+    def title(self, model: str) -> str:
+        """Return the title of a model."""
+        return self.models[model]["title"]
+
+    def method_title(self, name: str) -> str:
+        """Return the title of a method or control."""
+        return self.study["catalog"]["methods"][name]["title"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its confidence interval; the ends are None where there is no interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, value: float, low: float, high: float, scale: float = 1.0) -> "Estimate | None":
+        """Return the estimate times ``scale``; None if the value is not finite."""
+        if finite(value) is None:
+            return None
+        low, high = finite(low), finite(high)
+        if low is None or high is None:
+            return cls(scale * float(value))
+        return cls(scale * float(value), scale * low, scale * high)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference, variant minus baseline, with the p-value of its test, plain and corrected."""
+
+    estimate: Estimate
+    p: float | None
+    p_corrected: float | None
+
+
+def finite(value: object) -> float | None:
+    """Return a number as float; None for missing, NaN and infinite ones."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _only(table: pd.DataFrame, **keys: str) -> pd.Series | None:
+    """Return the one row with these values; None if there is none."""
+    if table.empty:
+        return None
+    rows = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)]
+    if len(rows) > 1:
+        raise ValueError(f"the table has {len(rows)} rows for {keys}, expected one")
+    return None if rows.empty else rows.iloc[0]
+
+
+def read_inputs(files: Mapping, params: Mapping) -> TableInputs:
+    """Read the inputs of a table or score figure from the files and parameters of its workflow rule."""
+    study, titles = json.loads(params["study"]), json.loads(params["titles"])
+    records = map(read_json, files["models"])
+    return TableInputs(
+        scores=pd.read_parquet(files["scores"]),
+        comparisons=pd.read_parquet(files["comparisons"]),
+        models={name: {"title": titles[name], **record} for name, record in zip(study["models"], records, strict=True)},
+        study=study,
+        dataset=dict(open_store(files["dataset"]).attrs),
+    )

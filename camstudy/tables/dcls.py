@@ -1,0 +1,209 @@
+"""The DCLS table: how aligned with people each architecture is, as it is and with DCLS, under each method."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from camstudy.summary import CONTROL, TableInputs
+from camstudy.tables.table import Column, Row, Table
+
+
+def dcls(inputs: TableInputs) -> Table:
+    """Return the table of a study's comparisons, or of its models if it compares none, and its controls.
+
+    Parameters are counts (shown in millions), top-1 is in percent, alignment is the mean Spearman correlation
+    divided by the human ceiling. A control uses no model: its one value stands under every method, in the
+    column of the baselines.
+    """
+    study = inputs.study
+    compared = bool(study["comparisons"])
+    if compared:
+        columns, rows = _comparison_columns(inputs), _comparison_rows(inputs)
+    else:
+        columns, rows = _model_columns(inputs), _model_rows(inputs)
+    name, part = ("baseline", "baseline_") if compared else ("model", "")
+    for control in study["controls"]:
+        cells = {"kind": "control", "title": inputs.method_title(control), name: control}
+        for method in study["methods"]:
+            cells[f"{method}_{part}alignment"] = inputs.estimate(CONTROL, control, "alignment")
+            cells[f"{method}_{part}n_degenerate"] = inputs.n_degenerate(CONTROL, control)
+        rows.append(Row(cells))
+    what = "baseline and DCLS variant" if compared else "each model"
+    return Table(
+        name="dcls",
+        caption=f"Alignment with human maps on {inputs.dataset['dataset']}, {what}.",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=tuple(_notes(inputs)),
+    )
+
+
+def _comparison_columns(inputs: TableInputs) -> list[Column]:
+    columns = [
+        Column("kind", shown=False),
+        Column("title", "Architecture"),
+        Column("baseline", shown=False),
+        Column("variant", shown=False),
+        Column("baseline_parameters", "Baseline", "Parameters (M)", "millions"),
+        Column("dcls_parameters", "DCLS", "Parameters (M)", "millions"),
+        Column("baseline_top1_percent", "Baseline", "Top-1 (%)", "percent"),
+        Column("dcls_top1_percent", "DCLS", "Top-1 (%)", "percent"),
+    ]
+    headers = {"holm": "p (Holm)", "benjamini_hochberg": "p (B-H)", "none": "p"}
+    p_header = headers[inputs.study["statistics"]["correction"]]
+    for method in inputs.study["methods"]:
+        group = f"Alignment, {inputs.method_title(method)}"
+        columns += [
+            Column(f"{method}_baseline_alignment", "Baseline", group, "estimate"),
+            Column(f"{method}_dcls_alignment", "DCLS", group, "estimate"),
+            Column(f"{method}_difference", "Difference", group, "difference"),
+            Column(f"{method}_p", format="p", shown=False),
+            Column(f"{method}_p_corrected", p_header, group, "p"),
+            Column(f"{method}_significance", shown=False),
+            Column(f"{method}_baseline_n_degenerate", format="count", shown=False),
+            Column(f"{method}_dcls_n_degenerate", format="count", shown=False),
+        ]
+    return columns
+
+
+def _comparison_rows(inputs: TableInputs) -> list[Row]:
+    rows = []
+    for pair in inputs.study["comparisons"]:
+        baseline, variant = pair["baseline"], pair["variant"]
+        cells = {"kind": "comparison", "title": pair["title"], "baseline": baseline, "variant": variant}
+        marks, bold = {}, set()
+        for role, model in (("baseline", baseline), ("dcls", variant)):
+            cells[f"{role}_parameters"] = inputs.models[model].get("parameters")
+            cells[f"{role}_top1_percent"] = inputs.estimate(model, "", "top1", scale=100)
+        for method in inputs.study["methods"]:
+            for role, model in (("baseline", baseline), ("dcls", variant)):
+                cells[f"{method}_{role}_alignment"] = inputs.estimate(model, method, "alignment")
+                cells[f"{method}_{role}_n_degenerate"] = inputs.n_degenerate(model, method)
+            difference = inputs.difference(baseline, variant, method)
+            mark = inputs.significance(difference)
+            cells |= {
+                f"{method}_difference": difference and difference.estimate,
+                f"{method}_p": difference and difference.p,
+                f"{method}_p_corrected": difference and difference.p_corrected,
+                f"{method}_significance": mark,
+            }
+            if mark:
+                marks[f"{method}_p_corrected"] = mark
+                better = "dcls" if difference.estimate.value > 0 else "baseline"
+                bold.add(f"{method}_{better}_alignment")
+        rows.append(Row(cells, marks, frozenset(bold)))
+    return rows
+
+
+def _model_columns(inputs: TableInputs) -> list[Column]:
+    columns = [
+        Column("kind", shown=False),
+        Column("title", "Model"),
+        Column("model", shown=False),
+        Column("parameters", "Parameters (M)", format="millions"),
+        Column("top1_percent", "Top-1 (%)", format="percent"),
+    ]
+    for method in inputs.study["methods"]:
+        columns.append(Column(f"{method}_alignment", inputs.method_title(method), "Alignment", "estimate"))
+        columns.append(Column(f"{method}_n_degenerate", format="count", shown=False))
+    return columns
+
+
+def _model_rows(inputs: TableInputs) -> list[Row]:
+    rows = []
+    for model in inputs.study["models"]:
+        cells: dict[str, object] = {
+            "kind": "model",
+            "title": inputs.title(model),
+            "model": model,
+            "parameters": inputs.models[model].get("parameters"),
+            "top1_percent": inputs.estimate(model, "", "top1", scale=100),
+        }
+        for method in inputs.study["methods"]:
+            cells[f"{method}_alignment"] = inputs.estimate(model, method, "alignment")
+            cells[f"{method}_n_degenerate"] = inputs.n_degenerate(model, method)
+        rows.append(Row(cells))
+    return rows
+
+
+def _notes(inputs: TableInputs) -> Iterator[str]:
+    study, dataset = inputs.study, inputs.dataset
+    alignment = inputs.scores[inputs.scores["metric"] == "alignment"]
+    yield f"Dataset: {dataset['dataset']}, {_range(alignment['n'])} images."
+    if dataset["human_maps"] == "simulated":
+        yield (
+            "Human maps are simulated, not recorded from people: alignment says how well a map agrees with "
+            "the simulation."
+        )
+    else:
+        yield f"Human maps are {dataset['human_maps']}."
+    yield (
+        "Alignment: mean over images of the Spearman rank correlation between map and human map, divided by "
+        f"the human ceiling, {dataset['human_ceiling']:.5g}."
+    )
+    yield from _target_notes(inputs)
+    if study["controls"]:
+        names = ", ".join(inputs.method_title(control).lower() for control in study["controls"])
+        yield f"Controls ({names}) use no model: their one value stands under every method."
+    yield _degenerate_note(inputs, alignment)
+    confidence = f"{100 * study['statistics']['confidence']:.4g}"
+    resamples = f"{study['statistics']['resamples']:,}"
+    yield f"Intervals: {confidence}% BCa bootstrap confidence intervals over images, {resamples} resamples."
+    yield from _test_notes(inputs)
+
+
+def _test_notes(inputs: TableInputs) -> Iterator[str]:
+    study, table = inputs.study, inputs.comparisons
+    if not study["comparisons"]:
+        return
+    paired = "Difference: DCLS minus baseline, mean over the same images"
+    if table.empty:
+        yield f"{paired}; not tested."
+    else:
+        tests = _range(table.loc[table["metric"] == "alignment", "n_tests"])
+        correction = {
+            "holm": f"Holm-corrected for {tests} tests",
+            "benjamini_hochberg": f"Benjamini-Hochberg-corrected for {tests} tests",
+            "none": f"not corrected for {tests} tests",
+        }
+        yield (
+            f"{paired}; p: Wilcoxon signed-rank test (two-sided, zeros by Pratt), "
+            f"{correction[study['statistics']['correction']]}."
+        )
+        marks = [f"{'*' * (n + 1)} p < {level:g}" for n, level in enumerate(inputs.levels())]
+        yield f"Marks: {', '.join(marks)}; bold: the higher of two alignments that differ significantly."
+    compared = {pair[role] for pair in study["comparisons"] for role in ("baseline", "variant")}
+    others = [inputs.title(model) for model in study["models"] if model not in compared]
+    if others:
+        yield f"Not shown, since in no comparison: {', '.join(others)}."
+
+
+def _target_notes(inputs: TableInputs) -> Iterator[str]:
+    """Yield which class is explained, method by method only where they differ."""
+    words = {"label": "the image's label", "predicted": "the class that the model predicts"}
+    methods = inputs.study["catalog"]["methods"]
+    targets = {method: methods[method]["target"] for method in inputs.study["methods"]}
+    for target in dict.fromkeys(targets.values()):
+        names = [inputs.method_title(method) for method in targets if targets[method] == target]
+        which = "" if len(names) == len(targets) else f" ({', '.join(names)})"
+        yield f"Explained class{which}: {words[target]}."
+
+
+def _degenerate_note(inputs: TableInputs, alignment: pd.DataFrame) -> str:
+    found = alignment[alignment["n_degenerate"] > 0]
+    if found.empty:
+        return "Degenerate maps (constant or non-finite): no degenerate maps."
+    policy = {"score": "scored as 0", "skip": "left out of the means"}[inputs.study["degenerate"]]
+    names = []
+    for row in found.itertuples():
+        title = "" if row.model == CONTROL else f"{inputs.title(row.model)}, "
+        names.append(f"{title}{inputs.method_title(row.method)}: {row.n_degenerate:.0f}")
+    return f"Degenerate maps (constant or non-finite), {policy}: {'; '.join(names)}."
+
+
+def _range(counts: pd.Series) -> str:
+    """Return a number, or the smallest and largest where they differ."""
+    numbers = sorted({int(count) for count in counts.dropna()})
+    if not numbers:
+        return "no"
+    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"

@@ -1,0 +1,103 @@
+"""A paper table as data: columns in groups, rows, notes, and what each cell shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+from camstudy.summary import Estimate
+
+Format = Literal["text", "count", "millions", "percent", "estimate", "difference", "p"]
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its key in the rows and the CSV, its header under the header of its group, how it is written.
+
+    ``text`` holds str; ``count`` int; ``millions`` a count shown in millions; ``percent``, ``estimate`` and
+    ``difference`` an `Estimate`, the last two shown with their interval, the last with its sign; ``p`` a
+    p-value. With ``shown=False`` it is in the CSV only.
+    """
+
+    key: str
+    header: str = ""
+    group: str = ""
+    format: Format = "text"
+    shown: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """Values by column key, marks that follow values, and keys of bold values.
+
+    A value of None is missing, and shown as a dash; a key that is absent does not apply, and stays blank.
+    """
+
+    cells: Mapping[str, str | float | Estimate | None]
+    marks: Mapping[str, str] = field(default_factory=dict)
+    bold: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table. Its first shown column names the rows; a rule parts rows whose cell `kind` differs."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+    def shown(self) -> list[Column]:
+        """Return the columns that people get to see: no machine columns, none without any value."""
+        stub, *others = (column for column in self.columns if column.shown)
+        return [stub, *(c for c in others if any(row.cells.get(c.key) is not None for row in self.rows))]
+
+    def sections(self) -> list[list[Row]]:
+        """Return the rows between rules."""
+        return [list(run) for _, run in groupby(self.rows, key=lambda row: row.cells.get("kind"))]
+
+    def mark_width(self, column: Column) -> int:
+        """Return the length of the column's longest mark, which all its cells leave room for."""
+        return max((len(row.marks.get(column.key, "")) for row in self.rows), default=0)
+
+
+class Cell(NamedTuple):
+    """What a cell shows: a value, its interval (empty if it has none), a mark, and whether it is bold."""
+
+    value: str
+    interval: str = ""
+    mark: str = ""
+    bold: bool = False
+
+
+def groups(columns: Sequence[Column]) -> list[tuple[str, list[Column]]]:
+    """Return runs of columns with their group's header; a column of no group is a run of its own."""
+    runs = groupby(enumerate(columns), key=lambda item: item[1].group or item[0])
+    return [(key if isinstance(key, str) else "", [column for _, column in run]) for key, run in runs]
+
+
+def cell(column: Column, row: Row) -> Cell:
+    """Return what a row shows in a column."""
+    value = row.cells.get(column.key)
+    if value is None:
+        return Cell(DASH if column.key in row.cells else "")
+    mark, bold = row.marks.get(column.key, ""), column.key in row.bold
+    match column.format:
+        case "estimate" | "difference":
+            sign = "+" if column.format == "difference" else ""
+            interval = "" if value.low is None else f"[{_decimal(value.low)}, {_decimal(value.high)}]"
+            return Cell(_decimal(value.value, sign), interval, mark, bold)
+        case "percent":
+            return Cell(f"{value.value:.1f}", "", mark, bold)
+        case "millions":
+            return Cell(f"{value / 1e6:.2f}", "", mark, bold)
+        case "p":
+            return Cell("<0.001" if value < 0.001 else f"{value:.3f}", "", mark, bold)
+    return Cell(str(value), "", mark, bold)
+
+
+def _decimal(number: float, sign: str = "") -> str:
+    # Adding 0.0 turns -0.0, a small negative number's rounding, into 0.0.
+    return f"{round(number, 3) + 0.0:{sign}.3f}"

@@ -1,0 +1,1 @@
+"""Fine-tuning and training of catalogue models, resumable at every epoch."""

@@ -1,0 +1,113 @@
+"""Training images: augmented samples in an order that reads a chunked store nearly sequentially."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import v2
+
+from camstudy.data.store import Dataset as ImageStore
+
+# Chunks shuffled together: enough to mix classes, few enough to stay in memory (16 x 64 images of 256 px: 200 MB).
+BUFFER_CHUNKS = 16
+
+
+class ChunkShuffle(Sampler[int]):
+    """Shuffle whole chunks, then images within buffers of ``BUFFER_CHUNKS`` chunks; a new order every epoch.
+
+    The order depends on (seed, epoch) alone, so that a resumed run sees the images of an undisturbed one.
+    """
+
+    def __init__(self, n: int, chunk: int, seed: int) -> None:
+        self.n, self.chunk, self.seed, self.epoch = n, chunk, seed, 0
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        starts = rng.permutation(np.arange(0, self.n, self.chunk))
+        for first in range(0, len(starts), BUFFER_CHUNKS):
+            buffer = starts[first : first + BUFFER_CHUNKS]
+            yield from rng.permutation(
+                np.concatenate([np.arange(start, min(start + self.chunk, self.n)) for start in buffer])
+            ).tolist()
+
+
+def augmentation(config: Mapping, size: int, mean: list[float], std: list[float]) -> v2.Transform:
+    """Return the random transform of a training sample: uint8 (3, y, x) -> float32 (3, size, size).
+
+    ``config`` is the recipe's ``augment`` entry: ``scale`` (area range of the random resized crop), ``flip``
+    (probability), ``color_jitter`` (strength of brightness, contrast and saturation), ``erase`` (probability).
+    """
+    jitter = config["color_jitter"]
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=tuple(config["scale"]), antialias=True),
+            v2.RandomHorizontalFlip(config["flip"]),
+            v2.ColorJitter(jitter, jitter, jitter) if jitter else v2.Identity(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean, std),
+            v2.RandomErasing(config["erase"]),
+        ]
+    )
+
+
+class TrainingSamples(Dataset):
+    """Augmented samples of an image store, repeatable for any number of loader processes."""
+
+    def __init__(self, store: ImageStore, transform: v2.Transform, seed: int) -> None:
+        self.store, self.transform, self.seed = store, transform, seed
+        self.labels = store.labels
+        self.epoch = 0
+        self._chunks: OrderedDict[int, torch.Tensor] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self.store.n
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        chunk, offset = divmod(index, self.store.chunk)
+        image = self._chunk(chunk)[offset]
+        # Seeding each sample makes it independent of the order and of the number of worker processes.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(
+                int(np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)[0])
+            )
+            return self.transform(image), int(self.labels[index])
+
+    def _chunk(self, number: int) -> torch.Tensor:
+        if number not in self._chunks:
+            start = number * self.store.chunk
+            images = self.store.images(slice(start, min(start + self.store.chunk, self.store.n)))
+            self._chunks[number] = torch.from_numpy(images).permute(0, 3, 1, 2)
+            if len(self._chunks) > BUFFER_CHUNKS:
+                self._chunks.popitem(last=False)
+        return self._chunks[number]
+
+
+class TrainingLoader:
+    """Batches of one epoch at a time: ``loader.epoch(3)`` yields (images, labels) tensors, the last batch dropped
+    if it is incomplete."""
+
+    def __init__(self, store: ImageStore, recipe: Mapping, input_config: Mapping, seed: int, workers: int = 0) -> None:
+        transform = augmentation(recipe["augment"], input_config["size"], input_config["mean"], input_config["std"])
+        self._samples = TrainingSamples(store, transform, seed)
+        self._sampler = ChunkShuffle(store.n, store.chunk, seed)
+        self._loader = DataLoader(
+            self._samples,
+            batch_size=recipe["batch_size"],
+            sampler=self._sampler,
+            num_workers=workers,
+            drop_last=True,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the batches of epoch ``number``, whatever came before."""
+        self._samples.epoch = self._sampler.epoch = number
+        yield from self._loader

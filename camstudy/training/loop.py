@@ -1,0 +1,149 @@
+"""The training loop: one epoch after the other, each ending in a checkpoint from which a killed run goes on."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from camstudy.errors import CamstudyError
+from camstudy.models.dcls import clamp_positions, repulsive_loss
+from camstudy.training.data import TrainingLoader
+from camstudy.training.optim import make_optimizer, make_schedule
+
+AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def train(
+    model: nn.Module,
+    loader: TrainingLoader,
+    recipe: Mapping,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path,
+    fingerprint: str,
+) -> tuple[nn.Module, list[dict]]:
+    """Train a model by a recipe (the `train` entry of the catalogue, with its defaults filled in).
+
+    Parameters
+    ----------
+    model : network with logits (n, classes) as output; trained in place
+    loader : training batches
+    seed : seeds dropout and stochastic depth, anew every epoch
+    checkpoint : file that holds the state after the last finished epoch; an unfinished run with the same
+        ``fingerprint`` goes on from there, any other file is overwritten
+
+    Returns
+    -------
+    ``(model, history)``: the trained model (its exponential moving average if the recipe has ``ema_decay``), on
+    ``device``, in evaluation mode; and one record per epoch.
+
+    Raises
+    ------
+    CamstudyError
+        if the loss is not finite, or the training set is smaller than one batch.
+    """
+    if len(loader) == 0:
+        raise CamstudyError(f"train.batch_size: {recipe['batch_size']} is more than the training set holds; lower it")
+    state = _State(model.to(device), recipe, len(loader), device)
+    state.load(checkpoint, fingerprint)
+    for epoch in range(len(state.history), recipe["epochs"]):
+        torch.manual_seed(seed * 1_000_003 + epoch)
+        state.history.append(_train_epoch(state, loader, recipe, epoch, device))
+        state.save(checkpoint, fingerprint)
+    trained = state.average.module if state.average else state.model
+    return trained.eval(), state.history
+
+
+class _State:
+    """All that a resumed run needs, in one place."""
+
+    def __init__(self, model: nn.Module, recipe: Mapping, steps_per_epoch: int, device: torch.device) -> None:
+        self.model = model
+        self.optimizer = make_optimizer(model, recipe)
+        self.schedule = make_schedule(self.optimizer, recipe, steps_per_epoch)
+        self.history: list[dict] = []
+        self.average = None
+        if recipe["ema_decay"] is not None:
+            # torch's average visits a shared position tensor once; averaging state dicts would visit it per layer.
+            update = get_ema_multi_avg_fn(recipe["ema_decay"])
+            self.average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+        self.precision = AUTOCAST.get(recipe["precision"]) if device.type == "cuda" else None
+        self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
+
+    def _parts(self) -> dict:
+        parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
+        return parts | ({"average": self.average} if self.average else {})
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        torch.save({**state, "history": self.history, "fingerprint": fingerprint}, temporary)
+        temporary.replace(path)
+
+    def load(self, path: Path, fingerprint: str) -> None:
+        if not path.exists():
+            return
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["fingerprint"] != fingerprint:
+            return
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.history = state["history"]
+
+
+def _train_epoch(state: _State, loader: TrainingLoader, recipe: Mapping, epoch: int, device: torch.device) -> dict:
+    positions = recipe["positions"]
+    repulsion = positions["repulsive_loss"] and epoch >= positions["repulsive_from_epoch"]
+    state.model.train()
+    started = time.perf_counter()
+    total_loss = torch.zeros((), device=device)
+    correct = torch.zeros((), device=device)
+    progress = tqdm(loader.epoch(epoch), f"epoch {epoch + 1}/{recipe['epochs']}", len(loader), mininterval=10)
+    for step, (images, labels) in enumerate(progress):
+        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        with torch.autocast(device.type, state.precision, enabled=state.precision is not None):
+            logits = state.model(images)
+            loss = F.cross_entropy(logits, labels, label_smoothing=recipe["label_smoothing"])
+        if repulsion:
+            loss = loss + repulsive_loss(state.model)
+        _step(state, loss, recipe["clip_grad_norm"])
+        state.schedule.step_update(epoch * len(loader) + step + 1)
+        total_loss += loss.detach()
+        correct += (logits.detach().argmax(1) == labels).sum()
+    mean_loss = total_loss.item() / len(loader)
+    if not torch.isfinite(torch.tensor(mean_loss)):
+        raise CamstudyError(
+            f"train: the loss became {mean_loss} in epoch {epoch + 1}; lower learning_rate or set clip_grad_norm"
+        )
+    seen = len(loader) * recipe["batch_size"]
+    seconds = time.perf_counter() - started
+    return {
+        "epoch": epoch + 1,
+        "learning_rate": state.optimizer.param_groups[0]["lr"],
+        "loss": mean_loss,
+        "accuracy": correct.item() / seen,
+        "seconds": round(seconds, 2),
+        "images_per_second": round(seen / seconds, 1),
+    }
+
+
+def _step(state: _State, loss: torch.Tensor, clip_grad_norm: float | None) -> None:
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(loss).backward()
+    if clip_grad_norm is not None:
+        state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_(state.model.parameters(), clip_grad_norm)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    # The average must never hold positions outside the kernel, so clamping comes before it.
+    clamp_positions(state.model)
+    if state.average:
+        state.average.update_parameters(state.model)

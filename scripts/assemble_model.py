@@ -1,0 +1,15 @@
+"""Assemble a catalogue model that is not trained: its starting weights with its variants applied."""
+
+import json
+
+from camstudy.job import logged
+from camstudy.models.checkpoints import save_model
+from camstudy.models.load import initial_model
+from camstudy.models.record import model_record
+from camstudy.provenance import write_json
+
+with logged(snakemake.log[0]):
+    entry = json.loads(snakemake.params.entry)
+    model = initial_model(entry, snakemake.input.get("weights"), snakemake.params.seed)
+    save_model(model, snakemake.output.model, {})
+    write_json(snakemake.output.record, model_record(model, entry, snakemake.output.model))

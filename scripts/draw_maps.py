@@ -1,0 +1,43 @@
+"""Draw a figure of a study from images and their maps."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from camstudy.data.store import open_dataset
+from camstudy.explain.store import read_heatmaps
+from camstudy.figures import FIGURES, save
+from camstudy.job import logged
+
+with logged(snakemake.log[0]):
+    models, methods, postprocess, settings = (
+        json.loads(snakemake.params[key]) for key in ("model_titles", "method_titles", "postprocess", "settings")
+    )
+    dataset, inputs = open_dataset(snakemake.input.dataset), snakemake.input
+    count = min(settings["n_images"], dataset.n)
+    chosen = np.sort(np.random.default_rng(settings["seed"]).choice(dataset.n, count, replace=False))
+    names = np.array(dataset.attrs["class_names"] or np.arange(dataset.labels.max() + 1), str)
+    predicted = {
+        models[model]: names[pd.read_parquet(path).set_index("image").loc[chosen, "predicted"]]
+        for model, path in zip(snakemake.params.models, inputs.accuracy, strict=True)
+    }
+    maps, scores, boxes = {}, {}, {}
+    stores = zip(snakemake.params.maps, inputs.heatmaps, inputs.scores, strict=True)
+    for (model, method), manifest, table in stores:
+        key = models[model], methods[method]
+        heatmaps, _, attrs = read_heatmaps(manifest, postprocess[method])
+        maps[key], boxes[key[0]] = heatmaps[chosen], tuple(attrs["crop_box"])
+        scores[key] = pd.read_parquet(table).set_index("image").loc[chosen, "spearman"].to_numpy()
+    figure = FIGURES[snakemake.wildcards.figure].function(
+        dataset.images(chosen),
+        dataset.human_map(chosen),
+        maps,
+        names[dataset.labels[chosen]],
+        boxes=boxes,
+        predicted=predicted,
+        scores=scores,
+        human_title=f"human map ({dataset.attrs['human_maps']})",
+    )
+    for path in snakemake.output:
+        save(figure, path)

@@ -1,0 +1,43 @@
+"""Make the maps of a control method, which needs no model."""
+
+import json
+
+import numpy as np
+
+from camstudy.data.store import open_dataset
+from camstudy.explain import METHODS, bind
+from camstudy.explain.store import heatmap_writer
+from camstudy.geometry import FULL
+from camstudy.job import logged
+from camstudy.provenance import fingerprint, read_json, sha256_files
+
+with logged(snakemake.log[0]):
+    method = json.loads(snakemake.params.method)
+    dataset = open_dataset(snakemake.input.dataset)
+    function = bind(method["method"], method["parameters"])
+    shape = function(np.arange(1), dataset.group).shape[1:]
+    writer = heatmap_writer(
+        snakemake.output.manifest,
+        n=dataset.n,
+        shape=shape,
+        chunk=snakemake.config["explain"]["chunk_size"],
+        fingerprint=fingerprint(
+            method=method,
+            data=read_json(snakemake.input.dataset)["fingerprint"],
+            code=sha256_files(snakemake.input.code),
+        ),
+        attrs={
+            "dataset": snakemake.wildcards.dataset,
+            "model": "control",
+            "method": snakemake.wildcards.method,
+            "parameters": method["parameters"],
+            "layer": None,
+            "target_policy": None,
+            "crop_box": FULL,
+            "reference": METHODS[method["method"]].reference,
+        },
+    )
+    for part in writer.pending():
+        maps = function(np.arange(part.start, part.stop), dataset.group)
+        writer.write(part, heatmap=maps, target=dataset.labels[part])
+    writer.finish()

@@ -1,0 +1,11 @@
+"""Export a pretrained demo network with a record of how it was made, ready to be copied to config/weights/."""
+
+import shutil
+
+from camstudy.job import logged
+from camstudy.provenance import read_json, write_json
+
+with logged(snakemake.log[0]):
+    shutil.copyfile(snakemake.input.model, snakemake.output.weights)
+    record = read_json(snakemake.input.record)
+    write_json(snakemake.output.record, {"made_by": "snakemake demo_weights", **record})

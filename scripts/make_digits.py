@@ -1,0 +1,19 @@
+"""Make one TFRecord shard of the demo dataset, in ClickMe's own format: images, simulated click maps, labels."""
+
+import json
+
+from tqdm import tqdm
+
+from camstudy.data.clickme import encode_example
+from camstudy.data.digits import make_scene
+from camstudy.data.tfrecord import write_shard
+from camstudy.job import logged
+
+with logged(snakemake.log[0]):
+    entry = json.loads(snakemake.params.entry)
+    first = int(snakemake.wildcards.shard) * snakemake.params.shard_size
+    last = min(first + snakemake.params.shard_size, entry["n_images"])
+    scenes = (make_scene(entry["split"], index, entry["seed"]) for index in tqdm(range(first, last), mininterval=10))
+    write_shard(
+        snakemake.output[0], (encode_example(scene.image, scene.heatmap, scene.label, scene.halves) for scene in scenes)
+    )

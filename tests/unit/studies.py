@@ -1,0 +1,92 @@
+"""Made-up results of a finished study, as the score stage would leave them; no test of its own."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from camstudy.summary import TableInputs
+
+ARCHITECTURES = {
+    "resnet_mini": "ResNet-mini",
+    "convnext_mini": "ConvNeXt-mini",
+    "caformer_mini": "CAFormer-mini",
+    "fastvit_mini": "FastViT-mini",
+}
+CEILING = 0.702
+TITLES = {
+    "gradcam": "Grad-CAM",
+    "threshold_gradcam": "Threshold-Grad-CAM",
+    "random": "Random",
+    "center_bias": "Center bias",
+    "human_split_half": "Human split-half",
+}
+CONTROLS = {
+    "random": (0.003, -0.012, 0.018),
+    "center_bias": (0.31, 0.29, 0.33),
+    "human_split_half": (1, 0.98, 1.02),
+}
+SCORE = ["dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate"]
+COMPARISON = [
+    *("dataset", "title", "baseline", "variant", "method", "metric"),
+    *("difference", "ci_low", "ci_high", "p", "p_corrected", "n", "n_tests"),
+]
+P_CORRECTED = (3.2e-12, 0.0042, 0.031, 0.38)
+
+
+def make_inputs(
+    architectures=ARCHITECTURES,
+    methods=("gradcam", "threshold_gradcam"),
+    controls=tuple(CONTROLS),
+    compare=True,
+    accuracy=True,
+    degenerate=(),
+    seed=0,
+):
+    """Return the inputs of a study; ``degenerate`` holds (model, method, number of maps)."""
+    rng = np.random.default_rng(seed)
+    dataset = "digits_clickme"
+    models, scores, comparisons = {}, [], []
+    for name, title in architectures.items():
+        for suffix, variant in (("", ""), ("_dcls", " DCLS")):
+            model = name + suffix
+            models[model] = {"title": title + variant, "parameters": int(rng.integers(180_000, 420_000))}
+            if accuracy:
+                top1 = rng.uniform(0.95, 0.99)
+                scores.append([dataset, model, "", "top1", top1, top1 - 0.013, top1 + 0.009, 384, 0])
+    p_values = itertools.cycle(P_CORRECTED)
+    for (name, title), method in itertools.product(architectures.items(), methods):
+        base, gain = rng.uniform(0.66, 0.86), rng.normal(0.02, 0.04)
+        for suffix, mean in (("", base), ("_dcls", base + gain)):
+            scores.append([dataset, name + suffix, method, "alignment", mean, mean - 0.021, mean + 0.019, 384, 0])
+            scores.append([dataset, name + suffix, method, "dice_at_10", mean / 2, 0.1, 0.9, 384, 0])
+        p = next(p_values)
+        keys = [dataset, title, name, f"{name}_dcls", method]
+        n_tests = len(architectures) * len(methods)
+        values = [gain, gain - 0.012, gain + 0.013, p / n_tests, p, 384, n_tests]
+        comparisons.append([*keys, "alignment", *values])
+        comparisons.append([*keys, "dice_at_10", *values])
+    for control in controls:
+        scores.append([dataset, "control", control, "alignment", *CONTROLS[control], 384, 0])
+    scores = pd.DataFrame(scores, columns=SCORE)
+    for model, method, count in degenerate:
+        scores.loc[(scores["model"] == model) & (scores["method"] == method), "n_degenerate"] = count
+    pairs = [{"title": title, "baseline": n, "variant": f"{n}_dcls"} for n, title in architectures.items()]
+    study = {
+        "study": "demo",
+        "dataset": dataset,
+        "models": list(models),
+        "methods": list(methods),
+        "controls": list(controls),
+        "comparisons": pairs if compare else [],
+        "statistics": {"confidence": 0.95, "resamples": 9999, "alpha": 0.05, "correction": "holm"},
+        "degenerate": "score",
+        "catalog": {"methods": {name: {"title": TITLES[name], "target": "label"} for name in (*methods, *controls)}},
+    }
+    return TableInputs(
+        scores=scores,
+        comparisons=pd.DataFrame(comparisons if compare else [], columns=COMPARISON),
+        models=models,
+        study=study,
+        dataset={"dataset": dataset, "human_ceiling": CEILING, "human_maps": "simulated"},
+    )

@@ -1,0 +1,552 @@
+"""Configuration: every kind of mistake is named and all are reported at once; defaults are filled in."""
+
+import copy
+import datetime
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from camstudy.config import validate
+from camstudy.errors import CamstudyError
+from camstudy.provenance import canonical
+
+ROOT = Path(__file__).parents[2]
+
+STUDY = """
+study: tiny
+dataset: scenes
+models: [net, net_dcls]
+methods: [gradcam, threshold_gradcam]
+controls: [random]
+comparisons: [{baseline: net, variant: net_dcls}]
+catalog:
+  datasets:
+    scenes: {source: digits, split: val}
+    scenes_train: {source: digits, split: train, n_images: 100}
+  models:
+    net: {title: Net, arch: resnet18, weights: random}
+    net_dcls:
+      arch: resnet18
+      variant: {dcls: {replace: conv3x3}}
+      train: {dataset: scenes_train, epochs: 2}
+  methods:
+    gradcam: {method: gradcam}
+    threshold_gradcam: {method: threshold_gradcam, postprocess: {floor: 0.3}}
+    random: {method: random}
+"""
+NET = "catalog.models.net"
+TRAIN = "catalog.models.net_dcls.train"
+DCLS = "catalog.models.net_dcls.variant.dcls"
+KNOWN = {"methods": ["gradcam", "threshold_gradcam"], "controls": ["random", "center_bias"]}
+
+
+@pytest.fixture
+def config():
+    return yaml.safe_load(STUDY)
+
+
+def put(config, path, value):
+    """Set the value at a dotted path, making mappings on the way; return the configuration."""
+    *parents, last = path.split(".")
+    part = config
+    for key in parents:
+        part = part.setdefault(key, {})
+    part[last] = value
+    return config
+
+
+def drop(config, path):
+    *parents, last = path.split(".")
+    part = config
+    for key in parents:
+        part = part[key]
+    del part[last]
+    return config
+
+
+def errors(config, **options):
+    """Return the reported mistakes as {place: text}; the first line counts them."""
+    with pytest.raises(CamstudyError) as caught:
+        validate(config, **options)
+    first, *lines = str(caught.value).split("\n  ")
+    assert first == f"the configuration has {len(lines)} error{'s' * (len(lines) != 1)}:"
+    found = dict(re.fullmatch(r"`(.*?)`: (.*)", line).groups() for line in lines)
+    assert len(found) == len(lines)
+    return found
+
+
+# Defaults
+
+
+def test_a_correct_configuration_passes_and_is_left_alone(config):
+    before = copy.deepcopy(config)
+    validate(config, KNOWN)
+    assert config == before
+
+
+def test_defaults_are_filled_at_every_depth(config):
+    full = validate(config)
+    assert full["device"] == "auto"
+    assert full["statistics"] == {"confidence": 0.95, "resamples": 9999, "alpha": 0.05, "correction": "holm"}
+    assert full["catalog"]["datasets"]["scenes"]["human_ceiling"] == "from_halves"
+    assert full["catalog"]["models"]["net_dcls"]["variant"]["dcls"] == {
+        "replace": "conv3x3",
+        "kernel_size": 17,
+        "kernel_count": 34,
+        "version": "v1",
+        "init": "preserve",
+    }
+    recipe = full["catalog"]["models"]["net_dcls"]["train"]
+    assert (recipe["epochs"], recipe["optimizer"]) == (2, "adamw")
+    assert recipe["positions"]["learning_rate_factor"] == 5
+    assert full["catalog"]["models"]["net"]["train"] is None
+
+
+def test_a_part_of_a_mapping_keeps_its_other_defaults(config):
+    full = validate(put(config, "statistics", {"alpha": 0.01}))
+    assert (full["statistics"]["alpha"], full["statistics"]["resamples"]) == (0.01, 9999)
+
+
+def test_optional_settings_left_at_null_are_absent(config):
+    put(config, "catalog.models.net.input", {"size": 112, "mean": None})
+    put(config, "catalog.models.net.target_layer", {"path": "layer3"})
+    full = validate(config)
+    model = full["catalog"]["models"]["net"]
+    assert model["input"] == {"size": 112}
+    assert model["variant"] == {}
+    assert model["target_layer"] == {"path": "layer3"}
+    assert full["catalog"]["methods"]["gradcam"]["postprocess"] == {}
+    assert full["catalog"]["methods"]["threshold_gradcam"]["postprocess"] == {"floor": 0.3}
+
+
+def test_each_kind_of_entry_gets_its_own_defaults(config, tmp_path):
+    shard = tmp_path / "val-0.tfrecords"
+    shard.touch()
+    put(config, "catalog.datasets.people", {"source": "clickme", "shards": [str(shard)]})
+    put(config, "catalog.models.file", {"arch": "resnet18", "weights": {"path": "absent.safetensors"}})
+    put(config, "catalog.models.timm", {"arch": "resnet18.a1_in1k", "weights": {"timm": True}})
+    catalog = validate(config)["catalog"]
+    assert catalog["datasets"]["people"]["human_ceiling"] == 0.65753
+    assert "split" not in catalog["datasets"]["people"]
+    assert catalog["models"]["file"]["weights"] == {"path": "absent.safetensors", "sha256": None, "key": None}
+    assert catalog["models"]["timm"]["weights"] == {"timm": True}
+    assert catalog["models"]["net_dcls"]["weights"] == "random"
+
+
+def test_what_follows_from_other_keys_is_put_in_place(config):
+    full = validate(put(put(config, "seed", 7), "n_images", 12))
+    assert full["comparisons"] == [{"title": "Net", "baseline": "net", "variant": "net_dcls"}]
+    assert full["catalog"]["models"]["net_dcls"]["title"] == "net_dcls"
+    assert full["catalog"]["methods"]["gradcam"]["title"] == "gradcam"
+    assert full["catalog"]["models"]["net_dcls"]["train"]["seed"] == 7
+    assert full["catalog"]["datasets"]["scenes"]["n_images"] == 12
+    assert full["catalog"]["datasets"]["scenes_train"]["n_images"] == 100
+
+
+def test_a_recipe_keeps_its_own_seed(config):
+    put(config, f"{TRAIN}.seed", 3)
+    assert validate(put(config, "seed", 7))["catalog"]["models"]["net_dcls"]["train"]["seed"] == 3
+
+
+def test_validating_twice_changes_nothing(config):
+    once = validate(put(config, "n_images", 12))
+    assert validate(once) == once
+
+
+def test_order_and_comments_leave_the_canonical_form_alone(config):
+    def backwards(value):
+        return {key: backwards(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    assert canonical(validate(backwards(config))) == canonical(validate(config))
+
+
+def test_defaults_are_not_shared_between_configurations(config):
+    validate(config)["tables"].append("mine")
+    assert validate(config)["tables"] == ["dcls"]
+
+
+def test_shipped_catalogues_are_valid(config):
+    for kind in ("datasets", "methods"):
+        shipped = yaml.safe_load((ROOT / f"config/catalog/{kind}.yaml").read_text())["catalog"]
+        assert set(shipped) == {kind}
+        config["catalog"][kind] |= shipped[kind]
+    put(config, "dataset", "digits_clickme")
+    put(config, "controls", ["random", "center_bias", "human_split_half"])
+    known = {"methods": KNOWN["methods"], "controls": [*KNOWN["controls"], "human_split_half"]}
+    validate(config, known)
+
+
+def test_configuration_does_not_import_torch():
+    code = "import sys, camstudy.config, camstudy.configdocs; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+# Mistakes that the schema sees
+
+
+def test_unknown_key_has_the_nearest_name(config):
+    config["metods"] = config.pop("methods")
+    found = errors(config)
+    assert found["metods"] == "unknown key, did you mean `methods`?"
+    assert found["methods"].startswith("missing, expected a list of at least one method name")
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("catalog.models.net.achr", "arch"),
+        (f"{TRAIN}.epoch", "epochs"),
+        (f"{TRAIN}.augment.flips", "flip"),
+        (f"{DCLS}.kernelsize", "kernel_size"),
+        ("catalog.datasets.scenes.n_image", "n_images"),
+        ("catalog.methods.gradcam.postproces", "postprocess"),
+        ("catalog.metods", "methods"),
+        ("statistics.resample", "resamples"),
+    ],
+)
+def test_unknown_keys_are_found_everywhere(config, path, near):
+    assert errors(put(config, path, 1)) == {path: f"unknown key, did you mean `{near}`?"}
+
+
+def test_unknown_key_near_to_none_lists_the_valid_ones(config):
+    found = errors(put(config, "qualitative", {"zzz": 1}))
+    assert found == {"qualitative.zzz": "unknown key; valid names: n_images, seed"}
+
+
+def test_keys_of_another_source_are_unknown(config):
+    put(config, "catalog.datasets.scenes.shards", ["a.tfrecord"])
+    assert errors(config)["catalog.datasets.scenes.shards"].startswith("unknown key")
+
+
+def test_free_mappings_take_any_key(config):
+    put(
+        config,
+        "catalog.models.net.kwargs",
+        {"layers": [1, 1], "block": "import:timm.models.resnet.BasicBlock"},
+    )
+    put(config, "catalog.methods.random.parameters", {"size": 8})
+    assert validate(config)["catalog"]["methods"]["random"]["parameters"] == {"size": 8}
+
+
+@pytest.mark.parametrize("path", ["study", "dataset", "models", "catalog", "catalog.models.net.arch"])
+def test_missing_keys_are_named_and_explained(config, path):
+    text = errors(drop(config, path))[path]
+    assert re.fullmatch(r"missing, expected .+\. [A-Z].+\.", text)
+
+
+@pytest.mark.parametrize("kind", ["datasets", "models", "methods"])
+def test_missing_part_of_the_catalogue_is_one_mistake(config, kind):
+    assert set(errors(drop(config, f"catalog.{kind}"))) == {f"catalog.{kind}"}
+
+
+NUMBER_OF_IMAGES = "an integer of at least 2, or null"
+BOOLEANS = "; YAML reads yes, no, on and off as true and false: put quotes around text"
+EITHER = "true or false"
+RATE = "a number above 0"
+MOMENTUM = "a number of at least 0 and below 1"
+CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
+TARGET = "one of `label`, `predicted`, did you mean `predicted`?"
+SOURCE = "one of `digits`, `clickme`, did you mean `digits`?"
+NESTED = " (within `--config key={...}` everything is text: use a file)"
+NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or digit"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "found", "expected"),
+    [
+        ("n_images", "300", "'300' (text)", f"{NUMBER_OF_IMAGES}; write 300 without quotes"),
+        ("n_images", "null", "'null' (text)", f"{NUMBER_OF_IMAGES}; write null without quotes"),
+        ("n_images", 2.0, "2.0", NUMBER_OF_IMAGES),
+        ("n_images", True, "true", NUMBER_OF_IMAGES),
+        ("n_images", 1, "1", NUMBER_OF_IMAGES),
+        ("seed", None, "null", "an integer of at least 0"),
+        ("study", 2024, "2024", f"{NAME}; put quotes around it"),
+        ("models", "net", "net (text)", "a list of at least one model name; write [net]"),
+        ("models", [], "[]", "a list of at least one model name"),
+        ("controls", None, "null", "a list of names of controls; write []"),
+        ("device", "gpu", "gpu (text)", "one of `auto`, `cpu`, `cuda`, did you mean `cpu`?"),
+        ("device", False, "false", f"one of `auto`, `cpu`, `cuda`{BOOLEANS}"),
+        ("statistics.confidence", 95, "95", "a number above 0 and below 1"),
+        (f"{NET}.title", False, "false", f"text, or null{BOOLEANS}"),
+        (f"{NET}.arch", None, "null", "text"),
+        (f"{NET}.input.mean", [0.5, 0.5], "[0.5, 0.5]", "a list of three numbers, or null"),
+        (f"{NET}.input.interpolation", "cubic", "cubic (text)", CUBIC),
+        (f"{DCLS}.kernel_size", 16, "16", "an odd integer of at least 3"),
+        (f"{DCLS}.kernel_size", 1, "1", "an odd integer of at least 3"),
+        (f"{DCLS}.version", "max", "max (text)", "one of `v0`, `v1`, `gauss`"),
+        (f"{TRAIN}.learning_rate", "1e-3", "1e-3 (text)", f"{RATE}; write 1.0e-03"),
+        (
+            f"{TRAIN}.learning_rate",
+            "2.5e-4",
+            "'2.5e-4' (text)",
+            f"{RATE}; write 2.5e-4 without quotes{NESTED}",
+        ),
+        (f"{TRAIN}.momentum", "0.5", "'0.5' (text)", f"{MOMENTUM}; write 0.5 without quotes{NESTED}"),
+        (
+            f"{TRAIN}.positions.repulsive_loss",
+            "yes",
+            "'yes' (text)",
+            f"{EITHER}; write {EITHER} without quotes{NESTED}",
+        ),
+        ("catalog.methods.gradcam", None, "null", "a mapping"),
+        ("catalog.methods.gradcam.postprocess.floor", 1, "1", "a number of at least 0 and below 1, or null"),
+        ("catalog.methods.gradcam.target", "predict", "predict (text)", TARGET),
+        ("catalog.datasets.scenes.source", "digit", "digit (text)", SOURCE),
+        ("catalog.datasets.scenes.human_ceiling", 0, "0", "`from_halves`, or a number above 0 and at most 1"),
+        ("catalog.datasets.scenes.num_classes", 1000, "1000", "`10`"),
+    ],
+)
+def test_wrong_values_say_what_was_found_and_what_is_expected(config, path, value, found, expected):
+    assert errors(put(config, path, value)) == {path: f"found {found}, expected {expected}"}
+
+
+def test_items_of_lists_are_pointed_at(config):
+    put(config, f"{TRAIN}.augment.scale", [0.5, 1.5])
+    assert set(errors(put(config, "tables", ["dcls", "dlcs"]))) == {"tables[1]", f"{TRAIN}.augment.scale[1]"}
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        "none",
+        3,
+        {},
+        {"file": "a"},
+        {"path": "a", "url": "https://b.org/c"},
+        {"timm": True, "url": "file:///a"},
+    ],
+)
+def test_weights_come_from_one_place(config, weights):
+    found = errors(put(config, "catalog.models.net.weights", weights))
+    assert list(found) == ["catalog.models.net.weights"]
+    assert found["catalog.models.net.weights"].endswith(
+        "expected `random`, or a mapping with one of `path`, `url` and `timm: true`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "key"),
+    [
+        ({"url": "www.example.org/net.pt"}, "url"),
+        ({"url": "https://example.org/net.pt", "sha256": "12ab"}, "sha256"),
+        ({"url": "https://example.org/net.pt", "sha": "12ab"}, "sha"),
+        ({"timm": False}, "timm"),
+        ({"timm": True, "key": "model"}, "key"),
+    ],
+)
+def test_mistakes_within_weights_are_pointed_at(config, weights, key):
+    assert list(errors(put(config, "catalog.models.net.weights", weights))) == [f"catalog.models.net.weights.{key}"]
+
+
+@pytest.mark.parametrize("name", ["my net", "../net", "-net", ".net", "net/1", "", "net\n"])
+def test_names_are_safe_as_file_names(config, name):
+    config["catalog"]["models"][name] = {"arch": "resnet18", "weights": "random"}
+    with pytest.raises(CamstudyError, match=r"has 1 error:(.|\n)+not allowed as a name, expected a name of letters"):
+        validate(config)
+
+
+def test_reserved_names_are_refused(config):
+    put(config, "catalog.models.control", {"arch": "resnet18", "weights": "random"})
+    found = errors(put(config, "study", "heatmaps"))
+    assert found["catalog.models.control"].startswith("not allowed as a name, expected any name but `control`")
+    assert found["study"].startswith("found heatmaps (text), expected a name that no shared directory of results has")
+
+
+def test_repeated_names_are_named(config):
+    found = errors(put(config, "models", ["net", "net_dcls", "net"]))
+    assert found == {"models[2]": "`net` is listed twice"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_must_be_finite(config, value):
+    found = errors(put(config, f"{TRAIN}.weight_decay", value))
+    assert found[f"{TRAIN}.weight_decay"].endswith("expected a finite number")
+
+
+def test_dates_and_numbers_as_keys_are_explained(config):
+    put(config, "catalog.methods.random.parameters", {"day": datetime.date(2024, 5, 1)})
+    config["catalog"]["models"][18] = {"arch": "resnet18", "weights": "random"}
+    assert errors(config) == {
+        "catalog.methods.random.parameters.day": ("found 2024-05-01 (date), expected text; put quotes around it"),
+        "catalog.models.18": "found the key 18, expected text; put quotes around it",
+    }
+
+
+# Mistakes that need a second look
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        ("dataset", "scene", "dataset"),
+        ("models", ["net", "net_dcl", "net_dcls"], "models[1]"),
+        ("methods", ["gradcams"], "methods[0]"),
+        ("controls", ["randon"], "controls[0]"),
+        (f"{TRAIN}.dataset", "scenes_trian", f"{TRAIN}.dataset"),
+    ],
+)
+def test_names_must_be_in_the_catalogue(config, path, value, place):
+    found = errors(put(config, path, value))
+    assert list(found) == [place]
+    assert re.match(
+        r"unknown (dataset|model|method) `\w+`, did you mean `\w+`\? \(looked in `catalog\.\w+`\)",
+        found[place],
+    )
+
+
+def test_an_entry_with_a_mistake_is_not_an_unknown_name(config):
+    assert list(errors(put(config, "catalog.models.net", "resnet18"))) == ["catalog.models.net"]
+
+
+BOTH = {"baseline": "net", "variant": "net_dcls"}
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "place", "text"),
+    [
+        (
+            [BOTH | {"variant": "net_dcl"}],
+            "[0].variant",
+            "`net_dcl` is not in `models`, did you mean `net_dcls`?",
+        ),
+        ([BOTH | {"variant": "net"}], "[0]", "compares `net` with itself; name two models"),
+        ([BOTH, BOTH | {"title": "Again"}], "[1]", "compares `net` with `net_dcls` a second time; drop it"),
+        ([{"baseline": "net"}], "[0].variant", "missing, expected text. The changed model, one of `models`."),
+        (["net"], "[0]", "found net (text), expected a mapping with `baseline` and `variant`"),
+    ],
+)
+def test_comparisons(config, comparisons, place, text):
+    assert errors(put(config, "comparisons", comparisons)) == {f"comparisons{place}": text}
+
+
+def test_comparisons_are_between_models_of_the_study(config):
+    found = errors(put(config, "models", ["net"]))
+    assert found == {"comparisons[0].variant": "`net_dcls` is not in `models`; valid names: net"}
+
+
+def test_registered_names_are_checked_when_given(config):
+    put(config, "catalog.methods.gradcam.method", "grad_cam")
+    validate(config)
+    found = errors(config, known=KNOWN)
+    assert found == {"catalog.methods.gradcam.method": "unknown method `grad_cam`, did you mean `gradcam`?"}
+
+
+def test_methods_and_controls_are_kept_apart(config):
+    put(put(config, "methods", ["random"]), "controls", ["gradcam"])
+    assert errors(config, known=KNOWN) == {
+        "methods[0]": "`random` is a control, which looks at no model; list it under `controls`",
+        "controls[0]": "`gradcam` explains a model, a control does not; list it under `methods`",
+    }
+
+
+def test_an_untrained_model_says_where_its_weights_are(config):
+    found = errors(drop(config, "catalog.models.net.weights"))
+    assert found["catalog.models.net.weights"].startswith("missing, and the model is not trained; add `train`")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "text"),
+    [
+        ("train.warmup_epochs", 3, "found 3, expected at most `epochs` (2)"),
+        ("train.min_learning_rate", 0.01, "found 0.01, expected at most `learning_rate` (0.0001)"),
+        ("train.augment.scale", [1.0, 0.5], "found [1.0, 0.5], expected the smaller share first"),
+    ],
+)
+def test_recipes_agree_with_themselves(config, path, value, text):
+    assert errors(put(config, f"catalog.models.net_dcls.{path}", value)) == {f"catalog.models.net_dcls.{path}": text}
+
+
+def test_a_kernel_holds_no_more_taps_than_places(config):
+    put(config, f"{DCLS}.kernel_size", 5)
+    assert errors(config) == {f"{DCLS}.kernel_count": "found 34, expected at most kernel_size x kernel_size (25)"}
+
+
+def test_files_of_selected_entries_must_exist(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(config, "catalog.models.net.weights", {"path": "weights/net.safetensors"})
+    put(config, "catalog.models.unused", {"arch": "resnet18", "weights": {"path": "elsewhere.safetensors"}})
+    put(config, "catalog.datasets.scenes", {"source": "clickme", "shards": ["a.tfrecords", "b.tfrecords"]})
+    put(config, "catalog.datasets.scenes_train", {"source": "clickme", "shards": ["c.tfrecords"]})
+    put(config, "catalog.datasets.unused", {"source": "clickme", "shards": ["d.tfrecords"]})
+    (tmp_path / "a.tfrecords").touch()
+    advice = f"in {tmp_path}; put it there, or correct the path"
+    assert errors(config) == {
+        "catalog.models.net.weights.path": f"no file `weights/net.safetensors` {advice}",
+        "catalog.datasets.scenes.shards[1]": f"no file `b.tfrecords` {advice}",
+        "catalog.datasets.scenes_train.shards[0]": f"no file `c.tfrecords` {advice}",
+    }
+    validate(config, check_files=False)
+
+
+# All at once
+
+
+def test_all_mistakes_are_reported_at_once_and_once_each(config):
+    config["metods"] = []
+    put(config, "study", "../tiny")
+    put(config, "n_images", "300")
+    put(config, "dataset", "scene")
+    put(config, "methods", ["gradcam", 3, "random", "gradcam"])
+    put(config, "statistics.alpha", 5)
+    put(config, "comparisons", [{"baseline": "net", "variant": "net"}, {"baseline": 1, "variant": "nett"}])
+    put(config, "catalog.datasets.scenes.split", "vall")
+    put(config, f"{TRAIN}.epochs", 0)
+    put(config, f"{TRAIN}.dataset", "train")
+    put(config, f"{DCLS}.kernel_size", 4)
+    put(config, "catalog.models.broken", {"weights": {"path": "a"}, "kwargs": 1})
+    put(config, "catalog.methods.threshold_gradcam.method", "treshold_gradcam")
+    assert set(errors(config, known=KNOWN)) == {
+        "metods",
+        "study",
+        "n_images",
+        "dataset",
+        "methods[1]",
+        "methods[2]",
+        "methods[3]",
+        "statistics.alpha",
+        "comparisons[0]",
+        "comparisons[1].baseline",
+        "comparisons[1].variant",
+        "catalog.datasets.scenes.split",
+        f"{TRAIN}.epochs",
+        f"{TRAIN}.dataset",
+        f"{DCLS}.kernel_size",
+        "catalog.models.broken.arch",
+        "catalog.models.broken.kwargs",
+        "catalog.methods.threshold_gradcam.method",
+    }
+
+
+@pytest.mark.parametrize(
+    "path", ["catalog", "catalog.models", "catalog.datasets", "models", "comparisons", "statistics"]
+)
+@pytest.mark.parametrize("value", [None, 3, "text", [3], {"a": 3}])
+def test_no_malformed_part_ends_in_another_error(config, path, value):
+    assert errors(put(config, path, value), known=KNOWN)
+
+
+def test_the_report_is_the_same_every_time(config):
+    for name in "qwertyuiop":
+        config[name] = 1
+    code = (
+        "import json, sys\nfrom camstudy.config import validate\n"
+        "try: validate(json.load(sys.stdin))\nexcept Exception as error: print(error)"
+    )
+    reports = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": seed},
+            input=canonical(config),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(reports) == 1
+    assert "10 errors" in reports.pop()

@@ -1,0 +1,195 @@
+"""The dataset store end to end: ClickMe shards in, arrays out, also after an interruption."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray
+import zarr
+from scipy.stats import spearmanr
+
+from camstudy.data.clickme import blur_human_map, encode_example, read_clickme
+from camstudy.data.store import open_dataset, write_dataset
+from camstudy.data.tfrecord import write_shard
+from camstudy.errors import CamstudyError
+from camstudy.store import store_path
+
+N = 11
+ATTRS = {
+    "dataset": "toy",
+    "source": "tests",
+    "licence": "MIT",
+    "human_maps": "simulated",
+    "human_ceiling": 0.65753,
+    "class_names": ["a", "b", "c"],
+}
+
+
+def smooth(rng, *shape):
+    """Blocks of 32x32 pixels, to which JPEG is kind."""
+    return rng.integers(0, 256, shape, dtype=np.uint8).repeat(32, -2).repeat(32, -1)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """ClickMe's folder in miniature: three shards, and what was put into them."""
+    folder, rng = tmp_path_factory.mktemp("click-me"), np.random.default_rng(0)
+    images = np.moveaxis(smooth(rng, N, 3, 8, 8), 1, -1)
+    halves = smooth(rng, N, 2, 8, 8)
+    heatmaps = halves.mean(1).astype(np.uint8)
+    labels = np.arange(N) % 3
+    shards = []
+    for first, last in ((0, 4), (4, 9), (9, N)):
+        shards.append(folder / "val" / f"val-{len(shards)}.tfrecords")
+        rows = range(first, last)
+        write_shard(shards[-1], [encode_example(images[i], heatmaps[i], labels[i], halves[i]) for i in rows])
+    return shards, images, heatmaps, halves, labels
+
+
+def prepare(manifest, shards, seen=None, stop=None, **options):
+    """Prepare the tree; ``seen`` collects the positions read, and reading fails at position ``stop``."""
+
+    def records(start):
+        for record in read_clickme(shards, positions=range(start, N)):
+            if start == stop:
+                raise KeyboardInterrupt
+            if seen is not None:
+                seen.append(start)
+            start += 1
+            yield record
+
+    write_dataset(manifest, records, **{"n": N, "attrs": ATTRS, "fingerprint": "f", "chunk": 4, **options})
+
+
+def test_clickme_tree_comes_back_from_the_store(tmp_path, tree):
+    shards, images, heatmaps, halves, labels = tree
+    manifest = tmp_path / "toy.json"
+    prepare(manifest, shards, has_halves=True)
+    data = open_dataset(manifest)
+    assert data.n == N
+    assert data.labels.tolist() == labels.tolist()
+    assert data.images().dtype == np.uint8
+    assert np.abs(data.images().astype(int) - images).max() <= 12
+    assert np.abs(data.human_map() - blur_human_map(heatmaps)).max() < 0.5
+    assert np.abs(data.human_half()[:, 1] - blur_human_map(halves[:, 1])).max() < 0.5
+    assert {name: data.attrs[name] for name in ATTRS} == ATTRS
+    assert json.loads(manifest.read_text())["n_images"] == N
+
+
+def test_parts_are_slices_or_positions(tmp_path, tree):
+    manifest = tmp_path / "toy.json"
+    prepare(manifest, tree[0], has_halves=True)
+    data = open_dataset(manifest)
+    every = data.images()
+    assert np.array_equal(data.images(slice(3, 9)), every[3:9])
+    assert np.array_equal(data.images([10, 2]), every[[10, 2]])
+    assert np.array_equal(data.human_map([10, 2]), data.human_map()[[10, 2]])
+    assert np.array_equal(data.human_half(slice(9, None)), data.human_half()[9:])
+
+
+def test_store_opens_in_xarray(tmp_path, tree):
+    prepare(tmp_path / "toy.json", tree[0], has_halves=True)
+    dataset = xarray.open_zarr(tmp_path / "toy.zarr", consolidated=False)
+    assert dataset["image"].dims == ("image", "y", "x", "channel")
+    assert dataset["human_map"].dims == ("image", "map_y", "map_x")
+    assert dataset["human_half"].dims == ("image", "half", "map_y", "map_x")
+    assert dataset["human_map"].shape == (N, 64, 64)
+    assert dataset.attrs["licence"] == "MIT"
+
+
+def test_interrupted_preparation_reads_only_what_is_missing(tmp_path, tree):
+    prepare(tmp_path / "whole.json", tree[0])
+    manifest, seen = tmp_path / "toy.json", []
+    with pytest.raises(KeyboardInterrupt):
+        prepare(manifest, tree[0], seen, stop=6)
+    assert seen == [0, 1, 2, 3, 4, 5]
+    assert not manifest.exists()
+    with pytest.raises(CamstudyError, match=r"toy\.json: no such file"):
+        open_dataset(manifest)
+
+    seen.clear()
+    prepare(manifest, tree[0], seen)
+    assert seen == list(range(4, N))
+    assert np.array_equal(open_dataset(manifest).images(), open_dataset(tmp_path / "whole.json").images())
+
+    seen.clear()
+    prepare(manifest, tree[0], seen)
+    assert seen == []
+
+
+def test_gap_in_the_middle_is_filled_with_the_right_records(tmp_path, tree):
+    manifest = tmp_path / "toy.json"
+    prepare(manifest, tree[0])
+    before = open_dataset(manifest).images()
+    writable = zarr.open_group(store_path(manifest), mode="r+", use_consolidated=False)
+    for part in (slice(0, 4), slice(8, N)):
+        writable["image"][part], writable["written"][part] = 0, 0
+    seen = []
+    prepare(manifest, tree[0], seen)
+    assert sorted(set(seen)) == [0, 1, 2, 3, 8, 9, 10]
+    assert np.array_equal(open_dataset(manifest).images(), before)
+
+
+def test_ceiling_is_the_mean_agreement_of_the_halves(tmp_path, tree):
+    def agreement(one, other):
+        return np.array([spearmanr(a.ravel(), b.ravel())[0] for a, b in zip(one, other, strict=True)])
+
+    attrs = {name: value for name, value in ATTRS.items() if name != "human_ceiling"}
+    manifest = tmp_path / "toy.json"
+    prepare(manifest, tree[0], attrs=attrs, has_halves=True, agreement=agreement)
+    halves = blur_human_map(tree[3].reshape(-1, 256, 256)).reshape(N, 2, -1)
+    expected = np.mean([spearmanr(one, other)[0] for one, other in halves])
+    assert open_dataset(manifest).attrs["human_ceiling"] == pytest.approx(expected, abs=2e-3)
+    assert json.loads(manifest.read_text())["human_ceiling"] == open_dataset(manifest).attrs["human_ceiling"]
+
+
+def test_too_few_records_leave_no_manifest(tmp_path, tree):
+    manifest = tmp_path / "toy.json"
+    with pytest.raises(CamstudyError, match="20 images asked for, but the source has 11"):
+        write_dataset(manifest, lambda _: read_clickme(tree[0]), n=20, attrs=ATTRS, fingerprint="f", chunk=20)
+    assert not manifest.exists()
+
+
+def test_records_without_halves_are_named(tmp_path, tree):
+    shard = tmp_path / "val-0.tfrecords"
+    write_shard(shard, [encode_example(tree[1][0], tree[2][0], 0)])
+    with pytest.raises(CamstudyError, match=rf"{shard}, record 0: has no maps of two halves"):
+        write_dataset(
+            tmp_path / "toy.json",
+            lambda _: read_clickme([shard]),
+            n=1,
+            attrs=ATTRS,
+            fingerprint="f",
+            has_halves=True,
+        )
+
+
+def test_bad_shard_stops_preparation(tmp_path, tree):
+    cut = tmp_path / "val-2.tfrecords"
+    cut.write_bytes(tree[0][2].read_bytes()[:-1])
+    with pytest.raises(CamstudyError, match=f"{cut}, record 1: the shard ends"):
+        prepare(tmp_path / "toy.json", [*tree[0][:2], cut])
+    assert not (tmp_path / "toy.json").exists()
+
+
+def test_missing_arrays_are_named(tmp_path, tree):
+    prepare(tmp_path / "toy.json", tree[0])
+    data = open_dataset(tmp_path / "toy.json")
+    with pytest.raises(CamstudyError, match=r"toy\.zarr: has no array `human_half`; it holds human_map, image"):
+        data.human_half()
+
+
+def test_incomplete_attributes_are_a_programming_error(tmp_path):
+    attrs = {name: value for name, value in ATTRS.items() if name not in ("licence", "human_ceiling")}
+    with pytest.raises(ValueError, match=r"\['human_ceiling', 'licence'\] are missing"):
+        write_dataset(tmp_path / "toy.json", lambda _: [], n=1, attrs=attrs, fingerprint="f")
+    with pytest.raises(ValueError, match="needs halves"):
+        write_dataset(tmp_path / "toy.json", lambda _: [], n=1, attrs=ATTRS, fingerprint="f", agreement=max)
+
+
+def test_reading_data_does_not_import_torch_or_tensorflow():
+    code = "import sys, camstudy.data.store; print({'torch', 'timm', 'tensorflow'} & sys.modules.keys())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"

@@ -1,0 +1,203 @@
+"""Target layers: the families' rules, the rule for other models, overrides and layouts."""
+
+import pytest
+import torch
+import torchvision
+from timm.models._efficientnet_builder import decode_arch_def
+from timm.models.convnext import ConvNeXt
+from timm.models.efficientnet import EfficientNet
+from timm.models.fastvit import FastVit
+from timm.models.metaformer import MetaFormer, SepConv
+from timm.models.resnet import BasicBlock, ResNet
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.vgg import VGG
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from camstudy.errors import CamstudyError
+from camstudy.explain.layers import TargetLayer, check_output, frozen, resolve_target_layer, to_nchw
+
+torch.set_num_threads(1)
+
+
+def _resnet() -> ResNet:
+    return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=5, channels=(8, 8, 16, 16), stem_width=8)
+
+
+def _fastvit() -> FastVit:
+    return FastVit(
+        layers=(1, 1),
+        embed_dims=(8, 16),
+        mlp_ratios=(2, 2),
+        token_mixers=("repmixer", "repmixer"),
+        downsamples=(False, True),
+        num_classes=5,
+    )
+
+
+def _swin() -> SwinTransformer:
+    return SwinTransformer(
+        img_size=32, patch_size=2, window_size=4, embed_dim=8, depths=(1, 1), num_heads=(1, 2), num_classes=5
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "path"),
+    [
+        (_resnet, "layer4"),
+        (lambda: ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 8, 16, 16), num_classes=5), "stages.3"),
+        (lambda: MetaFormer(depths=(1, 1), dims=(8, 16), token_mixers=SepConv, num_classes=5), "stages.1"),
+        (_fastvit, "final_conv"),
+        (lambda: VGG([8, "M", 8, 16, "M"], num_classes=5), "features.6"),
+        (lambda: VGG([8, "M", 8, 16, "M"], num_classes=5, norm_layer=nn.BatchNorm2d), "features.9"),
+        (
+            lambda: torchvision.models.VGG(torchvision.models.vgg11().features, init_weights=False),
+            "features.19",
+        ),
+    ],
+    ids=["resnet", "convnext", "metaformer", "fastvit", "vgg", "vgg_bn", "torchvision_vgg"],
+)
+def test_families(build, path):
+    with torch.device("meta"):
+        model = build()
+    layer = resolve_target_layer(model)
+    assert layer.path == path
+    assert layer.module is model.get_submodule(path)
+
+
+def test_vgg_layer_is_the_activation_before_the_last_pooling():
+    model = VGG([8, "M", 8, 16, "M"], num_classes=5)
+    layer = resolve_target_layer(model)
+    assert isinstance(layer.module, nn.ReLU)
+    assert isinstance(model.features[7], nn.MaxPool2d)
+
+
+def _entering_pooling(model: nn.Module, pooling: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    seen = []
+    handle = pooling.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model.eval()(images)
+    handle.remove()
+    return seen[0]
+
+
+def test_other_models_take_what_enters_the_pooling():
+    """The rule's layer yields the very tensor that the pooling receives, whatever its layout."""
+    torch.manual_seed(0)
+    blocks = [["ds_r1_k3_s1_e1_c8"], ["ir_r1_k3_s2_e2_c16_se0.25"]]
+    efficientnet = EfficientNet(decode_arch_def(blocks), num_classes=5, num_features=24, stem_size=8)
+    resnet = torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=5)
+    swin = _swin()
+    cases = [
+        (efficientnet, efficientnet.global_pool, 32, "nchw", "bn2"),
+        (resnet, resnet.avgpool, 64, "nchw", "layer4"),
+        (swin, swin.head.global_pool, 32, "nhwc", "norm"),
+    ]
+    for model, pooling, size, layout, path in cases:
+        images = torch.randn(2, 3, size, size)
+        layer = resolve_target_layer(model, size=size)
+        outputs = []
+        handle = layer.module.register_forward_hook(lambda module, inputs, output: outputs.append(output))  # noqa: B023
+        entering = _entering_pooling(model, pooling, images)
+        handle.remove()
+        assert layer.path == path
+        torch.testing.assert_close(outputs[0], entering, rtol=0, atol=0)
+        assert check_output(outputs[0], layer, 2) == layout
+
+
+def test_search_leaves_no_trace():
+    model = _swin()
+    model.train()
+    model.layers.eval()
+    model.norm.weight.requires_grad_(False)
+    modes = {name: module.training for name, module in model.named_modules()}
+    flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    resolve_target_layer(model, size=32)
+    assert modes == {name: module.training for name, module in model.named_modules()}
+    assert flags == {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_token_models_need_an_override():
+    model = VisionTransformer(img_size=32, patch_size=8, embed_dim=16, depth=1, num_heads=2, num_classes=5)
+    with pytest.raises(CamstudyError, match=r"VisionTransformer has no default.*`norm`, has shape \(1, 17, 16\)"):
+        resolve_target_layer(model, size=32)
+
+
+def test_overrides():
+    model = _resnet()
+    assert resolve_target_layer(model, "layer3.0.conv2") == TargetLayer("layer3.0.conv2", model.layer3[0].conv2, None)
+    stated = resolve_target_layer(model, {"path": "layer3", "layout": "nchw"})
+    assert stated == TargetLayer("layer3", model.layer3, "nchw")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("layer5", r"ResNet has no module `layer5`; .*`layer[1-4]`"),
+        ("qqqq", r"no module `qqqq`; .*`conv1`.*`layer4`"),
+        ("", r"no module ``"),
+        ({"layout": "nhwc"}, r"no module `None`"),
+        ({"path": "layer4", "layuot": "nchw"}, r"`layuot`, did you mean `layout`\?"),
+        ({"path": "layer4", "layout": "nchv"}, r"`nchv`, did you mean `nchw`\?"),
+    ],
+)
+def test_wrong_overrides(override, message):
+    with pytest.raises(CamstudyError, match=message):
+        resolve_target_layer(_resnet(), override)
+
+
+@pytest.mark.parametrize(
+    ("shape", "stated", "layout"),
+    [
+        ((2, 16, 7, 7), None, "nchw"),
+        ((2, 7, 7, 16), None, "nhwc"),
+        ((2, 7, 7, 7), "nhwc", "nhwc"),
+        ((2, 7, 7, 7), "nchw", "nchw"),
+        ((2, 16, 1, 1), None, "nchw"),
+    ],
+)
+def test_layout_of_an_output(shape, stated, layout):
+    assert check_output(torch.zeros(shape), TargetLayer("a.b", nn.Identity(), stated), 2) == layout
+
+
+@pytest.mark.parametrize(
+    ("output", "stated", "message"),
+    [
+        (torch.zeros(2, 7, 7, 7), None, r"`a.b`: layout not stated.*fits nchw and nhwc"),
+        (torch.zeros(2, 7, 7, 16), "nchw", r"layout nchw, but .*\(2, 7, 7, 16\) fits nhwc"),
+        (torch.zeros(2, 16, 7, 7), "nhwc", r"layout nhwc, but .* fits nchw"),
+        (torch.zeros(2, 5, 6, 7), None, r"fits none"),
+        (torch.zeros(2, 49, 16), None, r"must be 4-D.*shape \(2, 49, 16\)"),
+        (torch.zeros(8, 16, 7, 7), None, r"one per image \(n = 2\)"),
+        ((torch.zeros(2, 16, 7, 7),), None, r"is a tuple"),
+    ],
+)
+def test_outputs_that_cannot_be_explained(output, stated, message):
+    with pytest.raises(CamstudyError, match=message):
+        check_output(output, TargetLayer("a.b", nn.Identity(), stated), 2)
+
+
+def test_to_nchw_moves_the_channels():
+    tensor = torch.arange(2 * 3 * 3 * 5.0).reshape(2, 3, 3, 5)
+    moved = to_nchw(tensor, "nhwc")
+    assert moved.shape == (2, 5, 3, 3)
+    assert moved[1, 4, 0, 2] == tensor[1, 0, 2, 4]
+    assert to_nchw(tensor, "nchw") is tensor
+
+
+def test_frozen_restores_after_an_exception():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.BatchNorm1d(2))
+    model[2].eval()
+    model[0].bias.requires_grad_(False)
+
+    def work():
+        with frozen(model):
+            assert not any(module.training for module in model.modules())
+            assert not any(parameter.requires_grad for parameter in model.parameters())
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        work()
+    assert [module.training for module in model.modules()] == [True, True, True, False]
+    assert [p.requires_grad for p in model.parameters()] == [True, False, True, True]

@@ -1,0 +1,175 @@
+# Helpers of the rules: the validated configuration, canonical parameters, code dependencies, targets. No rules here.
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# Scripts run in processes of their own, on cluster nodes too; this is how they find the library.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [workflow.basedir, os.environ.get("PYTHONPATH", "")]
+).rstrip(os.pathsep)
+sys.path.insert(0, workflow.basedir)
+
+from camstudy.config import validate
+from camstudy.errors import CamstudyError
+from camstudy.explain import METHODS
+from camstudy.figures import FIGURES
+from camstudy.provenance import canonical, imported_sources
+
+known = {"methods": [], "controls": []}
+for method in METHODS.values():
+    known["controls" if method.needs == "dataset" else "methods"].append(method.name)
+try:
+    config = validate(config, known)
+except CamstudyError as error:
+    raise WorkflowError(str(error)) from None
+
+STUDY = config["study"]
+DATASET = config["dataset"]
+CATALOG = config["catalog"]
+DEVICE = config["device"]
+
+
+@cache
+def code(script):
+    """Files of the library that a script imports: as inputs, they make an edit rerun what depends on it."""
+    return [
+        os.path.relpath(path, workflow.basedir)
+        for path in imported_sources(f"{workflow.basedir}/scripts/{script}.py")
+    ]
+
+
+def entry(kind, name, *drop):
+    """Canonical text of a catalogue entry, for params; `drop` names keys that do not change this job's result."""
+    return canonical(
+        {key: value for key, value in CATALOG[kind][name].items() if key not in drop}
+    )
+
+
+def names(kind, test):
+    """Wildcard constraint: the catalogue's names of a kind whose entry passes a test."""
+    chosen = [name for name, item in CATALOG[kind].items() if test(item)]
+    return "|".join(chosen) or "(?!)"
+
+
+def gpus(wildcards=None):
+    """1 for a job that needs a GPU. `auto` goes by the machine that plans; profiles/slurm sets `device=cuda`."""
+    if DEVICE == "auto":
+        return int(any(Path("/dev").glob("nvidia[0-9]*")))
+    return int(DEVICE == "cuda")
+
+
+def shards(wildcards):
+    """Input: the TFRecord shards of a dataset, drawn ones or the user's."""
+    item = CATALOG["datasets"][wildcards.dataset]
+    if item["source"] == "digits":
+        count = -(-item["n_images"] // SHARD_SIZE)
+        return [
+            f"results/raw/{wildcards.dataset}/{shard}-of-{count}.tfrecord"
+            for shard in range(count)
+        ]
+    return item["shards"]
+
+
+def weight_file(wildcards):
+    """Input: the checkpoint file of a model's weights, where it is one on this machine."""
+    return CATALOG["models"][wildcards.model]["weights"].get("path", [])
+
+
+def starting_weights(wildcards):
+    """Input: verified weights to start from, or nothing for a model that starts at random."""
+    weights = CATALOG["models"][wildcards.model]["weights"]
+    if isinstance(weights, str):
+        return []
+    if "model" in weights:
+        return f"results/models/{weights['model']}/model.safetensors"
+    return f"results/weights/{wildcards.model}.safetensors"
+
+
+def training_data(wildcards):
+    """Input: manifest of the dataset that a model trains on."""
+    return f"results/data/{CATALOG['models'][wildcards.model]['train']['dataset']}.json"
+
+
+def demo_weights():
+    """Names of the weights that ship with the repository: models called `{name}_pretraining`."""
+    suffix = "_pretraining"
+    return [
+        name.removesuffix(suffix) for name in CATALOG["models"] if name.endswith(suffix)
+    ]
+
+
+def maps(controls=True):
+    """(model, method) of every heatmap store of the study, controls under the model name `control`."""
+    explained = [
+        (model, method) for model in config["models"] for method in config["methods"]
+    ]
+    return explained + [
+        ("control", control) for control in config["controls"] if controls
+    ]
+
+
+def agreement_files(controls=True):
+    """Inputs: scores against human maps of every heatmap store of the study."""
+    return [
+        f"results/scores/{DATASET}/{model}/{method}/agreement.parquet"
+        for model, method in maps(controls)
+    ]
+
+
+def study(*keys):
+    """Canonical text of some of the study's settings, for params."""
+    return canonical({key: config[key] for key in keys})
+
+
+def shown():
+    """Canonical text of what tables and figures state about the study."""
+    keys = [
+        "study",
+        "dataset",
+        "models",
+        "methods",
+        "controls",
+        "comparisons",
+        "statistics",
+        "degenerate",
+    ]
+    methods = {
+        name: CATALOG["methods"][name]
+        for name in config["methods"] + config["controls"]
+    }
+    return canonical(
+        {key: config[key] for key in keys} | {"catalog": {"methods": methods}}
+    )
+
+
+def titles(kind, selected):
+    """Canonical text of the titles of catalogue entries, for params."""
+    return canonical({name: CATALOG[kind][name]["title"] for name in selected})
+
+
+def figure_names(needs):
+    """Wildcard constraint: the registered figures that are drawn from `scores`, or from `maps`."""
+    return "|".join(name for name, figure in FIGURES.items() if figure.needs == needs)
+
+
+def tables():
+    """Targets: the study's tables."""
+    return expand(
+        "results/{study}/tables/{table}.{ext}",
+        study=STUDY,
+        table=config["tables"],
+        ext=["csv", "md", "tex", "html"],
+    )
+
+
+def figures():
+    """Targets: the study's figures."""
+    return expand(
+        "results/{study}/figures/{figure}.{ext}",
+        study=STUDY,
+        figure=config["figures"],
+        ext=["png", "pdf"],
+    )

@@ -1,0 +1,61 @@
+# Heatmaps: what a method says about a model, and controls that ignore the model.
+
+
+rule explain:
+    input:
+        model="results/models/{model}/model.safetensors",
+        record="results/models/{model}/model.json",
+        dataset="results/data/{dataset}.json",
+        code=code("explain"),
+    output:
+        manifest="results/heatmaps/{dataset}/{model}/{method}.json",
+    log:
+        "results/logs/explain/{dataset}/{model}/{method}.log",
+    benchmark:
+        "results/benchmarks/explain/{dataset}/{model}/{method}.tsv"
+    wildcard_constraints:
+        model=names("models", lambda item: True),
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["explain"]
+    resources:
+        gpu=gpus,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        model=lambda wildcards: entry(
+            "models", wildcards.model, "title", "train", "weights"
+        ),
+        method=lambda wildcards: entry(
+            "methods", wildcards.method, "title", "postprocess"
+        ),
+    message:
+        "Explain {wildcards.model} on {wildcards.dataset} with {wildcards.method}"
+    script:
+        "../../scripts/explain.py"
+
+
+rule explain_control:
+    input:
+        dataset="results/data/{dataset}.json",
+        code=code("explain_control"),
+    output:
+        manifest="results/heatmaps/{dataset}/control/{method}.json",
+    log:
+        "results/logs/explain_control/{dataset}/{method}.log",
+    benchmark:
+        "results/benchmarks/explain_control/{dataset}/{method}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        method=lambda wildcards: entry(
+            "methods", wildcards.method, "title", "postprocess"
+        ),
+    message:
+        "Make the control maps {wildcards.method} for {wildcards.dataset}"
+    script:
+        "../../scripts/explain_control.py"

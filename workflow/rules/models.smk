@@ -1,0 +1,114 @@
+# Models: starting weights, training, and the finished model of every catalogue entry.
+
+
+rule fetch_weights:
+    input:
+        file=weight_file,
+        code=code("fetch_weights"),
+    output:
+        weights="results/weights/{model}.safetensors",
+    log:
+        "results/logs/fetch_weights/{model}.log",
+    benchmark:
+        "results/benchmarks/fetch_weights/{model}.tsv"
+    retries: 2
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        entry=lambda wildcards: entry(
+            "models", wildcards.model, "title", "train", "variant", "target_layer"
+        ),
+    message:
+        "Fetch and verify the starting weights of {wildcards.model}"
+    script:
+        "../../scripts/fetch_weights.py"
+
+
+rule train:
+    input:
+        weights=starting_weights,
+        dataset=training_data,
+        code=code("train"),
+    output:
+        model="results/models/{model}/model.safetensors",
+        record="results/models/{model}/model.json",
+        history="results/models/{model}/history.csv",
+    log:
+        "results/logs/train/{model}.log",
+    benchmark:
+        "results/benchmarks/train/{model}.tsv"
+    wildcard_constraints:
+        model=names("models", lambda item: item["train"]),
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["train"]
+    resources:
+        gpu=gpus,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 720 * attempt,
+    params:
+        entry=lambda wildcards: entry(
+            "models", wildcards.model, "title", "target_layer"
+        ),
+    message:
+        "Train {wildcards.model}"
+    script:
+        "../../scripts/train.py"
+
+
+rule assemble_model:
+    input:
+        weights=starting_weights,
+        code=code("assemble_model"),
+    output:
+        model="results/models/{model}/model.safetensors",
+        record="results/models/{model}/model.json",
+    log:
+        "results/logs/assemble_model/{model}.log",
+    benchmark:
+        "results/benchmarks/assemble_model/{model}.tsv"
+    wildcard_constraints:
+        model=names("models", lambda item: not item["train"]),
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        entry=lambda wildcards: entry(
+            "models", wildcards.model, "title", "target_layer"
+        ),
+        seed=config["seed"],
+    message:
+        "Assemble {wildcards.model} as it is, without training"
+    script:
+        "../../scripts/assemble_model.py"
+
+
+rule export_demo_weights:
+    input:
+        model="results/models/{model}_pretraining/model.safetensors",
+        record="results/models/{model}_pretraining/model.json",
+        code=code("export_demo_weights"),
+    output:
+        weights="results/demo_weights/{model}.safetensors",
+        record="results/demo_weights/{model}.json",
+    log:
+        "results/logs/export_demo_weights/{model}.log",
+    benchmark:
+        "results/benchmarks/export_demo_weights/{model}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Export the demo weights {wildcards.model}"
+    script:
+        "../../scripts/export_demo_weights.py"

@@ -1,0 +1,59 @@
+# Scores: one row per image, one column per metric.
+
+
+rule accuracy:
+    input:
+        model="results/models/{model}/model.safetensors",
+        record="results/models/{model}/model.json",
+        dataset="results/data/{dataset}.json",
+        code=code("accuracy"),
+    output:
+        scores="results/scores/{dataset}/{model}/accuracy.parquet",
+    log:
+        "results/logs/accuracy/{dataset}/{model}.log",
+    benchmark:
+        "results/benchmarks/accuracy/{dataset}/{model}.tsv"
+    wildcard_constraints:
+        model=names("models", lambda item: True),
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["explain"]
+    resources:
+        gpu=gpus,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        model=lambda wildcards: entry(
+            "models", wildcards.model, "title", "train", "weights", "target_layer"
+        ),
+    message:
+        "Classify {wildcards.dataset} with {wildcards.model}"
+    script:
+        "../../scripts/accuracy.py"
+
+
+rule score_agreement:
+    input:
+        heatmaps="results/heatmaps/{dataset}/{model}/{method}.json",
+        dataset="results/data/{dataset}.json",
+        code=code("score_agreement"),
+    output:
+        scores="results/scores/{dataset}/{model}/{method}/agreement.parquet",
+    log:
+        "results/logs/score_agreement/{dataset}/{model}/{method}.log",
+    benchmark:
+        "results/benchmarks/score_agreement/{dataset}/{model}/{method}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        postprocess=lambda wildcards: canonical(
+            CATALOG["methods"][wildcards.method]["postprocess"]
+        ),
+    message:
+        "Compare {wildcards.method} of {wildcards.model} with human maps"
+    script:
+        "../../scripts/score_agreement.py"

@@ -1,0 +1,158 @@
+# The study's own results: the long tables of scores, and what is drawn from them.
+
+
+rule aggregate_scores:
+    input:
+        agreement=agreement_files(),
+        accuracy=expand(
+            "results/scores/{dataset}/{model}/accuracy.parquet",
+            dataset=DATASET,
+            model=config["models"],
+        ),
+        dataset=f"results/data/{DATASET}.json",
+        code=code("aggregate_scores"),
+    output:
+        scores="results/{study}/scores.parquet",
+        comparisons="results/{study}/comparisons.parquet",
+    log:
+        "results/logs/aggregate_scores/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_scores/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        maps=maps(),
+        models=config["models"],
+        study=study("seed", "comparisons", "statistics", "degenerate"),
+    message:
+        "Aggregate the scores of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_scores.py"
+
+
+rule make_table:
+    input:
+        scores="results/{study}/scores.parquet",
+        comparisons="results/{study}/comparisons.parquet",
+        dataset=f"results/data/{DATASET}.json",
+        models=expand("results/models/{model}/model.json", model=config["models"]),
+        code=code("make_table"),
+    output:
+        csv="results/{study}/tables/{table}.csv",
+        md="results/{study}/tables/{table}.md",
+        tex="results/{study}/tables/{table}.tex",
+        html=report(
+            "results/{study}/tables/{table}.html",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+    log:
+        "results/logs/make_table/{study}/{table}.log",
+    benchmark:
+        "results/benchmarks/make_table/{study}/{table}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        study=shown(),
+        titles=titles("models", config["models"]),
+    message:
+        "Make table {wildcards.table} of {wildcards.study}"
+    script:
+        "../../scripts/make_table.py"
+
+
+rule draw_scores:
+    input:
+        scores="results/{study}/scores.parquet",
+        comparisons="results/{study}/comparisons.parquet",
+        dataset=f"results/data/{DATASET}.json",
+        models=expand("results/models/{model}/model.json", model=config["models"]),
+        code=code("draw_scores"),
+    output:
+        png=report(
+            "results/{study}/figures/{figure}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        pdf="results/{study}/figures/{figure}.pdf",
+    log:
+        "results/logs/draw_scores/{study}/{figure}.log",
+    benchmark:
+        "results/benchmarks/draw_scores/{study}/{figure}.tsv"
+    wildcard_constraints:
+        figure=figure_names("scores"),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        study=shown(),
+        titles=titles("models", config["models"]),
+    message:
+        "Draw {wildcards.figure} of {wildcards.study}"
+    script:
+        "../../scripts/draw_scores.py"
+
+
+rule draw_maps:
+    input:
+        heatmaps=[
+            f"results/heatmaps/{DATASET}/{model}/{method}.json"
+            for model, method in maps(controls=False)
+        ],
+        scores=agreement_files(controls=False),
+        accuracy=expand(
+            "results/scores/{dataset}/{model}/accuracy.parquet",
+            dataset=DATASET,
+            model=config["models"],
+        ),
+        dataset=f"results/data/{DATASET}.json",
+        code=code("draw_maps"),
+    output:
+        png=report(
+            "results/{study}/figures/{figure}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        pdf="results/{study}/figures/{figure}.pdf",
+    log:
+        "results/logs/draw_maps/{study}/{figure}.log",
+    benchmark:
+        "results/benchmarks/draw_maps/{study}/{figure}.tsv"
+    wildcard_constraints:
+        figure=figure_names("maps"),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        maps=maps(controls=False),
+        models=config["models"],
+        model_titles=titles("models", config["models"]),
+        method_titles=titles("methods", config["methods"]),
+        postprocess=canonical(
+            {
+                name: CATALOG["methods"][name]["postprocess"]
+                for name in config["methods"]
+            }
+        ),
+        settings=canonical(config["qualitative"]),
+    message:
+        "Draw {wildcards.figure} of {wildcards.study}"
+    script:
+        "../../scripts/draw_maps.py"
