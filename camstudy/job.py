@@ -1,16 +1,29 @@
-"""What every workflow script does around its work: a log file, errors without tracebacks, the device."""
+"""What the workflow does around the work of its scripts: library path, log, errors without tracebacks, device."""
 
 import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camstudy.errors import CamstudyError
 
 if TYPE_CHECKING:
     import torch
+
+
+def share_library() -> None:
+    """Make this library importable in the processes that come, which run scripts: it need not be installed."""
+    here = str(Path(__file__).parents[1])
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", here)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *others])
+
+
+def count_gpus() -> int:
+    """Return the number of NVIDIA GPUs of this machine, without the seconds that importing torch takes."""
+    return sum(path.name[6:].isdigit() for path in Path("/dev").glob("nvidia*"))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 SIZE = 256
-DISTRACTOR_SIDE = (76, 112)
+DISTRACTOR_SIDE = (84, 116)
 PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "rocket")
 ANNOTATORS = 10
 CLICKS = (12, 24)
@@ -28,20 +28,20 @@ BUBBLE_RADIUS = 12
 
 @dataclass(frozen=True)
 class Split:
-    """Which scans a split draws from, and ranges [low, high) of the digit's side in pixels and the distractors."""
+    """Whether a split shows scans for testing, and ranges [low, high) of the digit's side and of distractors."""
 
-    scans: tuple[int, int]
+    tested: bool
     side: tuple[int, int]
     distractors: tuple[int, int]
 
 
-# Scans are disjoint: no model is tested on handwriting that it was trained on. A small network takes very long to
-# begin to learn from small digits among distractors, so that pretraining goes from close-ups to all sizes.
+# A small network takes very long to begin to learn from small digits among distractors, so that pretraining goes from
+# close-ups to all sizes.
 SPLITS = {
-    "closeup": Split((0, 1300), (160, 256), (0, 1)),
-    "pretrain": Split((0, 1300), (76, 224), (0, 3)),
-    "train": Split((0, 1300), (76, 112), (2, 5)),
-    "val": Split((1300, 1797), (76, 112), (2, 5)),
+    "closeup": Split(False, (160, 256), (0, 1)),
+    "pretrain": Split(False, (80, 160), (0, 4)),
+    "train": Split(False, (84, 116), (1, 3)),
+    "val": Split(True, (84, 116), (1, 3)),
 }
 
 
@@ -70,13 +70,13 @@ def scenes(split: str, n_images: int, seed: int) -> Iterator[Scene]:
 def make_scene(split: str, index: int, seed: int) -> Scene:
     """Make one scene; classes take turns, so that every split is balanced."""
     rng = np.random.default_rng([seed, list(SPLITS).index(split), index])
-    (first, last), sides, distractors = SPLITS[split].scans, SPLITS[split].side, SPLITS[split].distractors
-    scans, labels = _digits()
+    shown = SPLITS[split]
+    scans, labels = _digits(shown.tested)
     label = index % 10
-    scan = scans[first + rng.choice(np.flatnonzero(labels[first:last] == label))]
+    scan = scans[rng.choice(np.flatnonzero(labels == label))]
 
     canvas = _background(rng)
-    side = int(rng.integers(*sides))
+    side = int(rng.integers(*shown.side))
     glyph = _glyph(scan, side, rng)
     # Beta(0.7, 0.7) spreads the digits to the edges, which keeps the centre-bias control honest and low.
     corner = (rng.beta(0.7, 0.7, 2) * (SIZE - np.array(glyph.shape))).astype(int)
@@ -84,8 +84,8 @@ def make_scene(split: str, index: int, seed: int) -> Scene:
     _region(stroke, corner, glyph.shape)[...] = glyph
 
     # Half of a one still is a one.
-    others = first + np.flatnonzero(labels[first:last] != 1)
-    for _ in range(rng.integers(*distractors)):
+    others = np.flatnonzero(labels != 1)
+    for _ in range(rng.integers(*shown.distractors)):
         piece = _glyph(_fragment(scans[rng.choice(others)], rng), int(rng.integers(*DISTRACTOR_SIDE)), rng)
         place = rng.integers(0, SIZE - np.array(piece.shape))
         if _region(stroke, place, piece.shape).max() < 0.05:
@@ -105,9 +105,11 @@ def make_scene(split: str, index: int, seed: int) -> Scene:
 
 
 @cache
-def _digits() -> tuple[np.ndarray, np.ndarray]:
+def _digits(tested: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scans (n, 8, 8) in [0, 1] and labels of testing (every fourth scan) or of training (the others)."""
     scans, labels = load_digits(return_X_y=True)
-    return (scans.reshape(-1, 8, 8) / 16).astype(np.float32), labels
+    chosen = (np.arange(len(labels)) % 4 == 3) == tested
+    return (scans[chosen].reshape(-1, 8, 8) / 16).astype(np.float32), labels[chosen]
 
 
 @cache

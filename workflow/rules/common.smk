@@ -2,27 +2,26 @@
 import os
 import sys
 from functools import cache
-from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# Scripts run in processes of their own, on cluster nodes too; this is how they find the library.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [workflow.basedir, os.environ.get("PYTHONPATH", "")]
-).rstrip(os.pathsep)
 sys.path.insert(0, workflow.basedir)
 
 from camstudy.config import validate
 from camstudy.errors import CamstudyError
 from camstudy.explain import METHODS
 from camstudy.figures import FIGURES
+from camstudy.job import count_gpus, share_library
 from camstudy.provenance import canonical, imported_sources
+
+share_library()
 
 known = {"methods": [], "controls": []}
 for method in METHODS.values():
     known["controls" if method.needs == "dataset" else "methods"].append(method.name)
 try:
-    config = validate(config, known)
+    # In place: scripts get this very object.
+    config.update(validate(config, known))
 except CamstudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -36,16 +35,13 @@ DEVICE = config["device"]
 def code(script):
     """Files of the library that a script imports: as inputs, they make an edit rerun what depends on it."""
     return [
-        os.path.relpath(path, workflow.basedir)
-        for path in imported_sources(f"{workflow.basedir}/scripts/{script}.py")
+        os.path.relpath(path, workflow.basedir) for path in imported_sources(f"{workflow.basedir}/scripts/{script}.py")
     ]
 
 
 def entry(kind, name, *drop):
     """Canonical text of a catalogue entry, for params; `drop` names keys that do not change this job's result."""
-    return canonical(
-        {key: value for key, value in CATALOG[kind][name].items() if key not in drop}
-    )
+    return canonical({key: value for key, value in CATALOG[kind][name].items() if key not in drop})
 
 
 def names(kind, test):
@@ -56,9 +52,7 @@ def names(kind, test):
 
 def gpus(wildcards=None):
     """1 for a job that needs a GPU. `auto` goes by the machine that plans; profiles/slurm sets `device=cuda`."""
-    if DEVICE == "auto":
-        return int(any(Path("/dev").glob("nvidia[0-9]*")))
-    return int(DEVICE == "cuda")
+    return min(count_gpus(), 1) if DEVICE == "auto" else int(DEVICE == "cuda")
 
 
 def shards(wildcards):
@@ -66,10 +60,7 @@ def shards(wildcards):
     item = CATALOG["datasets"][wildcards.dataset]
     if item["source"] == "digits":
         count = -(-item["n_images"] // SHARD_SIZE)
-        return [
-            f"results/raw/{wildcards.dataset}/{shard}-of-{count}.tfrecord"
-            for shard in range(count)
-        ]
+        return [f"results/raw/{wildcards.dataset}/{shard}-of-{count}.tfrecord" for shard in range(count)]
     return item["shards"]
 
 
@@ -96,27 +87,18 @@ def training_data(wildcards):
 def demo_weights():
     """Names of the weights that ship with the repository: models called `{name}_pretraining`."""
     suffix = "_pretraining"
-    return [
-        name.removesuffix(suffix) for name in CATALOG["models"] if name.endswith(suffix)
-    ]
+    return [name.removesuffix(suffix) for name in CATALOG["models"] if name.endswith(suffix)]
 
 
 def maps(controls=True):
     """(model, method) of every heatmap store of the study, controls under the model name `control`."""
-    explained = [
-        (model, method) for model in config["models"] for method in config["methods"]
-    ]
-    return explained + [
-        ("control", control) for control in config["controls"] if controls
-    ]
+    explained = [(model, method) for model in config["models"] for method in config["methods"]]
+    return explained + [("control", control) for control in config["controls"] if controls]
 
 
 def agreement_files(controls=True):
     """Inputs: scores against human maps of every heatmap store of the study."""
-    return [
-        f"results/scores/{DATASET}/{model}/{method}/agreement.parquet"
-        for model, method in maps(controls)
-    ]
+    return [f"results/scores/{DATASET}/{model}/{method}/agreement.parquet" for model, method in maps(controls)]
 
 
 def study(*keys):
@@ -136,13 +118,8 @@ def shown():
         "statistics",
         "degenerate",
     ]
-    methods = {
-        name: CATALOG["methods"][name]
-        for name in config["methods"] + config["controls"]
-    }
-    return canonical(
-        {key: config[key] for key in keys} | {"catalog": {"methods": methods}}
-    )
+    methods = {name: CATALOG["methods"][name] for name in config["methods"] + config["controls"]}
+    return canonical({key: config[key] for key in keys} | {"catalog": {"methods": methods}})
 
 
 def titles(kind, selected):

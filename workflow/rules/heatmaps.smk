@@ -23,12 +23,8 @@ rule explain:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        model=lambda wildcards: entry(
-            "models", wildcards.model, "title", "train", "weights"
-        ),
-        method=lambda wildcards: entry(
-            "methods", wildcards.method, "title", "postprocess"
-        ),
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
+        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess"),
     message:
         "Explain {wildcards.model} on {wildcards.dataset} with {wildcards.method}"
     script:
@@ -52,9 +48,7 @@ rule explain_control:
         mem_mb=2000,
         runtime=30,
     params:
-        method=lambda wildcards: entry(
-            "methods", wildcards.method, "title", "postprocess"
-        ),
+        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess"),
     message:
         "Make the control maps {wildcards.method} for {wildcards.dataset}"
     script:

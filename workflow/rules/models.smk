@@ -19,9 +19,7 @@ rule fetch_weights:
         mem_mb=4000,
         runtime=60,
     params:
-        entry=lambda wildcards: entry(
-            "models", wildcards.model, "title", "train", "variant", "target_layer"
-        ),
+        entry=lambda wildcards: entry("models", wildcards.model, "title", "train", "variant", "target_layer"),
     message:
         "Fetch and verify the starting weights of {wildcards.model}"
     script:
@@ -51,9 +49,7 @@ rule train:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 720 * attempt,
     params:
-        entry=lambda wildcards: entry(
-            "models", wildcards.model, "title", "target_layer"
-        ),
+        entry=lambda wildcards: entry("models", wildcards.model, "title", "target_layer"),
     message:
         "Train {wildcards.model}"
     script:
@@ -80,9 +76,7 @@ rule assemble_model:
         mem_mb=4000,
         runtime=30,
     params:
-        entry=lambda wildcards: entry(
-            "models", wildcards.model, "title", "target_layer"
-        ),
+        entry=lambda wildcards: entry("models", wildcards.model, "title", "target_layer"),
         seed=config["seed"],
     message:
         "Assemble {wildcards.model} as it is, without training"

@@ -23,9 +23,7 @@ rule accuracy:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        model=lambda wildcards: entry(
-            "models", wildcards.model, "title", "train", "weights", "target_layer"
-        ),
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "target_layer"),
     message:
         "Classify {wildcards.dataset} with {wildcards.model}"
     script:
@@ -50,9 +48,7 @@ rule score_agreement:
         mem_mb=2000,
         runtime=60,
     params:
-        postprocess=lambda wildcards: canonical(
-            CATALOG["methods"][wildcards.method]["postprocess"]
-        ),
+        postprocess=lambda wildcards: canonical(CATALOG["methods"][wildcards.method]["postprocess"]),
     message:
         "Compare {wildcards.method} of {wildcards.model} with human maps"
     script:

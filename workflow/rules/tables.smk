@@ -108,10 +108,7 @@ rule draw_scores:
 
 rule draw_maps:
     input:
-        heatmaps=[
-            f"results/heatmaps/{DATASET}/{model}/{method}.json"
-            for model, method in maps(controls=False)
-        ],
+        heatmaps=[f"results/heatmaps/{DATASET}/{model}/{method}.json" for model, method in maps(controls=False)],
         scores=agreement_files(controls=False),
         accuracy=expand(
             "results/scores/{dataset}/{model}/accuracy.parquet",
@@ -145,12 +142,7 @@ rule draw_maps:
         models=config["models"],
         model_titles=titles("models", config["models"]),
         method_titles=titles("methods", config["methods"]),
-        postprocess=canonical(
-            {
-                name: CATALOG["methods"][name]["postprocess"]
-                for name in config["methods"]
-            }
-        ),
+        postprocess=canonical({name: CATALOG["methods"][name]["postprocess"] for name in config["methods"]}),
         settings=canonical(config["qualitative"]),
     message:
         "Draw {wildcards.figure} of {wildcards.study}"

@@ -1,0 +1,74 @@
+"""The examples of docs/extending.md: configurations validate, code runs and does what it says."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from camstudy.config import validate
+from camstudy.explain import METHODS
+from camstudy.metrics.alignment import score_agreement
+from camstudy.metrics.families import METRICS
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs/extending.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def merged(base: dict, top: dict) -> dict:
+    """Lay one configuration over another as Snakemake does: mappings are merged, all else is replaced."""
+    both = base.keys() & top.keys()
+    deeper = {key: merged(base[key], top[key]) for key in both if isinstance(base[key], dict)}
+    return {**base, **top, **deeper}
+
+
+@pytest.fixture(scope="module")
+def default() -> dict:
+    config: dict = {}
+    for name in ("catalog/datasets", "catalog/models", "catalog/methods", "config"):
+        config = merged(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+    return config
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_configurations_validate(block, default):
+    known = {"methods": [], "controls": []}
+    for method in METHODS.values():
+        known["controls" if method.needs == "dataset" else "methods"].append(method.name)
+    study = yaml.safe_load(block)
+    valid = validate(merged(default, study), known, check_files=False)
+    for kind, entries in study["catalog"].items():
+        assert entries.keys() <= valid["catalog"][kind].keys()
+
+
+@pytest.fixture
+def registered():
+    """Run the page's Python examples; afterwards the registries are as they were."""
+    methods, metrics = dict(METHODS._entries), dict(METRICS._entries)
+    for block in blocks("python"):
+        exec(block, {"METHODS": METHODS, "METRICS": METRICS, "Tensor": Tensor, "np": np})
+    yield METHODS, METRICS
+    METHODS._entries, METRICS._entries = methods, metrics
+
+
+def test_the_method_is_registered_and_right(registered):
+    methods, _ = registered
+    activations, gradients = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    found = methods["layer_cam"].function(activations, gradients)
+    a, g = activations.numpy(), gradients.numpy()
+    expected = np.maximum(sum(np.maximum(g[:, k], 0) * a[:, k] for k in range(3)), 0)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+
+
+def test_the_metric_becomes_a_column_of_the_scores(registered):
+    rng = np.random.default_rng(0)
+    human = rng.random((3, 16, 16))
+    maps = human * np.array([2.0, 1.0, 0.0])[:, None, None]
+    np.testing.assert_allclose(score_agreement(maps, human)["cosine"], [1, 1, 0], atol=1e-12)
