@@ -27,7 +27,7 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/snakemake --lint
 
 bench: $(VENV)/.installed
-	$(VENV)/bin/python benchmarks/run.py
+	$(VENV)/bin/python -m benchmarks.run
 
 report: $(VENV)/.installed
 	$(SNAKEMAKE) --report results/demo/report/index.html

@@ -1,17 +1,13 @@
 """Speed of the exact Spearman correlation of 224x224 maps against a scipy call per image."""
 
-import statistics
-import time
-
 import numpy as np
 import scipy.stats
 
+from benchmarks.timing import interleave, milliseconds, one_thread, ratio
 from camstudy.geometry import resample
 from camstudy.metrics.alignment import spearman
 
 IMAGES = 16
-REPEATS = 7
-TARGET = 7.0  # times faster, at least
 
 
 def heatmaps() -> dict[str, np.ndarray]:
@@ -32,34 +28,23 @@ def scipy_loop(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
     return np.array([scipy.stats.spearmanr(a.ravel(), b.ravel()).statistic for a, b in pairs])
 
 
-def rows() -> list[dict]:
-    """Return one record per kind of map: ratio of scipy's time to ours, medians of interleaved runs."""
+def rows(repeats: int = 7) -> list[dict]:
+    """Return a row per kind of map."""
     human = resample(np.random.default_rng(1).random((IMAGES, 64, 64), dtype=np.float32))
-    records = []
-    for kind, maps in heatmaps().items():
-        difference = np.abs(spearman(maps, human) - scipy_loop(maps, human)).max()  # compiles, too
-        times: dict = {spearman: [], scipy_loop: []}
-        for _ in range(REPEATS):
-            for function, seconds in times.items():
-                start = time.thread_time()
-                function(maps, human)
-                seconds.append(time.thread_time() - start)
-        ours, theirs = (1000 * statistics.median(seconds) / IMAGES for seconds in times.values())
-        records.append(
-            {
-                "name": f"Spearman against scipy ({kind})",
-                "ratio": theirs / ours,
-                "target": TARGET,
-                "detail": f"{ours:.2f} ms against {theirs:.2f} ms a pair, differing by {difference:.0e}",
-            }
-        )
-    return records
+    with one_thread():
+        return [_compare(kind, maps, human, repeats) for kind, maps in heatmaps().items()]
 
 
-def main() -> None:
-    for row in rows():
-        print(f"{row['name']:45} {row['ratio']:5.1f}x (target {row['target']:.0f}x)  {row['detail']}")
-
-
-if __name__ == "__main__":
-    main()
+def _compare(kind: str, maps: np.ndarray, human: np.ndarray, repeats: int) -> dict:
+    difference = np.abs(spearman(maps, human) - scipy_loop(maps, human)).max()
+    times = interleave(
+        {"ours": lambda: spearman(maps, human), "scipy": lambda: scipy_loop(maps, human)},
+        repeats,
+    )
+    shown = {who: milliseconds(seconds) for who, seconds in times.items()}
+    return {
+        "name": f"scipy loop / Spearman, {kind}",
+        "ratio": ratio(times["scipy"], times["ours"]),
+        "target": ">= 7",
+        "detail": f"{shown['scipy']} / {shown['ours']}, {IMAGES} pairs, differing by {difference:.0e}",
+    }

@@ -36,6 +36,8 @@ def logged(log: str) -> Iterator[None]:
     terminal = os.dup(sys.stderr.fileno())
     sys.stdout.flush()
     sys.stderr.flush()
+    # Line by line: a killed job's log is complete, and a subprocess's lines stay in their place among the others.
+    sys.stdout.reconfigure(line_buffering=True)
     with open(log, "w", buffering=1) as file:  # noqa: PTH123 - a path as Snakemake gives it
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())

@@ -6,7 +6,6 @@ bubble, and the annotators' maps are averaged, as in ClickMe (Linsley et al. 201
 derives from (seed, split, image number), so one scene never depends on how many others are made.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -61,14 +60,8 @@ class Scene:
     halves: np.ndarray
 
 
-def scenes(split: str, n_images: int, seed: int) -> Iterator[Scene]:
-    """Yield the first ``n_images`` scenes of a split, always the same for the same seed."""
-    for index in range(n_images):
-        yield make_scene(split, index, seed)
-
-
 def make_scene(split: str, index: int, seed: int) -> Scene:
-    """Make one scene; classes take turns, so that every split is balanced."""
+    """Make scene ``index`` of a split, always the same for a seed; classes take turns, so that splits are balanced."""
     rng = np.random.default_rng([seed, list(SPLITS).index(split), index])
     shown = SPLITS[split]
     scans, labels = _digits(shown.tested)

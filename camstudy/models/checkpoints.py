@@ -154,7 +154,8 @@ def save_model(model: nn.Module, path: str | Path, metadata: Mapping[str, str] |
     version = _dcls_version(model)
     metadata = dict(metadata or {}) | ({_DCLS_VERSION: version} if version else {})
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    safetensors.torch.save_file(tensors, temporary, metadata)
+    # `save_file` would leave a file that others of a shared project cannot read.
+    temporary.write_bytes(safetensors.torch.save(tensors, metadata))
     temporary.replace(path)
 
 

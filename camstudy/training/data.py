@@ -94,6 +94,7 @@ class TrainingLoader:
     def __init__(self, store: ImageStore, recipe: Mapping, input_config: Mapping, seed: int, workers: int = 0) -> None:
         transform = augmentation(recipe["augment"], input_config["size"], input_config["mean"], input_config["std"])
         self._samples = TrainingSamples(store, transform, seed)
+        self.highest_label = int(self._samples.labels.max())
         self._sampler = ChunkShuffle(store.n, store.chunk, seed)
         self._loader = DataLoader(
             self._samples,

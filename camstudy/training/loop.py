@@ -1,9 +1,12 @@
 """The training loop: one epoch after the other, each ending in a checkpoint from which a killed run goes on."""
 
+import math
 import os
+import pickle
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import is_zipfile
 
 import torch
 from torch import nn
@@ -37,7 +40,7 @@ def train(
     loader : training batches
     seed : seeds dropout and stochastic depth, anew every epoch
     checkpoint : file that holds the state after the last finished epoch; an unfinished run with the same
-        ``fingerprint`` goes on from there, any other file is overwritten
+        ``fingerprint`` goes on from there, that of another training is overwritten
 
     Returns
     -------
@@ -47,16 +50,19 @@ def train(
     Raises
     ------
     CamstudyError
-        if the loss is not finite, or the training set is smaller than one batch.
+        if the loss is not finite, a label is none of the model's classes, the training set is smaller than one batch,
+        or the file ``checkpoint`` is something else.
     """
     if len(loader) == 0:
         raise CamstudyError(f"train.batch_size: {recipe['batch_size']} is more than the training set holds; lower it")
     state = _State(model.to(device), recipe, len(loader), device)
     state.load(checkpoint, fingerprint)
-    for epoch in range(len(state.history), recipe["epochs"]):
-        torch.manual_seed(seed * 1_000_003 + epoch)
-        state.history.append(_train_epoch(state, loader, recipe, epoch, device))
-        state.save(checkpoint, fingerprint)
+    # Algorithms that add in a fixed order, so that a GPU repeats a run, too.
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        for epoch in range(len(state.history), recipe["epochs"]):
+            torch.manual_seed(seed * 1_000_003 + epoch)
+            state.history.append(_train_epoch(state, loader, recipe, epoch, device))
+            state.save(checkpoint, fingerprint)
     trained = state.average.module if state.average else state.model
     return trained.eval(), state.history
 
@@ -91,11 +97,20 @@ class _State:
     def load(self, path: Path, fingerprint: str) -> None:
         if not path.exists():
             return
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True) if is_zipfile(path) else None
+        except (pickle.UnpicklingError, RuntimeError):
+            state = None
+        if not isinstance(state, dict) or "fingerprint" not in state:
+            raise CamstudyError(
+                f"{path}: not a checkpoint of a training run; move or delete it, then run again to train from the start"
+            )
         if state["fingerprint"] != fingerprint:
             return
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+            # A gradient scaler has no state where it was off, as on a CPU.
+            if state[name]:
+                part.load_state_dict(state[name])
         self.history = state["history"]
 
 
@@ -111,6 +126,11 @@ def _train_epoch(state: _State, loader: TrainingLoader, recipe: Mapping, epoch: 
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         with torch.autocast(device.type, state.precision, enabled=state.precision is not None):
             logits = state.model(images)
+            if loader.highest_label >= logits.shape[1]:
+                raise CamstudyError(
+                    f"train.dataset: has labels up to {loader.highest_label}, but the model has {logits.shape[1]} "
+                    "classes; correct `num_classes`"
+                )
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe["label_smoothing"])
         if repulsion:
             loss = loss + repulsive_loss(state.model)
@@ -119,7 +139,7 @@ def _train_epoch(state: _State, loader: TrainingLoader, recipe: Mapping, epoch: 
         total_loss += loss.detach()
         correct += (logits.detach().argmax(1) == labels).sum()
     mean_loss = total_loss.item() / len(loader)
-    if not torch.isfinite(torch.tensor(mean_loss)):
+    if not math.isfinite(mean_loss):
         raise CamstudyError(
             f"train: the loss became {mean_loss} in epoch {epoch + 1}; lower learning_rate or set clip_grad_norm"
         )

@@ -30,7 +30,8 @@ def make_optimizer(model: nn.Module, recipe: Mapping) -> torch.optim.Optimizer:
     """Return AdamW or SGD with Nesterov momentum as the recipe says."""
     groups = parameter_groups(model, recipe["weight_decay"], recipe["positions"]["learning_rate_factor"])
     if recipe["optimizer"] == "sgd":
-        return torch.optim.SGD(groups, lr=recipe["learning_rate"], momentum=recipe["momentum"], nesterov=True)
+        momentum = recipe["momentum"]
+        return torch.optim.SGD(groups, lr=recipe["learning_rate"], momentum=momentum, nesterov=momentum > 0)
     return torch.optim.AdamW(groups, lr=recipe["learning_rate"])
 
 

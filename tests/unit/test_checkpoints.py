@@ -58,6 +58,12 @@ def test_saved_model_loads_with_positions_still_shared(tmp_path, version):
     assert read_metadata(tmp_path / "a" / "model.safetensors") == {"seed": "1", "dcls_version": version}
 
 
+def test_others_may_read_the_file_as_any_other(tmp_path):
+    save_model(small(), tmp_path / "m.safetensors")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "m.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_shared_tensors_are_stored_once(tmp_path):
     save_model(small(), tmp_path / "m.safetensors")
     names = safetensors.torch.load_file(tmp_path / "m.safetensors").keys()
@@ -85,11 +91,12 @@ def test_failed_writing_leaves_the_old_file(tmp_path, monkeypatch):
     save_model(small(1), path)
     before = path.read_bytes()
 
-    def crash(tensors, target, metadata):
-        pathlib.Path(target).write_bytes(b"half")
+    def crash(self, content):
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", crash)
+    monkeypatch.setattr(pathlib.Path, "write_bytes", crash)
     with pytest.raises(OSError, match="disk full"):
         save_model(small(2), path)
     assert path.read_bytes() == before

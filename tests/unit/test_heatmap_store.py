@@ -1,0 +1,210 @@
+"""Heatmap stores end to end: a dataset explained chunk by chunk, an interruption survived, readers satisfied."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray
+import zarr
+from stores import CLASSES, INPUT, squares, write_store
+from torch import nn
+
+from camstudy.data.store import Dataset
+from camstudy.errors import CamstudyError
+from camstudy.explain import bind
+from camstudy.explain.engine import explain
+from camstudy.explain.layers import TargetLayer, resolve_target_layer
+from camstudy.explain.run import explain_dataset
+from camstudy.explain.store import ATTRIBUTES, heatmap_writer, read_heatmaps
+from camstudy.models.inputs import crop_box, prepare
+
+torch.set_num_threads(1)
+
+N, CHUNK = 22, 8
+SETTINGS = {"batch_size": 3, "chunk_size": CHUNK}
+METHOD = {"method": "gradcam", "parameters": {}, "target": "label"}
+INPUTS = INPUT | {"size": 12, "crop_pct": 0.8}
+ATTRS = {
+    "dataset": "squares",
+    "model": "net",
+    "method": "gradcam",
+    "parameters": {},
+    "layer": "layer",
+    "target_policy": "label",
+    "reference": "human_map",
+}
+
+
+class Net(nn.Module):
+    """A network that counts the images it has seen, and may fail at one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+        self.head = nn.Linear(8, CLASSES)
+        self.seen, self.stop = 0, None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen += len(x)
+        if self.stop is not None and self.seen > self.stop:
+            raise KeyboardInterrupt
+        return self.head(self.layer(x).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Dataset:
+    return write_store(tmp_path_factory.mktemp("data") / "squares.json", *squares(N))
+
+
+@pytest.fixture
+def model() -> Net:
+    return Net().eval()
+
+
+def layer_of(model: nn.Module) -> TargetLayer:
+    return resolve_target_layer(model, "layer")
+
+
+def run(manifest: Path, dataset: Dataset, model: Net, *, method=METHOD, settings=SETTINGS, fingerprint="f"):
+    explain_dataset(
+        manifest,
+        dataset,
+        model,
+        layer_of(model),
+        INPUTS,
+        method,
+        settings=settings,
+        attrs=ATTRS,
+        fingerprint=fingerprint,
+    )
+
+
+def direct(dataset: Dataset, model: Net, target: str = "label"):
+    images = prepare(dataset.images(), INPUTS)
+    return explain(
+        model, layer_of(model), images, dataset.labels, {"map": bind("gradcam", {})}, target=target, batch_size=N
+    )
+
+
+def test_the_store_holds_what_explaining_directly_gives(tmp_path, dataset, model):
+    run(tmp_path / "gradcam.json", dataset, model)
+    expected = direct(dataset, model)
+    maps, targets, _ = read_heatmaps(tmp_path / "gradcam.json", {})
+    assert (maps.shape, maps.dtype) == ((N, 6, 6), np.float32)
+    assert (np.ptp(maps, axis=(1, 2)) > 1e-5).mean() > 0.5, "degenerate: the comparison would be empty"
+    np.testing.assert_allclose(maps, expected.maps["map"], atol=1e-6)
+    np.testing.assert_array_equal(targets, squares(N)[1])
+
+
+def test_the_predicted_class_as_target(tmp_path, dataset, model):
+    run(tmp_path / "gradcam.json", dataset, model, method=METHOD | {"target": "predicted"})
+    with torch.no_grad():
+        predicted = model(prepare(dataset.images(), INPUTS)).argmax(1).numpy()
+    assert (predicted != dataset.labels).any()
+    maps, targets, _ = read_heatmaps(tmp_path / "gradcam.json", {})
+    np.testing.assert_array_equal(targets, predicted)
+    np.testing.assert_allclose(maps, direct(dataset, model, "predicted").maps["map"], atol=1e-6)
+
+
+def test_neither_batches_nor_chunks_matter(tmp_path, dataset, model):
+    run(tmp_path / "a.json", dataset, model)
+    run(tmp_path / "b.json", dataset, model, settings={"batch_size": 64, "chunk_size": 5})
+    first, second = (read_heatmaps(tmp_path / name, {})[0] for name in ("a.json", "b.json"))
+    np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_an_interrupted_run_goes_on_with_the_missing_chunks(tmp_path, dataset, model):
+    run(tmp_path / "undisturbed.json", dataset, model)
+    manifest = tmp_path / "gradcam.json"
+    # One blank image tells the shape of the maps; the second chunk breaks off in its second batch.
+    model.seen, model.stop = 0, 1 + CHUNK + 4
+    with pytest.raises(KeyboardInterrupt):
+        run(manifest, dataset, model)
+    assert not manifest.exists()
+    with pytest.raises(CamstudyError, match=r"gradcam\.json: no such file"):
+        read_heatmaps(manifest, {})
+    model.seen, model.stop = 0, None
+    run(manifest, dataset, model)
+    assert model.seen == 1 + N - CHUNK
+    for first, second in zip(
+        read_heatmaps(manifest, {})[:2], read_heatmaps(tmp_path / "undisturbed.json", {})[:2], strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_what_another_fingerprint_left_is_made_anew(tmp_path, dataset, model):
+    manifest = tmp_path / "gradcam.json"
+    model.stop = 1 + CHUNK
+    with pytest.raises(KeyboardInterrupt):
+        run(manifest, dataset, model)
+    model.seen, model.stop = 0, None
+    run(manifest, dataset, model, fingerprint="g")
+    assert model.seen == 1 + N
+    assert json.loads(manifest.read_text())["fingerprint"] == "g"
+
+
+def test_attributes_are_complete(tmp_path, dataset, model):
+    run(tmp_path / "gradcam.json", dataset, model)
+    attrs = read_heatmaps(tmp_path / "gradcam.json", {})[2]
+    assert attrs == {**ATTRS, "crop_box": list(crop_box(INPUTS)), "fingerprint": "f"}
+    assert attrs["crop_box"] == pytest.approx([0.1, 0.1, 0.9, 0.9], abs=0.04)
+    assert ATTRS.keys() | {"crop_box"} == ATTRIBUTES
+
+
+def test_the_manifest_says_how_the_maps_were_made(tmp_path, dataset, model):
+    run(tmp_path / "gradcam.json", dataset, model)
+    record = json.loads((tmp_path / "gradcam.json").read_text())
+    assert (record["store"], record["n_images"], record["fingerprint"]) == ("gradcam.zarr", N, "f")
+    assert (record["device"], record["batch_size"], record["peak_memory_mb"]) == ("cpu", 3, None)
+    assert record["seconds"] >= 0
+    assert {"python", "torch", "timm"} <= record["versions"].keys()
+
+
+def test_xarray_opens_the_store(tmp_path, dataset, model):
+    run(tmp_path / "gradcam.json", dataset, model)
+    found = xarray.open_zarr(tmp_path / "gradcam.zarr", consolidated=False)
+    assert found["heatmap"].dims == ("image", "y", "x")
+    assert found["target"].dims == ("image",)
+    assert found.attrs.keys() >= ATTRIBUTES
+    np.testing.assert_array_equal(found["heatmap"].values, read_heatmaps(tmp_path / "gradcam.json", {})[0])
+    np.testing.assert_array_equal(found["target"].values, dataset.labels)
+    assert found["heatmap"].encoding["chunks"] == (CHUNK, 6, 6)
+
+
+def test_postprocessing_happens_on_reading(tmp_path, dataset, model):
+    run(tmp_path / "gradcam.json", dataset, model)
+    raw = read_heatmaps(tmp_path / "gradcam.json", {})[0]
+    floored = read_heatmaps(tmp_path / "gradcam.json", {"floor": 0.3})[0]
+    low, span = raw.min((1, 2), keepdims=True), np.ptp(raw, axis=(1, 2))[:, None, None]
+    expected = np.where(span > 0, np.maximum((raw - low) / np.where(span > 0, span, 1), 0.3), 0)
+    np.testing.assert_allclose(floored, expected, atol=1e-6)
+    np.testing.assert_array_equal(read_heatmaps(tmp_path / "gradcam.json", {})[0], raw)
+
+
+@pytest.mark.parametrize("change", [{"layer": ...}, {"colour": "red"}])
+def test_a_writer_wants_exactly_the_attributes_of_readers(tmp_path, change):
+    attrs = ATTRS | {"crop_box": [0, 0, 1, 1]} | change
+    attrs = {key: value for key, value in attrs.items() if value is not ...}
+    with pytest.raises(ValueError, match=next(iter(change))):
+        heatmap_writer(tmp_path / "a.json", n=4, shape=(2, 2), chunk=2, attrs=attrs, fingerprint="f")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_maps_are_not_numbers_and_missing_targets_no_class(tmp_path):
+    writer = heatmap_writer(
+        tmp_path / "a.json",
+        n=4,
+        shape=(2, 2),
+        chunk=2,
+        attrs=ATTRS | {"crop_box": [0, 0, 1, 1]},
+        fingerprint="f",
+    )
+    writer.write(slice(0, 2), heatmap=np.ones((2, 2, 2)), target=[0, 1])
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r", use_consolidated=False)
+    assert np.isnan(group["heatmap"][2:]).all()
+    assert group["target"][:].tolist() == [0, 1, -1, -1]
+    with pytest.raises(CamstudyError, match="1 chunks are missing"):
+        writer.finish()
