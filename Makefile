@@ -8,6 +8,7 @@ SNAKEMAKE := $(VENV)/bin/snakemake --profile profiles/local --cores $(CORES)
 
 demo: $(VENV)/.installed
 	$(SNAKEMAKE)
+	@mkdir -p results/demo/report
 	$(SNAKEMAKE) --report results/demo/report/index.html > results/demo/report.log 2>&1 \
 		|| { cat results/demo/report.log; exit 1; }
 	@echo
@@ -30,6 +31,7 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.run
 
 report: $(VENV)/.installed
+	@mkdir -p results/demo/report
 	$(SNAKEMAKE) --report results/demo/report/index.html
 
 clean:

@@ -6,6 +6,7 @@
 # ├── weights/{model}.safetensors                    verified starting weights
 # ├── models/{model}/                                model.safetensors, model.json, history.csv
 # ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution
+# ├── scores/{dataset}/human_ceiling.json            the agreement between people
 # ├── scores/{dataset}/{model}/                      accuracy.parquet, {method}/agreement.parquet (a row per image)
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
 # └── {study}/

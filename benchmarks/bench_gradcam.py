@@ -7,8 +7,8 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from benchmarks.timing import device, interleave, milliseconds, one_thread, ratio
-from camstudy.explain import bind
 from camstudy.explain.engine import explain
+from camstudy.explain.families import bind
 from camstudy.explain.layers import resolve_target_layer
 
 MODELS = ("resnet50", "convnext_tiny")

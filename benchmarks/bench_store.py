@@ -63,4 +63,4 @@ def _write(manifest: Path, maps: np.ndarray) -> int:
 
 
 def _read(manifest: Path) -> np.ndarray:
-    return read_heatmaps(manifest, {})[0]
+    return read_heatmaps(manifest)[0]

@@ -23,7 +23,7 @@ Frames = Mapping[tuple[str, str], pd.DataFrame]
 DESCRIPTIVE = ("image", "label", "target", "predicted", "degenerate")
 SCORES = ("dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate")
 COMPARISONS = (
-    *("dataset", "title", "baseline", "variant", "method", "metric", "difference", "ci_low", "ci_high"),
+    *("dataset", "baseline", "variant", "method", "metric", "difference", "ci_low", "ci_high"),
     *("p", "p_corrected", "n", "n_degenerate", "n_tests"),
 )
 
@@ -76,7 +76,7 @@ def summarize(frames: Frames, *, dataset: str, ceiling: float, settings: Setting
 
 def compare(
     frames: Frames,
-    comparisons: Iterable[Mapping[str, str]],
+    pairs: Iterable[tuple[str, str]],
     *,
     dataset: str,
     ceiling: float,
@@ -85,7 +85,7 @@ def compare(
 ) -> pd.DataFrame:
     """Return the paired comparisons variant - baseline on the same images, with the columns `COMPARISONS`.
 
-    One row per comparison (``title``, ``baseline``, ``variant``), method of the two models and metric.
+    One row per pair of models (baseline, variant), method of the two models and metric.
     p-values are corrected over all rows of the table, whose number is ``n_tests``. ``n`` counts the pairs
     compared and ``n_degenerate`` those with a degenerate heatmap in either model. With no pair left the
     difference is NaN and p is 1. Models without scores, and models scored with different methods or on
@@ -93,17 +93,16 @@ def compare(
     """
     _check_ceiling(dataset, ceiling)
     rows = []
-    for comparison in comparisons:
-        title, baseline, variant = (comparison[key] for key in ("title", "baseline", "variant"))
-        for method in _common_methods(frames, title, baseline, variant):
-            first, second = _pairs(frames, method, title, baseline, variant)
+    for baseline, variant in pairs:
+        for method in _common_methods(frames, baseline, variant):
+            first, second = _pairs(frames, method, baseline, variant)
             degenerate = _degenerate(first) | _degenerate(second)
             if settings.degenerate == "skip":
                 first, second = first[~degenerate], second[~degenerate]
             for metric, column, scale in _metrics(first, ceiling):
                 if metric in metrics:
                     found = _difference(first[column].to_numpy(), second[column].to_numpy(), scale, settings)
-                    row = (dataset, title, baseline, variant, method, metric, *found)
+                    row = (dataset, baseline, variant, method, metric, *found)
                     rows.append((*row, len(first), int(degenerate.sum())))
     columns = [name for name in COMPARISONS if name not in ("p_corrected", "n_tests")]
     table = pd.DataFrame(rows, columns=columns)
@@ -155,28 +154,27 @@ def _degenerate(frame: pd.DataFrame) -> np.ndarray:
     return frame["degenerate"].to_numpy(dtype=bool) if "degenerate" in frame else np.zeros(len(frame), dtype=bool)
 
 
-def _common_methods(frames: Frames, title: str, baseline: str, variant: str) -> list[str]:
+def _common_methods(frames: Frames, baseline: str, variant: str) -> list[str]:
     """Return the methods that both models were scored with, in the order of the baseline's."""
     methods = {}
     for model in (baseline, variant):
         methods[model] = [method for name, method in frames if name == model]
         if not methods[model]:
-            raise unknown(f"model in comparison `{title}`", model, {name for name, _ in frames})
+            raise unknown("model in a comparison:", model, {name for name, _ in frames})
     different = set(methods[baseline]) ^ set(methods[variant])
     if different:
         names = ", ".join(f"`{name}`" if name else "accuracy" for name in sorted(different))
-        raise CamstudyError(f"comparison `{title}`: only one of `{baseline}` and `{variant}` has scores of {names}")
+        raise CamstudyError(f"comparison: only one of `{baseline}` and `{variant}` has scores of {names}")
     return methods[baseline]
 
 
-def _pairs(frames: Frames, method: str, *names: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _pairs(frames: Frames, method: str, baseline: str, variant: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the frames of both models for a method, row by row of the same images."""
-    title, baseline, variant = names
     first, second = (_sorted_scores(model, method, frames[model, method]) for model in (baseline, variant))
     if not np.array_equal(first["image"], second["image"]):
         alone = len(set(first["image"]) ^ set(second["image"]))
         raise CamstudyError(
-            f"comparison `{title}`, method `{method}`: {alone} images are scored for only one of "
+            f"comparison, method `{method}`: {alone} images are scored for only one of "
             f"`{baseline}` and `{variant}`; score both on the same dataset"
         )
     return first, second

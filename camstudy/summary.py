@@ -23,11 +23,11 @@ class TableInputs:
     scores : long table: dataset, model, method, metric, mean, ci_low, ci_high, n, n_degenerate. `alignment`
         is the mean Spearman correlation divided by the human ceiling, `top1` a share in [0, 1] with an empty
         method; controls have the model `control`
-    comparisons : dataset, title, baseline, variant, method, metric, difference, ci_low, ci_high, p,
+    comparisons : dataset, baseline, variant, method, metric, difference, ci_low, ci_high, p,
         p_corrected, n, n_tests; may be empty
     models : records of the models by name: title, parameters, ...
     study : validated configuration; of its catalogue, ``methods`` with ``title`` and ``target``
-    dataset : attributes of the dataset: dataset, human_ceiling, human_maps ("simulated" or "recorded"), ...
+    dataset : attributes of the dataset: dataset, human_maps ("simulated" or "recorded"), ..., and human_ceiling
     """
 
     scores: pd.DataFrame
@@ -127,5 +127,5 @@ def read_inputs(files: Mapping, params: Mapping) -> TableInputs:
         comparisons=pd.read_parquet(files["comparisons"]),
         models={name: {"title": titles[name], **record} for name, record in zip(study["models"], records, strict=True)},
         study=study,
-        dataset=dict(open_store(files["dataset"]).attrs),
+        dataset={**open_store(files["dataset"]).attrs, "human_ceiling": read_json(files["ceiling"])["human_ceiling"]},
     )

@@ -5,12 +5,11 @@ import json
 import pandas as pd
 
 from camstudy.aggregate import Settings, compare, summarize
-from camstudy.data.store import open_dataset
 from camstudy.job import logged
+from camstudy.provenance import read_json
 
 with logged(snakemake.log[0]):
     study = json.loads(snakemake.params.study)
-    dataset = open_dataset(snakemake.input.dataset).attrs
     keys = [tuple(key) for key in snakemake.params.maps] + [(model, "") for model in snakemake.params.models]
     files = [*snakemake.input.agreement, *snakemake.input.accuracy]
     frames = {key: pd.read_parquet(file) for key, file in zip(keys, files, strict=True)}
@@ -19,8 +18,9 @@ with logged(snakemake.log[0]):
         degenerate=study["degenerate"],
         **{key: study["statistics"][key] for key in ("confidence", "resamples", "correction")},
     )
-    where = {"dataset": dataset["dataset"], "ceiling": dataset["human_ceiling"], "settings": settings}
+    ceiling = read_json(snakemake.input.ceiling)["human_ceiling"]
+    where = {"dataset": snakemake.params.dataset, "ceiling": ceiling, "settings": settings}
     summarize(frames, **where).to_parquet(snakemake.output.scores, index=False)
-    compare(frames, study["comparisons"], **where, metrics=("alignment",)).to_parquet(
+    compare(frames, snakemake.params.pairs, **where, metrics=("alignment",)).to_parquet(
         snakemake.output.comparisons, index=False
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from camstudy.data.store import open_dataset
+from camstudy.explain.postprocess import apply
 from camstudy.explain.store import read_heatmaps
 from camstudy.figures import FIGURES, save
 from camstudy.job import logged
@@ -26,8 +27,8 @@ with logged(snakemake.log[0]):
     stores = zip(snakemake.params.maps, inputs.heatmaps, inputs.scores, strict=True)
     for (model, method), manifest, table in stores:
         key = models[model], methods[method]
-        heatmaps, _, attrs = read_heatmaps(manifest, postprocess[method])
-        maps[key], boxes[key[0]] = heatmaps[chosen], tuple(attrs["crop_box"])
+        heatmaps, _, attrs = read_heatmaps(manifest)
+        maps[key], boxes[key[0]] = apply(heatmaps[chosen], postprocess[method]), tuple(attrs["crop_box"])
         scores[key] = pd.read_parquet(table).set_index("image").loc[chosen, "spearman"].to_numpy()
     figure = FIGURES[snakemake.wildcards.figure].function(
         dataset.images(chosen),

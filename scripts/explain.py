@@ -3,7 +3,7 @@
 import json
 
 from camstudy.data.store import open_dataset
-from camstudy.explain import METHODS
+from camstudy.explain.families import METHODS
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.run import explain_dataset
 from camstudy.job import logged, torch_device

@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 from camstudy.data.store import open_dataset
-from camstudy.explain import METHODS, bind
+from camstudy.explain import controls  # noqa: F401  (importing them registers them)
+from camstudy.explain.registry import METHODS, bind
 from camstudy.explain.store import heatmap_writer
 from camstudy.geometry import FULL
 from camstudy.job import logged

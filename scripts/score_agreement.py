@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from camstudy.data.store import open_dataset
+from camstudy.explain.postprocess import apply
 from camstudy.explain.store import read_heatmaps
 from camstudy.geometry import resample
 from camstudy.job import logged
@@ -16,7 +17,8 @@ PART = 64
 
 with logged(snakemake.log[0]):
     dataset = open_dataset(snakemake.input.dataset)
-    maps, targets, attrs = read_heatmaps(snakemake.input.heatmaps, json.loads(snakemake.params.postprocess))
+    maps, targets, attrs = read_heatmaps(snakemake.input.heatmaps)
+    maps = apply(maps, json.loads(snakemake.params.postprocess))
     halves = attrs["reference"] == "human_half"
     columns = []
     for start in range(0, dataset.n, PART):

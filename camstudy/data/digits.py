@@ -39,8 +39,8 @@ class Split:
 SPLITS = {
     "closeup": Split(False, (160, 256), (0, 1)),
     "pretrain": Split(False, (80, 160), (0, 4)),
-    "train": Split(False, (84, 116), (1, 3)),
-    "val": Split(True, (84, 116), (1, 3)),
+    "train": Split(False, (92, 124), (1, 3)),
+    "val": Split(True, (92, 124), (1, 3)),
 }
 
 

@@ -20,11 +20,8 @@ from camstudy.data.clickme import MAP_SIZE, SIZE, Record, blur_human_map
 from camstudy.errors import CamstudyError
 from camstudy.store import ArraySpec, StoreWriter, open_store, store_path
 
-# What every reader may rely on. `human_maps` is "recorded" from people or "simulated"; `human_ceiling` is the
-# agreement that people reach among themselves, by which alignment is divided.
-ATTRIBUTES = {"dataset", "source", "licence", "human_maps", "human_ceiling", "class_names"}
-
-Agreement = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# What every reader may rely on. `human_maps` is "recorded" from people or "simulated".
+ATTRIBUTES = {"dataset", "source", "licence", "human_maps", "class_names"}
 
 
 def dataset_arrays(*, has_halves: bool) -> dict[str, ArraySpec]:
@@ -47,7 +44,6 @@ def write_dataset(
     attrs: Mapping[str, object],
     fingerprint: str,
     has_halves: bool = False,
-    agreement: Agreement | None = None,
     chunk: int = 64,
 ) -> None:
     """Prepare the first ``n`` records into the store of ``manifest``, one chunk in memory at a time.
@@ -60,22 +56,18 @@ def write_dataset(
     records : returns the records from a position on, e.g. ``lambda start: read_clickme(shards,
         positions=range(start, n))``, so that finished ones are not decoded again
     n : number of images
-    attrs : attributes of the store, see `ATTRIBUTES`; ``human_ceiling`` is left out if ``agreement`` is given
+    attrs : attributes of the store, see `ATTRIBUTES`
     fingerprint : identity of the content (source, selection, code)
     has_halves : whether the records carry maps of two halves of the annotators
-    agreement : function of two stacks of maps, float32 (k, 64, 64) each, that returns k values; its mean over
-        the halves of all images becomes the attribute ``human_ceiling``
     chunk : images per chunk, the step in which an interrupted job resumes
 
     Raises
     ------
     CamstudyError : there are fewer than ``n`` records, or one lacks the halves.
     """
-    missing = ATTRIBUTES - attrs.keys() - ({"human_ceiling"} if agreement else set())
+    missing = ATTRIBUTES - attrs.keys()
     if missing:
         raise ValueError(f"{manifest}: attributes {sorted(missing)} are missing")
-    if agreement and not has_halves:
-        raise ValueError(f"{manifest}: the agreement of halves needs halves")
     arrays = dataset_arrays(has_halves=has_halves)
     writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
     stream, position = iter(()), None
@@ -89,10 +81,7 @@ def write_dataset(
             found = part.start + len(batch)
             raise CamstudyError(f"{manifest}: {n} images asked for, but the source has {found}; ask for fewer")
         writer.write(part, **_arrays(batch, has_halves))
-    record = {}
-    if agreement:
-        record["human_ceiling"] = _mean_agreement(writer.path, agreement, chunk)
-    writer.finish(**record)
+    writer.finish()
 
 
 def _arrays(batch: list[Record], has_halves: bool) -> dict[str, np.ndarray]:
@@ -108,16 +97,6 @@ def _arrays(batch: list[Record], has_halves: bool) -> dict[str, np.ndarray]:
                 raise CamstudyError(f"{where}: has no maps of two halves of its annotators")
         values["human_half"] = np.stack([blur_human_map(record.halves) for record in batch])
     return values
-
-
-def _mean_agreement(path: Path, agreement: Agreement, chunk: int) -> float:
-    """Add the mean agreement of the halves to the store's attributes and return it."""
-    group = zarr.open_group(path, mode="r+", use_consolidated=False)
-    halves = group["human_half"]
-    parts = (halves[start : start + chunk] for start in range(0, halves.shape[0], chunk))
-    ceiling = float(np.mean(np.concatenate([agreement(part[:, 0], part[:, 1]) for part in parts])))
-    group.attrs["human_ceiling"] = ceiling
-    return ceiling
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
-"""Explanation methods: `METHODS` lists them without importing torch, `engine` runs those on models."""
+"""Explanation methods: functions that make maps, `engine` that runs them on models, the store of their maps.
 
-from camstudy.explain import cam, controls
-from camstudy.explain.registry import METHODS, Method, bind
-
-__all__ = ["METHODS", "Method", "bind", "cam", "controls"]
+Nothing is imported here: a stage then depends on the code that it runs, and on no other.
+`camstudy.explain.families` registers the methods that explain a model, `camstudy.explain.controls` the controls.
+"""

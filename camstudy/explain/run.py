@@ -9,8 +9,8 @@ from torch import nn
 from tqdm import tqdm
 
 from camstudy.data.store import Dataset
-from camstudy.explain import bind
 from camstudy.explain.engine import explain, map_shape
+from camstudy.explain.families import bind
 from camstudy.explain.layers import TargetLayer
 from camstudy.explain.store import heatmap_writer
 from camstudy.models.inputs import crop_box, prepare

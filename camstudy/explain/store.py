@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from camstudy.explain.postprocess import apply
 from camstudy.store import ArraySpec, StoreWriter, open_store
 
 # What every reader may rely on. `reference` names the dataset's array that the maps are compared with, `crop_box` the
@@ -35,10 +34,11 @@ def heatmap_writer(
     return StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
 
 
-def read_heatmaps(manifest: str | Path, postprocess: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Return ``(maps, targets, attributes)``: float32 (n, h, w) after ``postprocess``, int64 (n,), and `ATTRIBUTES`.
+def read_heatmaps(manifest: str | Path) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Return ``(maps, targets, attributes)``: raw float32 (n, h, w), int64 (n,), and `ATTRIBUTES`.
 
-    Maps stay at native resolution, where 50,000 of 7x7 take 10 MB.
+    Maps stay at native resolution, where 50,000 of 7x7 take 10 MB. `camstudy.explain.postprocess.apply` does the
+    rest of methods that have a postprocess.
     """
     group = open_store(manifest, require=("heatmap", "target"))
-    return apply(group["heatmap"][:], postprocess), group["target"][:], dict(group.attrs)
+    return group["heatmap"][:], group["target"][:], dict(group.attrs)

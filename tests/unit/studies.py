@@ -28,7 +28,7 @@ CONTROLS = {
 }
 SCORE = ["dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate"]
 COMPARISON = [
-    *("dataset", "title", "baseline", "variant", "method", "metric"),
+    *("dataset", "baseline", "variant", "method", "metric"),
     *("difference", "ci_low", "ci_high", "p", "p_corrected", "n", "n_tests"),
 ]
 P_CORRECTED = (3.2e-12, 0.0042, 0.031, 0.38)
@@ -55,13 +55,13 @@ def make_inputs(
                 top1 = rng.uniform(0.95, 0.99)
                 scores.append([dataset, model, "", "top1", top1, top1 - 0.013, top1 + 0.009, 384, 0])
     p_values = itertools.cycle(P_CORRECTED)
-    for (name, title), method in itertools.product(architectures.items(), methods):
+    for name, method in itertools.product(architectures, methods):
         base, gain = rng.uniform(0.66, 0.86), rng.normal(0.02, 0.04)
         for suffix, mean in (("", base), ("_dcls", base + gain)):
             scores.append([dataset, name + suffix, method, "alignment", mean, mean - 0.021, mean + 0.019, 384, 0])
             scores.append([dataset, name + suffix, method, "dice_at_10", mean / 2, 0.1, 0.9, 384, 0])
         p = next(p_values)
-        keys = [dataset, title, name, f"{name}_dcls", method]
+        keys = [dataset, name, f"{name}_dcls", method]
         n_tests = len(architectures) * len(methods)
         values = [gain, gain - 0.012, gain + 0.013, p / n_tests, p, 384, n_tests]
         comparisons.append([*keys, "alignment", *values])

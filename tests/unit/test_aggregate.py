@@ -9,7 +9,7 @@ from camstudy.errors import CamstudyError
 N = 60
 CEILING = 0.6
 SETTINGS = Settings(resamples=500, seed=3)
-PAIR = [{"title": "ResNet-mini", "baseline": "base", "variant": "dcls"}]
+PAIR = [("base", "dcls")]
 
 
 def agreement(seed, shift=0.0, degenerate=()):
@@ -131,7 +131,7 @@ def test_comparison_pairs_the_images(frames):
     np.testing.assert_allclose([found["ci_low"], found["ci_high"]], expected.confidence_interval)
     assert found["p"] == scipy.stats.wilcoxon(dcls, base, zero_method="pratt").pvalue
     assert (found["n"], found["n_degenerate"], found["n_tests"]) == (N, 3, 2)
-    assert tuple(found[["title", "baseline", "variant"]]) == ("ResNet-mini", "base", "dcls")
+    assert tuple(found[["baseline", "variant"]]) == ("base", "dcls")
 
 
 def test_accuracies_are_compared_by_mcnemar(frames):
@@ -151,7 +151,7 @@ def test_skipping_drops_pairs_with_either_map_degenerate(frames):
 
 def test_p_values_are_corrected_over_the_whole_table(frames):
     frames |= {("third", method): frames["dcls", method] for method in ("gradcam", "")}
-    pairs = [*PAIR, {"title": "again", "baseline": "base", "variant": "third"}]
+    pairs = [*PAIR, ("base", "third")]
     table = comparison(frames, pairs=pairs)
     assert set(table["n_tests"]) == {4}
     ordered = table.sort_values("p")
@@ -197,9 +197,8 @@ def test_models_scored_with_different_methods_are_refused(frames):
 
 
 def test_an_unknown_model_is_refused_with_the_nearest_name(frames):
-    pairs = [{"title": "ResNet-mini", "baseline": "base", "variant": "dlcs"}]
-    with pytest.raises(CamstudyError, match="comparison `ResNet-mini` `dlcs`, did you mean `dcls`"):
-        comparison(frames, pairs=pairs)
+    with pytest.raises(CamstudyError, match="model in a comparison: `dlcs`, did you mean `dcls`"):
+        comparison(frames, pairs=[("base", "dlcs")])
 
 
 @pytest.mark.parametrize("function", [summary, comparison])

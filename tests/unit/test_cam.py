@@ -16,8 +16,9 @@ from torch import nn
 
 from camstudy import geometry
 from camstudy.errors import CamstudyError
-from camstudy.explain import METHODS, bind
+from camstudy.explain import controls  # noqa: F401  (importing them registers them)
 from camstudy.explain.engine import explain
+from camstudy.explain.families import METHODS, bind
 from camstudy.explain.layers import resolve_target_layer
 
 torch.set_num_threads(1)
@@ -148,7 +149,8 @@ def test_methods_are_listed_without_torch():
     """What checks a configuration and what reads maps must start fast."""
     code = """
 import sys
-from camstudy.explain import METHODS, postprocess
+from camstudy.explain import controls, postprocess
+from camstudy.explain.families import METHODS
 assert METHODS["gradcam"].needs == "activations_gradients"
 assert METHODS["random"].needs == "dataset"
 print("torch" in sys.modules, "timm" in sys.modules)

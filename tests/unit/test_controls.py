@@ -6,7 +6,8 @@ import zarr
 from scipy import stats
 
 from camstudy.errors import CamstudyError
-from camstudy.explain import METHODS, bind
+from camstudy.explain import controls  # noqa: F401  (importing them registers them)
+from camstudy.explain.registry import METHODS, bind
 
 
 def test_random_depends_on_seed_and_image_alone():

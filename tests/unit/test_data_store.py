@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from scipy.stats import spearmanr
 
 from camstudy.data.clickme import blur_human_map, encode_example, read_clickme
 from camstudy.data.store import open_dataset, write_dataset
@@ -22,7 +21,6 @@ ATTRS = {
     "source": "tests",
     "licence": "MIT",
     "human_maps": "simulated",
-    "human_ceiling": 0.65753,
     "class_names": ["a", "b", "c"],
 }
 
@@ -132,19 +130,6 @@ def test_gap_in_the_middle_is_filled_with_the_right_records(tmp_path, tree):
     assert np.array_equal(open_dataset(manifest).images(), before)
 
 
-def test_ceiling_is_the_mean_agreement_of_the_halves(tmp_path, tree):
-    def agreement(one, other):
-        return np.array([spearmanr(a.ravel(), b.ravel())[0] for a, b in zip(one, other, strict=True)])
-
-    attrs = {name: value for name, value in ATTRS.items() if name != "human_ceiling"}
-    manifest = tmp_path / "toy.json"
-    prepare(manifest, tree[0], attrs=attrs, has_halves=True, agreement=agreement)
-    halves = blur_human_map(tree[3].reshape(-1, 256, 256)).reshape(N, 2, -1)
-    expected = np.mean([spearmanr(one, other)[0] for one, other in halves])
-    assert open_dataset(manifest).attrs["human_ceiling"] == pytest.approx(expected, abs=2e-3)
-    assert json.loads(manifest.read_text())["human_ceiling"] == open_dataset(manifest).attrs["human_ceiling"]
-
-
 def test_too_few_records_leave_no_manifest(tmp_path, tree):
     manifest = tmp_path / "toy.json"
     with pytest.raises(CamstudyError, match="20 images asked for, but the source has 11"):
@@ -182,11 +167,9 @@ def test_missing_arrays_are_named(tmp_path, tree):
 
 
 def test_incomplete_attributes_are_a_programming_error(tmp_path):
-    attrs = {name: value for name, value in ATTRS.items() if name not in ("licence", "human_ceiling")}
-    with pytest.raises(ValueError, match=r"\['human_ceiling', 'licence'\] are missing"):
+    attrs = {name: value for name, value in ATTRS.items() if name not in ("licence", "human_maps")}
+    with pytest.raises(ValueError, match=r"\['human_maps', 'licence'\] are missing"):
         write_dataset(tmp_path / "toy.json", lambda _: [], n=1, attrs=attrs, fingerprint="f")
-    with pytest.raises(ValueError, match="needs halves"):
-        write_dataset(tmp_path / "toy.json", lambda _: [], n=1, attrs=ATTRS, fingerprint="f", agreement=max)
 
 
 def test_reading_data_does_not_import_torch_or_tensorflow():

@@ -10,7 +10,8 @@ import yaml
 from torch import Tensor
 
 from camstudy.config import validate
-from camstudy.explain import METHODS
+from camstudy.explain import controls  # noqa: F401  (importing them registers them)
+from camstudy.explain.families import METHODS
 from camstudy.metrics.alignment import score_agreement
 from camstudy.metrics.families import METRICS
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from camstudy.errors import CamstudyError
-from camstudy.explain import bind
 from camstudy.explain.engine import explain, map_shape
+from camstudy.explain.families import bind
 from camstudy.explain.layers import TargetLayer, resolve_target_layer
 
 torch.set_num_threads(1)

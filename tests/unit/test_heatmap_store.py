@@ -13,8 +13,8 @@ from torch import nn
 
 from camstudy.data.store import Dataset
 from camstudy.errors import CamstudyError
-from camstudy.explain import bind
 from camstudy.explain.engine import explain
+from camstudy.explain.families import bind
 from camstudy.explain.layers import TargetLayer, resolve_target_layer
 from camstudy.explain.run import explain_dataset
 from camstudy.explain.store import ATTRIBUTES, heatmap_writer, read_heatmaps
@@ -92,7 +92,7 @@ def direct(dataset: Dataset, model: Net, target: str = "label"):
 def test_the_store_holds_what_explaining_directly_gives(tmp_path, dataset, model):
     run(tmp_path / "gradcam.json", dataset, model)
     expected = direct(dataset, model)
-    maps, targets, _ = read_heatmaps(tmp_path / "gradcam.json", {})
+    maps, targets, _ = read_heatmaps(tmp_path / "gradcam.json")
     assert (maps.shape, maps.dtype) == ((N, 6, 6), np.float32)
     assert (np.ptp(maps, axis=(1, 2)) > 1e-5).mean() > 0.5, "degenerate: the comparison would be empty"
     np.testing.assert_allclose(maps, expected.maps["map"], atol=1e-6)
@@ -104,7 +104,7 @@ def test_the_predicted_class_as_target(tmp_path, dataset, model):
     with torch.no_grad():
         predicted = model(prepare(dataset.images(), INPUTS)).argmax(1).numpy()
     assert (predicted != dataset.labels).any()
-    maps, targets, _ = read_heatmaps(tmp_path / "gradcam.json", {})
+    maps, targets, _ = read_heatmaps(tmp_path / "gradcam.json")
     np.testing.assert_array_equal(targets, predicted)
     np.testing.assert_allclose(maps, direct(dataset, model, "predicted").maps["map"], atol=1e-6)
 
@@ -112,7 +112,7 @@ def test_the_predicted_class_as_target(tmp_path, dataset, model):
 def test_neither_batches_nor_chunks_matter(tmp_path, dataset, model):
     run(tmp_path / "a.json", dataset, model)
     run(tmp_path / "b.json", dataset, model, settings={"batch_size": 64, "chunk_size": 5})
-    first, second = (read_heatmaps(tmp_path / name, {})[0] for name in ("a.json", "b.json"))
+    first, second = (read_heatmaps(tmp_path / name)[0] for name in ("a.json", "b.json"))
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
@@ -125,12 +125,12 @@ def test_an_interrupted_run_goes_on_with_the_missing_chunks(tmp_path, dataset, m
         run(manifest, dataset, model)
     assert not manifest.exists()
     with pytest.raises(CamstudyError, match=r"gradcam\.json: no such file"):
-        read_heatmaps(manifest, {})
+        read_heatmaps(manifest)
     model.seen, model.stop = 0, None
     run(manifest, dataset, model)
     assert model.seen == 1 + N - CHUNK
     for first, second in zip(
-        read_heatmaps(manifest, {})[:2], read_heatmaps(tmp_path / "undisturbed.json", {})[:2], strict=True
+        read_heatmaps(manifest)[:2], read_heatmaps(tmp_path / "undisturbed.json")[:2], strict=True
     ):
         np.testing.assert_array_equal(first, second)
 
@@ -148,7 +148,7 @@ def test_what_another_fingerprint_left_is_made_anew(tmp_path, dataset, model):
 
 def test_attributes_are_complete(tmp_path, dataset, model):
     run(tmp_path / "gradcam.json", dataset, model)
-    attrs = read_heatmaps(tmp_path / "gradcam.json", {})[2]
+    attrs = read_heatmaps(tmp_path / "gradcam.json")[2]
     assert attrs == {**ATTRS, "crop_box": list(crop_box(INPUTS)), "fingerprint": "f"}
     assert attrs["crop_box"] == pytest.approx([0.1, 0.1, 0.9, 0.9], abs=0.04)
     assert ATTRS.keys() | {"crop_box"} == ATTRIBUTES
@@ -169,19 +169,9 @@ def test_xarray_opens_the_store(tmp_path, dataset, model):
     assert found["heatmap"].dims == ("image", "y", "x")
     assert found["target"].dims == ("image",)
     assert found.attrs.keys() >= ATTRIBUTES
-    np.testing.assert_array_equal(found["heatmap"].values, read_heatmaps(tmp_path / "gradcam.json", {})[0])
+    np.testing.assert_array_equal(found["heatmap"].values, read_heatmaps(tmp_path / "gradcam.json")[0])
     np.testing.assert_array_equal(found["target"].values, dataset.labels)
     assert found["heatmap"].encoding["chunks"] == (CHUNK, 6, 6)
-
-
-def test_postprocessing_happens_on_reading(tmp_path, dataset, model):
-    run(tmp_path / "gradcam.json", dataset, model)
-    raw = read_heatmaps(tmp_path / "gradcam.json", {})[0]
-    floored = read_heatmaps(tmp_path / "gradcam.json", {"floor": 0.3})[0]
-    low, span = raw.min((1, 2), keepdims=True), np.ptp(raw, axis=(1, 2))[:, None, None]
-    expected = np.where(span > 0, np.maximum((raw - low) / np.where(span > 0, span, 1), 0.3), 0)
-    np.testing.assert_allclose(floored, expected, atol=1e-6)
-    np.testing.assert_array_equal(read_heatmaps(tmp_path / "gradcam.json", {})[0], raw)
 
 
 @pytest.mark.parametrize("change", [{"layer": ...}, {"colour": "red"}])

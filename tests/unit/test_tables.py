@@ -174,7 +174,8 @@ def test_notes_list_degenerate_maps_and_what_became_of_them():
 def test_notes_tell_recorded_maps_mixed_targets_and_models_not_compared():
     inputs = make_inputs()
     study = {**inputs.study, "comparisons": inputs.study["comparisons"][1:]}
-    methods = {**study["catalog"]["methods"], "gradcam": {"method": "gradcam", "target": "predicted"}}
+    methods = dict(study["catalog"]["methods"])
+    methods["gradcam"] = {**methods["gradcam"], "target": "predicted"}
     study["catalog"] = {"methods": methods}
     dataset = {**inputs.dataset, "human_maps": "recorded"}
     notes = "\n".join(dcls(dataclasses.replace(inputs, study=study, dataset=dataset)).notes)

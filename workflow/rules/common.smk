@@ -9,7 +9,8 @@ sys.path.insert(0, workflow.basedir)
 
 from camstudy.config import validate
 from camstudy.errors import CamstudyError
-from camstudy.explain import METHODS
+from camstudy.explain import controls
+from camstudy.explain.families import METHODS
 from camstudy.figures import FIGURES
 from camstudy.job import count_gpus, share_library
 from camstudy.provenance import canonical, imported_sources
@@ -33,10 +34,9 @@ DEVICE = config["device"]
 
 @cache
 def code(script):
-    """Files of the library that a script imports: as inputs, they make an edit rerun what depends on it."""
-    return [
-        os.path.relpath(path, workflow.basedir) for path in imported_sources(f"{workflow.basedir}/scripts/{script}.py")
-    ]
+    """A script and the files of the library that it imports: as inputs, they make an edit rerun what depends on it."""
+    path = f"{workflow.basedir}/scripts/{script}.py"
+    return [os.path.relpath(source, workflow.basedir) for source in (path, *imported_sources(path))]
 
 
 def entry(kind, name, *drop):
@@ -62,6 +62,11 @@ def shards(wildcards):
         count = -(-item["n_images"] // SHARD_SIZE)
         return [f"results/raw/{wildcards.dataset}/{shard}-of-{count}.tfrecord" for shard in range(count)]
     return item["shards"]
+
+
+def human_ceiling(wildcards):
+    """What the catalogue says of the agreement between people: a number, `from_halves` or None."""
+    return CATALOG["datasets"][wildcards.dataset]["human_ceiling"]
 
 
 def weight_file(wildcards):

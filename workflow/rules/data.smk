@@ -46,7 +46,8 @@ rule prepare_dataset:
         mem_mb=2000,
         runtime=120,
     params:
-        entry=lambda wildcards: entry("datasets", wildcards.dataset),
+        entry=lambda wildcards: entry("datasets", wildcards.dataset, "human_ceiling"),
+        halves=lambda wildcards: human_ceiling(wildcards) == "from_halves",
     message:
         "Prepare {wildcards.dataset}"
     script:

@@ -1,4 +1,4 @@
-# Scores: one row per image, one column per metric.
+# Scores: one row per image, one column per metric, and what people reach among themselves.
 
 
 rule accuracy:
@@ -53,3 +53,27 @@ rule score_agreement:
         "Compare {wildcards.method} of {wildcards.model} with human maps"
     script:
         "../../scripts/score_agreement.py"
+
+
+rule human_ceiling:
+    input:
+        dataset="results/data/{dataset}.json",
+        code=code("human_ceiling"),
+    output:
+        ceiling="results/scores/{dataset}/human_ceiling.json",
+    log:
+        "results/logs/human_ceiling/{dataset}.log",
+    benchmark:
+        "results/benchmarks/human_ceiling/{dataset}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        ceiling=lambda wildcards: canonical(human_ceiling(wildcards)),
+    message:
+        "Find the agreement between people on {wildcards.dataset}"
+    script:
+        "../../scripts/human_ceiling.py"

@@ -9,7 +9,7 @@ rule aggregate_scores:
             dataset=DATASET,
             model=config["models"],
         ),
-        dataset=f"results/data/{DATASET}.json",
+        ceiling=f"results/scores/{DATASET}/human_ceiling.json",
         code=code("aggregate_scores"),
     output:
         scores="results/{study}/scores.parquet",
@@ -27,7 +27,9 @@ rule aggregate_scores:
     params:
         maps=maps(),
         models=config["models"],
-        study=study("seed", "comparisons", "statistics", "degenerate"),
+        dataset=DATASET,
+        pairs=[[pair["baseline"], pair["variant"]] for pair in config["comparisons"]],
+        study=study("seed", "statistics", "degenerate"),
     message:
         "Aggregate the scores of {wildcards.study}"
     script:
@@ -39,6 +41,7 @@ rule make_table:
         scores="results/{study}/scores.parquet",
         comparisons="results/{study}/comparisons.parquet",
         dataset=f"results/data/{DATASET}.json",
+        ceiling=f"results/scores/{DATASET}/human_ceiling.json",
         models=expand("results/models/{model}/model.json", model=config["models"]),
         code=code("make_table"),
     output:
@@ -75,6 +78,7 @@ rule draw_scores:
         scores="results/{study}/scores.parquet",
         comparisons="results/{study}/comparisons.parquet",
         dataset=f"results/data/{DATASET}.json",
+        ceiling=f"results/scores/{DATASET}/human_ceiling.json",
         models=expand("results/models/{model}/model.json", model=config["models"]),
         code=code("draw_scores"),
     output:

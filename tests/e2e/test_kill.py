@@ -1,0 +1,128 @@
+"""Killed while training and again while explaining, a study goes on where it was and ends as if undisturbed."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+from conftest import TINY, Project
+
+# Chunks of one batch: more moments at which a store is half-written, and the batches of the undisturbed run.
+STUDY = {**TINY, "explain": {**TINY["explain"], "chunk_size": TINY["explain"]["batch_size"]}}
+CHUNKS = TINY["catalog"]["datasets"]["tiny"]["n_images"] // TINY["explain"]["batch_size"]
+EPOCHS = 3
+PROFILE = ("--profile", "profiles/local")
+
+
+def run_until(project, happened):
+    """Start the study and kill it with all its jobs as soon as ``happened()``; fail if it ends before."""
+    output = project.path / "killed.log"
+    with output.open("w") as log:
+        where = {"cwd": project.path, "env": project.environment, "start_new_session": True}
+        process = subprocess.Popen(project.command(*PROFILE), stdout=log, stderr=subprocess.STDOUT, **where)
+    try:
+        while not happened():
+            assert process.poll() is None, output.read_text()
+            time.sleep(0.001)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    deadline = time.monotonic() + 60
+    while any(project.path in directory.parents or project.path == directory for directory in working_directories()):
+        assert time.monotonic() < deadline, "a job has survived"
+        time.sleep(0.01)
+
+
+def working_directories():
+    """Yield the working directories of all processes that can be asked."""
+    for process in psutil.process_iter():
+        try:
+            yield Path(process.cwd())
+        except psutil.Error:
+            continue
+
+
+def checkpoints(project):
+    """Return the checkpoints of models in training, by model."""
+    return {path.parent.name: path for path in project.path.glob("results/models/*/checkpoint.pt")}
+
+
+def half_written(project):
+    """Return when each chunk was written, for stores of models that have some of their chunks: times by store."""
+    found = {}
+    for store in project.path.glob("results/heatmaps/tiny/tiny_*/*.zarr"):
+        # The flag of a chunk comes after the chunk.
+        done = sorted(path.name for path in store.glob("written/c/[0-9]*"))
+        if 0 < len(done) < CHUNKS:
+            parts = [store / part for name in done for part in (f"heatmap/c/{name}/0/0", f"target/c/{name}")]
+            found[store] = {path: path.stat().st_mtime_ns for path in parts}
+    return found
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """What was on the disk after each of two kills, and the project at the end."""
+    project = Project(tmp_path_factory.mktemp("killed"))
+    project.write_study(STUDY)
+    run_until(project, lambda: checkpoints(project))
+    trained = {model: torch.load(path, weights_only=True)["history"] for model, path in checkpoints(project).items()}
+    # After a hard kill, Snakemake wants to be told that no other instance is at work.
+    project.run("--unlock", *PROFILE)
+    # All chunks may be there before the blow falls; then the next store is waited for.
+    chunks = {}
+    while not chunks:
+        run_until(project, lambda: half_written(project))
+        chunks = half_written(project)
+        project.run("--unlock", *PROFILE)
+    models = {path: path.stat().st_mtime_ns for path in project.path.glob("results/models/*/model.*")}
+    project.run(*PROFILE)
+    return SimpleNamespace(project=project, trained=trained, chunks=chunks, models=models)
+
+
+def read_history(project, model):
+    return pd.read_csv(project.path / f"results/models/{model}/history.csv")
+
+
+def test_training_goes_on_after_the_last_finished_epoch(story, finished):
+    assert story.trained
+    for model, before in story.trained.items():
+        assert 1 <= len(before) < EPOCHS, "killed in the middle"
+        history = read_history(story.project, model)
+        assert history["epoch"].tolist() == list(range(1, EPOCHS + 1))
+        # Durations too: these epochs were not run again.
+        assert history.iloc[: len(before)].to_dict("records") == before
+        log = (story.project.path / f"results/logs/train/{model}.log").read_text()
+        assert int(re.search(rf"epoch (\d+)/{EPOCHS}", log)[1]) == len(before) + 1 >= 2
+        assert history["loss"].tolist() == read_history(finished, model)["loss"].tolist()
+
+
+def test_explaining_keeps_finished_chunks(story):
+    for store, written in story.chunks.items():
+        assert store.with_suffix(".json").exists()
+        assert {path: path.stat().st_mtime_ns for path in written} == written
+        chunks = {path: path.stat().st_mtime_ns for path in store.glob("heatmap/c/*/0/0")}
+        assert len(chunks) == CHUNKS
+        assert all(time > max(written.values()) for path, time in chunks.items() if path not in written)
+
+
+def test_finished_models_are_not_trained_again(story):
+    assert len(story.models) == 2 * len(TINY["models"])
+    assert {path: path.stat().st_mtime_ns for path in story.models} == story.models
+
+
+def test_table_is_that_of_an_undisturbed_run(story, finished):
+    table = "results/tiny/tables/dcls.csv"
+    assert (story.project.path / table).read_bytes() == (finished.path / table).read_bytes()
+
+
+def test_nothing_is_left_to_do(story):
+    assert "Nothing to be done" in story.project.run("--dry-run", *PROFILE).stdout

@@ -1,0 +1,153 @@
+"""The shipped configurations can be run, mistakes in them are told, and the workflow keeps its own rules."""
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, TINY, Project
+
+from camstudy.provenance import imported_sources
+
+CONFIGS = ["config/config.yaml", *(str(path.relative_to(ROOT)) for path in ROOT.glob("config/studies/*.yaml"))]
+ENVIRONMENTS = {path.name: path for path in ROOT.glob("envs/*.yaml")}
+
+
+def rules():
+    """Return the text of every rule with a script, by name; the target rules of the Snakefile have none."""
+    found = {}
+    for path in ROOT.glob("workflow/rules/*.smk"):
+        _, *blocks = re.split(r"^rule (\w+):\n", path.read_text(), flags=re.MULTILINE)
+        found |= dict(zip(blocks[::2], blocks[1::2], strict=True))
+    return found
+
+
+RULES = rules()
+
+
+def directive(rule, name):
+    """Return what a directive of a rule holds, which is one quoted text."""
+    return re.search(rf'^    {name}:\n        "(.*)",?$', RULES[rule], re.MULTILINE)[1]
+
+
+def pins(path):
+    """Return version by name of the packages that an environment gets from PyPI."""
+    (pip,) = (part["pip"] for part in yaml.safe_load(path.read_text())["dependencies"] if isinstance(part, dict))
+    return dict(line.split("==") for line in pip)
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project in which nothing was run."""
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+def snakemake(project, *arguments):
+    """Run Snakemake on the default study; return its exit status and all that it wrote."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    where = {"cwd": project.path, "env": project.environment}
+    done = subprocess.run(command, **where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_shipped_studies_can_be_planned(project, config):
+    status, output = snakemake(project, "--dry-run", "--configfile", config)
+    assert status == 0, output
+    study = yaml.safe_load((ROOT / config).read_text())
+    for model in study["models"]:
+        for method in study["methods"]:
+            assert f"Explain {model} on {study['dataset']} with {method}\n" in output
+
+
+def test_demo_weights_can_be_planned(project):
+    status, output = snakemake(project, "--dry-run", "demo_weights")
+    assert status == 0, output
+    shipped = sorted((ROOT / "config/weights").glob("*.safetensors"))
+    assert len(shipped) >= 4
+    for path in shipped:
+        assert f"Export the demo weights {path.stem}\n" in output
+
+
+def test_lint(project):
+    status, output = snakemake(project, "--lint")
+    assert status == 0, output
+
+
+def test_format():
+    command = [sys.executable, "-m", "snakefmt", "--check", "Snakefile", "workflow"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_mistake_on_the_command_line(project):
+    status, output = snakemake(project, "--dry-run", "--config", "metods=[gradcam]")
+    assert status == 1
+    assert "`metods`: unknown key, did you mean `methods`?" in output
+    assert "Traceback" not in output
+
+
+def test_mistakes_in_a_study_file(project, tmp_path):
+    study = {**TINY, "dataset": "tinny", "statistics": {"confidence": 95}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    status, output = snakemake(project, "--dry-run", "--configfile", str(tmp_path / "study.yaml"))
+    assert status == 1
+    assert "the configuration has 2 errors:" in output
+    assert "`dataset`: unknown dataset `tinny`, did you mean `tiny`?" in output
+    assert "`statistics.confidence`: found 95, expected a number above 0 and below 1" in output
+    assert "Traceback" not in output
+
+
+def test_every_rule_has_a_script_and_every_script_a_rule():
+    assert sorted(RULES) == sorted(path.stem for path in ROOT.glob("scripts/*.py"))
+    for rule in RULES:
+        assert directive(rule, "script") == f"../../scripts/{rule}.py"
+        assert f'code=code("{rule}"),' in RULES[rule]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_says_what_it_does_and_where(rule):
+    assert directive(rule, "conda").removeprefix("../../envs/") in ENVIRONMENTS
+    assert directive(rule, "log").startswith(f"results/logs/{rule}/")
+    assert directive(rule, "benchmark").startswith(f"results/benchmarks/{rule}/")
+    assert directive(rule, "message")
+
+
+def test_files_stay_short():
+    assert len((ROOT / "Snakefile").read_text().splitlines()) <= 60
+    for path in ROOT.glob("scripts/*.py"):
+        assert len(path.read_text().splitlines()) < 60, path
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_environments_have_the_versions_of_the_lock_file(name):
+    lines = (line.partition(" ")[0] for line in (ROOT / "requirements.lock").read_text().splitlines())
+    locked = dict(line.split("==") for line in lines if "==" in line)
+    locked = {normal(package): version for package, version in locked.items()}
+    for package, version in pins(ENVIRONMENTS[name]).items():
+        assert locked[normal(package)] == version, package
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_environments_have_what_their_rules_import(rule):
+    script = ROOT / "scripts" / f"{rule}.py"
+    imported = set()
+    for path in [script, *map(Path, imported_sources(script))]:
+        # Imports within functions are for other callers, or for type checkers.
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.split(".")[0])
+    packages = importlib.metadata.packages_distributions()
+    needed = {normal(packages[name][0]) for name in imported - sys.stdlib_module_names - {"camstudy"}}
+    environment = ENVIRONMENTS[directive(rule, "conda").removeprefix("../../envs/")]
+    assert needed <= set(map(normal, pins(environment)))
