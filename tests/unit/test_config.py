@@ -296,7 +296,7 @@ NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or
         ("catalog.methods.gradcam.postprocess.floor", 1, "1", "a number of at least 0 and below 1, or null"),
         ("catalog.methods.gradcam.target", "predict", "predict (text)", TARGET),
         ("catalog.datasets.scenes.source", "digit", "digit (text)", SOURCE),
-        ("catalog.datasets.scenes.human_ceiling", 0, "0", "`from_halves`, or a number above 0 and at most 1"),
+        ("catalog.datasets.scenes.human_ceiling", 0, "0", "`from_halves`, a number above 0 and at most 1, or null"),
         ("catalog.datasets.scenes.num_classes", 1000, "1000", "`10`"),
     ],
 )
@@ -324,8 +324,25 @@ def test_weights_come_from_one_place(config, weights):
     found = errors(put(config, "catalog.models.net.weights", weights))
     assert list(found) == ["catalog.models.net.weights"]
     assert found["catalog.models.net.weights"].endswith(
-        "expected `random`, or a mapping with one of `path`, `url` and `timm: true`"
+        "expected `random`, `random_fan_in`, or a mapping with one of `path`, `url`, `model` and `timm: true`"
     )
+
+
+def test_weights_of_another_model_name_one_that_exists(config):
+    found = errors(put(config, "catalog.models.net.weights", {"model": "nett"}))
+    assert found == {
+        "catalog.models.net.weights.model": "unknown model `nett`, did you mean `net`? (looked in `catalog.models`)"
+    }
+
+
+def test_no_model_starts_from_itself_in_the_end(config):
+    net = config["catalog"]["models"]["net"]
+    config["catalog"]["models"]["second"] = {**net, "weights": {"model": "net"}}
+    found = errors(put(config, "catalog.models.net.weights", {"model": "second"}))
+    assert found == {
+        "catalog.models.net.weights.model": "starts `net` from `second` from `net`; name another model or a file",
+        "catalog.models.second.weights.model": "starts `second` from `net` from `second`; name another model or a file",
+    }
 
 
 @pytest.mark.parametrize(
