@@ -40,6 +40,7 @@ clean:
 
 # The stamp is younger than the lock file, or the environment is made anew.
 $(VENV)/.installed: requirements.lock
-	$(PYTHON) -m venv --clear $(VENV)
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	@touch $@
