@@ -5,7 +5,8 @@
 # ├── data/{dataset}.zarr + .json                    images, labels, human maps
 # ├── weights/{model}.safetensors                    verified starting weights
 # ├── models/{model}/                                model.safetensors, model.json, history.csv
-# ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution
+# ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution; of a slow method in parts,
+# │                                                      {method}/3-of-20.zarr + .json
 # ├── scores/{dataset}/human_ceiling.json            the agreement between people
 # ├── scores/{dataset}/{model}/                      accuracy.parquet, {method}/agreement.parquet (a row per image)
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
@@ -24,6 +25,7 @@ min_version("9.18")
 configfile: "config/catalog/datasets.yaml"
 configfile: "config/catalog/models.yaml"
 configfile: "config/catalog/methods.yaml"
+configfile: "config/resources.yaml"
 configfile: "config/config.yaml"
 
 
@@ -33,6 +35,7 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/plan.smk"
 
 
 report: "workflow/report/workflow.rst"

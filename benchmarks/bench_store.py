@@ -7,7 +7,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.timing import interleave, milliseconds, one_thread, ratio
-from camstudy.explain.store import ATTRIBUTES, heatmap_writer, read_heatmaps
+from camstudy.explain.store import ATTRIBUTES, Heatmaps, heatmap_writer
 from camstudy.geometry import resample
 from camstudy.store import store_path
 
@@ -50,10 +50,9 @@ def _write(manifest: Path, maps: np.ndarray) -> int:
     """Write a heatmap store and return the bytes of its files."""
     writer = heatmap_writer(
         manifest,
-        n=IMAGES,
         shape=maps.shape[1:],
         chunk=CHUNK,
-        attrs=dict.fromkeys(ATTRIBUTES),
+        attrs={**dict.fromkeys(ATTRIBUTES), "images": [0, IMAGES, IMAGES]},
         fingerprint="benchmark",
     )
     for part in writer.pending():
@@ -63,4 +62,4 @@ def _write(manifest: Path, maps: np.ndarray) -> int:
 
 
 def _read(manifest: Path) -> np.ndarray:
-    return read_heatmaps(manifest)[0]
+    return Heatmaps([manifest]).maps()

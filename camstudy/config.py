@@ -22,7 +22,7 @@ def validate(config: Mapping, known: Mapping[str, Collection[str]] | None = None
     Parameters
     ----------
     config : the configuration as parsed from YAML, catalogue included
-    known : registered names, ``{"methods": [...], "controls": [...]}``; by default they are not checked
+    known : registered names, ``{"methods": [...], "controls": [...], "rules": [...]}``; by default they are not checked
     check_files : whether the files that the selected models and datasets name must exist
 
     Raises
@@ -109,7 +109,7 @@ def _cross_checks(
         stated = _at(written, "catalog", "models", name)
         yield from _check_model(("catalog", "models", name), model, stated)
     yield from _check_origins(_at(config, "catalog", "models"))
-    yield from _check_methods(config, known)
+    yield from _check_registered(config, known)
     if check_files:
         yield from _check_files(config)
 
@@ -178,7 +178,7 @@ def _check_origins(models: Mapping) -> Mistakes:
             yield ("catalog", "models", name, "weights", "model"), f"starts {chain}; name another model or a file"
 
 
-def _check_methods(config: Mapping, known: Mapping[str, Collection[str]]) -> Mistakes:
+def _check_registered(config: Mapping, known: Mapping[str, Collection[str]]) -> Mistakes:
     methods, controls = known.get("methods", ()), known.get("controls", ())
     used = {name: entry.get("method") for name, entry in _at(config, "catalog", "methods").items()}
     if known:
@@ -186,6 +186,9 @@ def _check_methods(config: Mapping, known: Mapping[str, Collection[str]]) -> Mis
             if method is not None and method not in {*methods, *controls}:
                 text = str(unknown("method", method, {*methods, *controls}))
                 yield ("catalog", "methods", name, "method"), text
+        for rule in config["resources"]["rules"]:
+            if rule not in known["rules"]:
+                yield ("resources", "rules", rule), str(unknown("rule", rule, known["rules"]))
     for key, wrong, advice in (
         ("methods", controls, "is a control, which looks at no model; list it under `controls`"),
         ("controls", methods, "explains a model, a control does not; list it under `methods`"),

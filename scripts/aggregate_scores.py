@@ -6,13 +6,14 @@ import pandas as pd
 
 from camstudy.aggregate import Settings, compare, summarize
 from camstudy.job import logged
+from camstudy.parts import by_key
 from camstudy.provenance import read_json
 
 with logged(snakemake.log[0]):
     study = json.loads(snakemake.params.study)
-    keys = [tuple(key) for key in snakemake.params.maps] + [(model, "") for model in snakemake.params.models]
+    keys = snakemake.params.maps + [(model, "") for model in snakemake.params.models]
     files = [*snakemake.input.agreement, *snakemake.input.accuracy]
-    frames = {key: pd.read_parquet(file) for key, file in zip(keys, files, strict=True)}
+    frames = {key: pd.concat(map(pd.read_parquet, parts)) for key, parts in by_key(keys, files).items()}
     settings = Settings(
         seed=study["seed"],
         degenerate=study["degenerate"],

@@ -7,9 +7,10 @@ import pandas as pd
 
 from camstudy.data.store import open_dataset
 from camstudy.explain.postprocess import apply
-from camstudy.explain.store import read_heatmaps
+from camstudy.explain.store import Heatmaps
 from camstudy.figures import FIGURES, save
 from camstudy.job import logged
+from camstudy.parts import by_key
 
 with logged(snakemake.log[0]):
     models, methods, postprocess, settings = (
@@ -24,12 +25,12 @@ with logged(snakemake.log[0]):
         for model, path in zip(snakemake.params.models, inputs.accuracy, strict=True)
     }
     maps, scores, boxes = {}, {}, {}
-    stores = zip(snakemake.params.maps, inputs.heatmaps, inputs.scores, strict=True)
-    for (model, method), manifest, table in stores:
-        key = models[model], methods[method]
-        heatmaps, _, attrs = read_heatmaps(manifest)
-        maps[key], boxes[key[0]] = apply(heatmaps[chosen], postprocess[method]), tuple(attrs["crop_box"])
-        scores[key] = pd.read_parquet(table).set_index("image").loc[chosen, "spearman"].to_numpy()
+    tables = by_key(snakemake.params.scores, inputs.scores)
+    for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
+        key, heatmaps = (models[model], methods[method]), Heatmaps(manifests)
+        maps[key], boxes[key[0]] = apply(heatmaps.maps(chosen), postprocess[method]), tuple(heatmaps.attrs["crop_box"])
+        table = pd.concat(map(pd.read_parquet, tables[model, method])).set_index("image")
+        scores[key] = table.loc[chosen, "spearman"].to_numpy()
     figure = FIGURES[snakemake.wildcards.figure].function(
         dataset.images(chosen),
         dataset.human_map(chosen),

@@ -9,6 +9,7 @@ from camstudy.explain.run import explain_dataset
 from camstudy.job import logged, torch_device
 from camstudy.models.build import input_config
 from camstudy.models.load import load_model
+from camstudy.parts import part_slice
 from camstudy.provenance import fingerprint, read_json, sha256_files
 
 with logged(snakemake.log[0]):
@@ -17,16 +18,19 @@ with logged(snakemake.log[0]):
     inputs = input_config(entry)
     model = load_model(entry, snakemake.input.model).to(device)
     layer = resolve_target_layer(model, entry["target_layer"], size=inputs["size"])
+    dataset, settings = open_dataset(snakemake.input.dataset), snakemake.config["explain"]
+    images = part_slice(snakemake.wildcards.part, dataset.n, settings["chunk_size"])
     explain_dataset(
         snakemake.output.manifest,
-        open_dataset(snakemake.input.dataset),
+        dataset,
         model,
         layer,
         inputs,
         method,
-        settings=snakemake.config["explain"],
+        images=images,
+        settings=settings,
         attrs={
-            **dict(snakemake.wildcards.items()),
+            **{name: snakemake.wildcards[name] for name in ("dataset", "model", "method")},
             "parameters": method["parameters"],
             "layer": layer.path,
             "target_policy": method["target"],
@@ -35,6 +39,7 @@ with logged(snakemake.log[0]):
         fingerprint=fingerprint(
             model=entry,
             method=method,
+            images=[images.start, images.stop],
             weights=read_json(snakemake.input.record)["sha256"],
             data=read_json(snakemake.input.dataset)["fingerprint"],
             code=sha256_files(snakemake.input.code),

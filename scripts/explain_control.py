@@ -19,7 +19,6 @@ with logged(snakemake.log[0]):
     shape = function(np.arange(1), dataset.group).shape[1:]
     writer = heatmap_writer(
         snakemake.output.manifest,
-        n=dataset.n,
         shape=shape,
         chunk=snakemake.config["explain"]["chunk_size"],
         fingerprint=fingerprint(
@@ -28,6 +27,7 @@ with logged(snakemake.log[0]):
             code=sha256_files(snakemake.input.code),
         ),
         attrs={
+            "images": [0, dataset.n, dataset.n],
             "dataset": snakemake.wildcards.dataset,
             "model": "control",
             "method": snakemake.wildcards.method,

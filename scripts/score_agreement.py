@@ -7,25 +7,28 @@ import pandas as pd
 
 from camstudy.data.store import open_dataset
 from camstudy.explain.postprocess import apply
-from camstudy.explain.store import read_heatmaps
+from camstudy.explain.store import Heatmaps
 from camstudy.geometry import resample
 from camstudy.job import logged
 from camstudy.metrics.alignment import degenerate, score_agreement
+from camstudy.parts import part_slice
 
 # Images compared at a time; float64 maps of 224x224 stay within 30 MB.
-PART = 64
+STEP = 64
 
 with logged(snakemake.log[0]):
     dataset = open_dataset(snakemake.input.dataset)
-    maps, targets, attrs = read_heatmaps(snakemake.input.heatmaps)
-    maps = apply(maps, json.loads(snakemake.params.postprocess))
-    halves = attrs["reference"] == "human_half"
+    heatmaps, postprocess = Heatmaps(snakemake.input.heatmaps), json.loads(snakemake.params.postprocess)
+    images = part_slice(snakemake.wildcards.part, dataset.n, snakemake.config["explain"]["chunk_size"])
+    halves = heatmaps.attrs["reference"] == "human_half"
     columns = []
-    for start in range(0, dataset.n, PART):
-        part = slice(start, start + PART)
+    for start in range(images.start, images.stop, STEP):
+        part = slice(start, min(start + STEP, images.stop))
+        maps = apply(heatmaps.maps(part), postprocess)
         human = dataset.human_half(part)[:, 1] if halves else dataset.human_map(part)
-        human = resample(human, box=tuple(attrs["crop_box"]))
-        columns.append(score_agreement(resample(maps[part]), human) | {"degenerate": degenerate(maps[part])})
+        human = resample(human, box=tuple(heatmaps.attrs["crop_box"]))
+        columns.append(score_agreement(resample(maps), human) | {"degenerate": degenerate(maps)})
     scores = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
-    frame = pd.DataFrame({"image": np.arange(dataset.n), "label": dataset.labels, "target": targets, **scores})
+    about = {"label": dataset.labels[images], "target": heatmaps.targets(images)}
+    frame = pd.DataFrame({"image": np.arange(images.start, images.stop), **about, **scores})
     frame.to_parquet(snakemake.output.scores, index=False)

@@ -25,11 +25,12 @@ def explain_dataset(
     inputs: Mapping,
     method: Mapping,
     *,
+    images: slice,
     settings: Mapping,
     attrs: Mapping,
     fingerprint: str,
 ) -> None:
-    """Write the maps of one method for every image of a dataset.
+    """Write the maps of one method for a range of a dataset's images.
 
     Parameters
     ----------
@@ -39,39 +40,44 @@ def explain_dataset(
     layer : whose output is explained
     inputs : how images are prepared, from `camstudy.models.build.input_config`
     method : catalogue entry: registered ``method``, its ``parameters``, the ``target`` class
+    images : the range, all images or a part of them, from `camstudy.parts.part_slice`
     settings : ``batch_size`` and ``chunk_size`` of the study's ``explain``; no map depends on them
-    attrs : attributes of the store but for the crop box, which follows from ``inputs``
+    attrs : attributes of the store but for the crop box and the range
     fingerprint : identity of the maps; a partial store with the same one is completed
     """
     started = time.perf_counter()
     name, device = method["method"], next(model.parameters()).device
     writer = heatmap_writer(
         manifest,
-        n=dataset.n,
         shape=map_shape(model, layer, inputs["size"]),
         chunk=settings["chunk_size"],
-        attrs={**attrs, "crop_box": crop_box(inputs)},
+        attrs={**attrs, "crop_box": crop_box(inputs), "images": [images.start, images.stop, dataset.n]},
         fingerprint=fingerprint,
     )
     function, labels, batch_size = bind(name, method["parameters"]), dataset.labels, settings["batch_size"]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    for part in tqdm(writer.pending(), "chunks", mininterval=10):
+    pending = writer.pending()
+    for part in tqdm(pending, "chunks", mininterval=10):
+        source = slice(images.start + part.start, images.start + part.stop)
         found = explain(
             model,
             layer,
-            prepare(dataset.images(part), inputs, device),
-            labels[part],
+            prepare(dataset.images(source), inputs, device),
+            labels[source],
             {name: function},
             target=method["target"],
             batch_size=batch_size,
         )
         writer.write(part, heatmap=found.maps[name], target=found.target)
         batch_size = found.batch_size
+    # An attempt that found all chunks there has nothing to tell.
+    explained = sum(part.stop - part.start for part in pending)
+    seconds_each = round((time.perf_counter() - started) / explained, 6) if explained else None
     writer.finish(
         device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         batch_size=batch_size,
         peak_memory_mb=round(torch.cuda.max_memory_allocated() / 2**20) if device.type == "cuda" else None,
-        seconds=round(time.perf_counter() - started, 3),
+        seconds_per_image=seconds_each,
         versions=versions("torch", "timm"),
     )

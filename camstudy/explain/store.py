@@ -1,44 +1,94 @@
 """The heatmap store: raw maps at native resolution with the class that each one explains."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import zarr
 
-from camstudy.store import ArraySpec, StoreWriter, open_store
+from camstudy.errors import CamstudyError
+from camstudy.store import ArraySpec, StoreWriter, open_store, store_path
 
 # What every reader may rely on. `reference` names the dataset's array that the maps are compared with, `crop_box` the
-# part of the source image that the model saw, as fractions (top, left, bottom, right).
-ATTRIBUTES = {"dataset", "model", "method", "parameters", "layer", "target_policy", "crop_box", "reference"}
+# part of the source image that the model saw, as fractions (top, left, bottom, right), `images` the first image of the
+# store, the one after its last and the number of the dataset's images.
+ATTRIBUTES = {
+    *("dataset", "images", "model", "method", "parameters", "layer", "target_policy", "crop_box", "reference"),
+}
 
 
 def heatmap_writer(
     manifest: str | Path,
     *,
-    n: int,
     shape: tuple[int, int],
     chunk: int,
     attrs: Mapping[str, object],
     fingerprint: str,
 ) -> StoreWriter:
-    """Open the store of ``manifest`` for ``n`` maps of ``shape``; a partial one with the same fingerprint goes on.
+    """Open the store of ``manifest`` for maps of ``shape``; a partial one with the same fingerprint goes on.
 
-    Arrays: `heatmap` float32 (image, y, x), missing values NaN; `target` int64 (image), missing values -1.
+    Its positions begin at 0 for the first of ``attrs["images"]``. Arrays: `heatmap` float32 (image, y, x), missing
+    values NaN; `target` int64 (image), missing values -1.
     """
     if attrs.keys() != ATTRIBUTES:
         raise ValueError(f"{manifest}: attributes {sorted(attrs.keys() ^ ATTRIBUTES)} are missing or unknown")
+    start, stop, _ = attrs["images"]
     arrays = {
         "heatmap": ArraySpec("float32", shape, ("y", "x"), fill_value=float("nan")),
         "target": ArraySpec("int64", fill_value=-1),
     }
-    return StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
+    return StoreWriter(manifest, n=stop - start, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
 
 
-def read_heatmaps(manifest: str | Path) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Return ``(maps, targets, attributes)``: raw float32 (n, h, w), int64 (n,), and `ATTRIBUTES`.
+class Heatmaps:
+    """The maps of one method and model for a whole dataset, from one store or from those of its parts.
 
-    Maps stay at native resolution, where 50,000 of 7x7 take 10 MB. `camstudy.explain.postprocess.apply` does the
-    rest of methods that have a postprocess.
+    ``n`` is the number of images, ``attrs`` holds `ATTRIBUTES` but for ``images``. Maps stay at native resolution;
+    `camstudy.explain.postprocess.apply` does the rest of methods that have a postprocess.
+
+    Parameters
+    ----------
+    manifests : one or more; stores that overlap, leave images out or differ in their attributes are a `CamstudyError`
     """
-    group = open_store(manifest, require=("heatmap", "target"))
-    return group["heatmap"][:], group["target"][:], dict(group.attrs)
+
+    def __init__(self, manifests: Sequence[str | Path]) -> None:
+        self._parts: list[tuple[int, int, zarr.Group]] = []
+        self.n, self.attrs = 0, {}
+        stores = [(open_store(manifest, require=("heatmap", "target")), store_path(manifest)) for manifest in manifests]
+        for group, path in sorted(stores, key=lambda store: store[0].attrs["images"][0]):
+            attrs = {name: value for name, value in group.attrs.items() if name in ATTRIBUTES}
+            start, stop, n = attrs.pop("images")
+            if not self._parts:
+                self.attrs = attrs
+            if start != self.n or attrs != self.attrs:
+                raise CamstudyError(
+                    f"{path}: holds images {start} to {stop} of {n} and does not continue the parts before it, which "
+                    f"end at {self.n}; delete the manifests beside it and rerun"
+                )
+            self._parts.append((start, stop, group))
+            self.n = stop
+        if self.n != n:
+            raise CamstudyError(f"{path}: the parts end at image {self.n} of {n}; delete the manifests and rerun")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Native size (h, w) of the maps."""
+        return self._parts[0][2]["heatmap"].shape[1:]
+
+    def maps(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return raw maps of a slice of images or of positions, float32 (k, h, w)."""
+        return self._read("heatmap", part)
+
+    def targets(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return the explained classes, int64 (k,)."""
+        return self._read("target", part)
+
+    def _read(self, name: str, part: slice | Sequence[int]) -> np.ndarray:
+        wanted = np.arange(self.n)[part]
+        first = self._parts[0][2][name]
+        values = np.empty((len(wanted), *first.shape[1:]), first.dtype)
+        for start, stop, group in self._parts:
+            here = (start <= wanted) & (wanted < stop)
+            if here.any():
+                values[here] = group[name].oindex[wanted[here] - start]
+        return values

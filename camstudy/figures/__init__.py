@@ -1,16 +1,22 @@
-"""Figures of a study: pure functions from its numbers, images and maps to matplotlib figures."""
+"""Figures of a study: pure functions from its numbers, images and maps to matplotlib figures.
+
+The workflow reads this registry whenever it starts, in every job on a cluster: matplotlib and pandas are imported when
+a figure is drawn.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from matplotlib.figure import Figure
-
-from camstudy.figures.accuracy_alignment import accuracy_alignment
-from camstudy.figures.alignment import alignment
-from camstudy.figures.qualitative import qualitative
-from camstudy.figures.style import save
 from camstudy.registry import Registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from camstudy.summary import TableInputs
 
 __all__ = ["FIGURES", "FigureRecord", "save"]
 
@@ -30,6 +36,31 @@ class FigureRecord:
 
 
 FIGURES: Registry[FigureRecord] = Registry("figure", FigureRecord)
-FIGURES.register("qualitative", title="Images with their maps", needs="maps")(qualitative)
-FIGURES.register("alignment", title="Alignment", needs="scores")(alignment)
-FIGURES.register("accuracy_alignment", title="Accuracy against alignment", needs="scores")(accuracy_alignment)
+
+
+@FIGURES.register("qualitative", title="Images with their maps", needs="maps")
+def _qualitative(*images: object, **maps: object) -> Figure:
+    from camstudy.figures.qualitative import qualitative
+
+    return qualitative(*images, **maps)
+
+
+@FIGURES.register("alignment", title="Alignment", needs="scores")
+def _alignment(inputs: TableInputs) -> Figure:
+    from camstudy.figures.alignment import alignment
+
+    return alignment(inputs)
+
+
+@FIGURES.register("accuracy_alignment", title="Accuracy against alignment", needs="scores")
+def _accuracy_alignment(inputs: TableInputs) -> Figure:
+    from camstudy.figures.accuracy_alignment import accuracy_alignment
+
+    return accuracy_alignment(inputs)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG or PDF, by the path's suffix (see `camstudy.figures.style.save`)."""
+    from camstudy.figures import style
+
+    style.save(figure, path)

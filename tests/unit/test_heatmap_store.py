@@ -17,8 +17,9 @@ from camstudy.explain.engine import explain
 from camstudy.explain.families import bind
 from camstudy.explain.layers import TargetLayer, resolve_target_layer
 from camstudy.explain.run import explain_dataset
-from camstudy.explain.store import ATTRIBUTES, heatmap_writer, read_heatmaps
+from camstudy.explain.store import ATTRIBUTES, Heatmaps, heatmap_writer
 from camstudy.models.inputs import crop_box, prepare
+from camstudy.parts import part_names, part_slice
 
 torch.set_num_threads(1)
 
@@ -68,7 +69,16 @@ def layer_of(model: nn.Module) -> TargetLayer:
     return resolve_target_layer(model, "layer")
 
 
-def run(manifest: Path, dataset: Dataset, model: Net, *, method=METHOD, settings=SETTINGS, fingerprint="f"):
+def run(
+    manifest: Path,
+    dataset: Dataset,
+    model: Net,
+    *,
+    method=METHOD,
+    images=slice(0, N),
+    settings=SETTINGS,
+    fingerprint="f",
+):
     explain_dataset(
         manifest,
         dataset,
@@ -76,10 +86,16 @@ def run(manifest: Path, dataset: Dataset, model: Net, *, method=METHOD, settings
         layer_of(model),
         INPUTS,
         method,
+        images=images,
         settings=settings,
         attrs=ATTRS,
         fingerprint=fingerprint,
     )
+
+
+def read(*manifests: Path) -> tuple[np.ndarray, np.ndarray]:
+    heatmaps = Heatmaps(manifests)
+    return heatmaps.maps(), heatmaps.targets()
 
 
 def direct(dataset: Dataset, model: Net, target: str = "label"):
@@ -92,7 +108,7 @@ def direct(dataset: Dataset, model: Net, target: str = "label"):
 def test_the_store_holds_what_explaining_directly_gives(tmp_path, dataset, model):
     run(tmp_path / "gradcam.json", dataset, model)
     expected = direct(dataset, model)
-    maps, targets, _ = read_heatmaps(tmp_path / "gradcam.json")
+    maps, targets = read(tmp_path / "gradcam.json")
     assert (maps.shape, maps.dtype) == ((N, 6, 6), np.float32)
     assert (np.ptp(maps, axis=(1, 2)) > 1e-5).mean() > 0.5, "degenerate: the comparison would be empty"
     np.testing.assert_allclose(maps, expected.maps["map"], atol=1e-6)
@@ -104,7 +120,7 @@ def test_the_predicted_class_as_target(tmp_path, dataset, model):
     with torch.no_grad():
         predicted = model(prepare(dataset.images(), INPUTS)).argmax(1).numpy()
     assert (predicted != dataset.labels).any()
-    maps, targets, _ = read_heatmaps(tmp_path / "gradcam.json")
+    maps, targets = read(tmp_path / "gradcam.json")
     np.testing.assert_array_equal(targets, predicted)
     np.testing.assert_allclose(maps, direct(dataset, model, "predicted").maps["map"], atol=1e-6)
 
@@ -112,7 +128,7 @@ def test_the_predicted_class_as_target(tmp_path, dataset, model):
 def test_neither_batches_nor_chunks_matter(tmp_path, dataset, model):
     run(tmp_path / "a.json", dataset, model)
     run(tmp_path / "b.json", dataset, model, settings={"batch_size": 64, "chunk_size": 5})
-    first, second = (read_heatmaps(tmp_path / name)[0] for name in ("a.json", "b.json"))
+    first, second = (read(tmp_path / name)[0] for name in ("a.json", "b.json"))
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
@@ -125,13 +141,11 @@ def test_an_interrupted_run_goes_on_with_the_missing_chunks(tmp_path, dataset, m
         run(manifest, dataset, model)
     assert not manifest.exists()
     with pytest.raises(CamstudyError, match=r"gradcam\.json: no such file"):
-        read_heatmaps(manifest)
+        read(manifest)
     model.seen, model.stop = 0, None
     run(manifest, dataset, model)
     assert model.seen == 1 + N - CHUNK
-    for first, second in zip(
-        read_heatmaps(manifest)[:2], read_heatmaps(tmp_path / "undisturbed.json")[:2], strict=True
-    ):
+    for first, second in zip(read(manifest), read(tmp_path / "undisturbed.json"), strict=True):
         np.testing.assert_array_equal(first, second)
 
 
@@ -148,10 +162,10 @@ def test_what_another_fingerprint_left_is_made_anew(tmp_path, dataset, model):
 
 def test_attributes_are_complete(tmp_path, dataset, model):
     run(tmp_path / "gradcam.json", dataset, model)
-    attrs = read_heatmaps(tmp_path / "gradcam.json")[2]
-    assert attrs == {**ATTRS, "crop_box": list(crop_box(INPUTS)), "fingerprint": "f"}
+    attrs = Heatmaps([tmp_path / "gradcam.json"]).attrs
+    assert attrs == {**ATTRS, "crop_box": list(crop_box(INPUTS))}
     assert attrs["crop_box"] == pytest.approx([0.1, 0.1, 0.9, 0.9], abs=0.04)
-    assert ATTRS.keys() | {"crop_box"} == ATTRIBUTES
+    assert ATTRS.keys() | {"crop_box", "images"} == ATTRIBUTES
 
 
 def test_the_manifest_says_how_the_maps_were_made(tmp_path, dataset, model):
@@ -169,27 +183,26 @@ def test_xarray_opens_the_store(tmp_path, dataset, model):
     assert found["heatmap"].dims == ("image", "y", "x")
     assert found["target"].dims == ("image",)
     assert found.attrs.keys() >= ATTRIBUTES
-    np.testing.assert_array_equal(found["heatmap"].values, read_heatmaps(tmp_path / "gradcam.json")[0])
+    np.testing.assert_array_equal(found["heatmap"].values, read(tmp_path / "gradcam.json")[0])
     np.testing.assert_array_equal(found["target"].values, dataset.labels)
     assert found["heatmap"].encoding["chunks"] == (CHUNK, 6, 6)
 
 
 @pytest.mark.parametrize("change", [{"layer": ...}, {"colour": "red"}])
 def test_a_writer_wants_exactly_the_attributes_of_readers(tmp_path, change):
-    attrs = ATTRS | {"crop_box": [0, 0, 1, 1]} | change
+    attrs = ATTRS | {"crop_box": [0, 0, 1, 1], "images": [0, 4, 4]} | change
     attrs = {key: value for key, value in attrs.items() if value is not ...}
     with pytest.raises(ValueError, match=next(iter(change))):
-        heatmap_writer(tmp_path / "a.json", n=4, shape=(2, 2), chunk=2, attrs=attrs, fingerprint="f")
+        heatmap_writer(tmp_path / "a.json", shape=(2, 2), chunk=2, attrs=attrs, fingerprint="f")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_maps_are_not_numbers_and_missing_targets_no_class(tmp_path):
     writer = heatmap_writer(
         tmp_path / "a.json",
-        n=4,
         shape=(2, 2),
         chunk=2,
-        attrs=ATTRS | {"crop_box": [0, 0, 1, 1]},
+        attrs=ATTRS | {"crop_box": [0, 0, 1, 1], "images": [0, 4, 4]},
         fingerprint="f",
     )
     writer.write(slice(0, 2), heatmap=np.ones((2, 2, 2)), target=[0, 1])
@@ -198,3 +211,44 @@ def test_missing_maps_are_not_numbers_and_missing_targets_no_class(tmp_path):
     assert group["target"][:].tolist() == [0, 1, -1, -1]
     with pytest.raises(CamstudyError, match="1 chunks are missing"):
         writer.finish()
+
+
+@pytest.fixture
+def parts(tmp_path, dataset, model) -> list[Path]:
+    """Stores of three parts of one chunk each."""
+    manifests = []
+    for name in part_names(3):
+        manifests.append(tmp_path / f"gradcam{name}.json")
+        run(manifests[-1], dataset, model, images=part_slice(name, N, CHUNK))
+    return manifests
+
+
+def test_parts_are_read_as_the_whole(tmp_path, dataset, model, parts):
+    run(tmp_path / "whole.json", dataset, model)
+    whole, divided = Heatmaps([tmp_path / "whole.json"]), Heatmaps(reversed(parts))
+    assert (divided.n, divided.shape, divided.attrs) == (N, whole.shape, whole.attrs)
+    for part in (slice(None), slice(5, 9), [21, 0, 8, 7]):
+        np.testing.assert_array_equal(divided.targets(part), whole.targets(part))
+        np.testing.assert_allclose(divided.maps(part), whole.maps(part), atol=1e-6)
+    assert len(divided.maps([])) == 0
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ([0, 2], r"3-of-3\.zarr: holds images 16 to 22 of 22 and does not continue .* end at 8"),
+        ([0, 1, 1, 2], r"2-of-3\.zarr: holds images 8 to 16 .* end at 16"),
+        ([0, 1], r"2-of-3\.zarr: the parts end at image 16 of 22"),
+    ],
+)
+def test_parts_that_are_not_the_whole_are_refused(parts, chosen, message):
+    with pytest.raises(CamstudyError, match=message):
+        Heatmaps([parts[index] for index in chosen])
+
+
+def test_parts_of_different_methods_are_refused(tmp_path, dataset, model, parts):
+    settings = {"attrs": ATTRS | {"method": "other"}, "settings": SETTINGS, "fingerprint": "g"}
+    part = part_slice("/3-of-3", N, CHUNK)
+    explain_dataset(parts[2], dataset, model, layer_of(model), INPUTS, METHOD, images=part, **settings)
+    with pytest.raises(CamstudyError, match=r"3-of-3\.zarr: holds images 16 to 22 of 22 and does not continue"):
+        Heatmaps(parts)

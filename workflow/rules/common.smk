@@ -2,8 +2,10 @@
 import os
 import sys
 from functools import cache
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import regex_from_filepattern
 
 sys.path.insert(0, workflow.basedir)
 
@@ -13,11 +15,17 @@ from camstudy.explain import controls
 from camstudy.explain.families import METHODS
 from camstudy.figures import FIGURES
 from camstudy.job import count_gpus, share_library
+from camstudy.parts import part_names
 from camstudy.provenance import canonical, imported_sources
+from camstudy.resources import count_parts, request
 
 share_library()
 
-known = {"methods": [], "controls": []}
+known = {
+    "methods": [],
+    "controls": [],
+    "rules": [script.stem for script in Path(workflow.basedir, "scripts").glob("*.py")],
+}
 for method in METHODS.values():
     known["controls" if method.needs == "dataset" else "methods"].append(method.name)
 try:
@@ -30,6 +38,15 @@ STUDY = config["study"]
 DATASET = config["dataset"]
 CATALOG = config["catalog"]
 DEVICE = config["device"]
+
+
+wildcard_constraints:
+    # One path component each, and the part of a method whose images are divided among jobs: `/3-of-20`, or nothing.
+    dataset="[^/]+",
+    model="[^/]+",
+    method="[^/]+",
+    study="[^/]+",
+    part="(/[0-9]+-of-[0-9]+)?",
 
 
 @cache
@@ -53,6 +70,16 @@ def names(kind, test):
 def gpus(wildcards=None):
     """1 for a job that needs a GPU. `auto` goes by the machine that plans; profiles/slurm sets `device=cuda`."""
     return min(count_gpus(), 1) if DEVICE == "auto" else int(DEVICE == "cuda")
+
+
+def memory(rule):
+    """Resource `mem_mb`: what a job of a rule is estimated to need, more of it at each attempt."""
+    return lambda wildcards, attempt: request(config, rule, wildcards, attempt, gpus=gpus())["mem_mb"]
+
+
+def minutes(rule):
+    """Resource `runtime`: as for `memory`."""
+    return lambda wildcards, attempt: request(config, rule, wildcards, attempt, gpus=gpus())["runtime"]
 
 
 def shards(wildcards):
@@ -101,9 +128,25 @@ def maps(controls=True):
     return explained + [("control", control) for control in config["controls"] if controls]
 
 
+def parts(rule, dataset, model, method):
+    """What the paths of one model and method end in, one for each job of a rule."""
+    return part_names(1 if model == "control" else count_parts(config, rule, dataset, model, method))
+
+
+def heatmap_files(dataset, model, method):
+    """Inputs: the heatmap stores of a model and method, which readers open as one."""
+    return [
+        f"results/heatmaps/{dataset}/{model}/{method}{part}.json" for part in parts("explain", dataset, model, method)
+    ]
+
+
 def agreement_files(controls=True):
-    """Inputs: scores against human maps of every heatmap store of the study."""
-    return [f"results/scores/{DATASET}/{model}/{method}/agreement.parquet" for model, method in maps(controls)]
+    """Inputs: scores against human maps, as (model, method, file); several files where jobs share the images."""
+    return [
+        (model, method, f"results/scores/{DATASET}/{model}/{method}/agreement{part}.parquet")
+        for model, method in maps(controls)
+        for part in parts("score_agreement", DATASET, model, method)
+    ]
 
 
 def study(*keys):
@@ -135,6 +178,11 @@ def titles(kind, selected):
 def figure_names(needs):
     """Wildcard constraint: the registered figures that are drawn from `scores`, or from `maps`."""
     return "|".join(name for name, figure in FIGURES.items() if figure.needs == needs)
+
+
+def first_outputs():
+    """A regular expression for the first output of each rule so far; it tells a job's wildcards."""
+    return {rule.name: regex_from_filepattern(str(rule.output[0])) for rule in workflow.rules if rule.output}
 
 
 def tables():

@@ -18,8 +18,8 @@ rule make_digits:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=memory("make_digits"),
+        runtime=minutes("make_digits"),
     params:
         entry=lambda wildcards: entry("datasets", wildcards.dataset, "human_ceiling"),
         shard_size=SHARD_SIZE,
@@ -43,8 +43,8 @@ rule prepare_dataset:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory("prepare_dataset"),
+        runtime=minutes("prepare_dataset"),
     params:
         entry=lambda wildcards: entry("datasets", wildcards.dataset, "human_ceiling"),
         halves=lambda wildcards: human_ceiling(wildcards) == "from_halves",

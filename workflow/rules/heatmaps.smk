@@ -8,11 +8,11 @@ rule explain:
         dataset="results/data/{dataset}.json",
         code=code("explain"),
     output:
-        manifest="results/heatmaps/{dataset}/{model}/{method}.json",
+        manifest="results/heatmaps/{dataset}/{model}/{method}{part}.json",
     log:
-        "results/logs/explain/{dataset}/{model}/{method}.log",
+        "results/logs/explain/{dataset}/{model}/{method}{part}.log",
     benchmark:
-        "results/benchmarks/explain/{dataset}/{model}/{method}.tsv"
+        "results/benchmarks/explain/{dataset}/{model}/{method}{part}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: True),
     conda:
@@ -20,13 +20,13 @@ rule explain:
     threads: config["threads"]["explain"]
     resources:
         gpu=gpus,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=memory("explain"),
+        runtime=minutes("explain"),
     params:
         model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
-        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess"),
+        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts"),
     message:
-        "Explain {wildcards.model} on {wildcards.dataset} with {wildcards.method}"
+        "Explain {wildcards.model} on {wildcards.dataset} with {wildcards.method}{wildcards.part}"
     script:
         "../../scripts/explain.py"
 
@@ -45,10 +45,10 @@ rule explain_control:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory("explain_control"),
+        runtime=minutes("explain_control"),
     params:
-        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess"),
+        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts"),
     message:
         "Make the control maps {wildcards.method} for {wildcards.dataset}"
     script:

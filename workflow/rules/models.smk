@@ -1,6 +1,13 @@
 # Models: starting weights, training, and the finished model of every catalogue entry.
 
 
+# Downloads need the internet, which nodes of a cluster often lack; the others take seconds.
+localrules:
+    fetch_weights,
+    assemble_model,
+    export_demo_weights,
+
+
 rule fetch_weights:
     input:
         file=weight_file,
@@ -16,8 +23,8 @@ rule fetch_weights:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("fetch_weights"),
+        runtime=minutes("fetch_weights"),
     params:
         entry=lambda wildcards: entry("models", wildcards.model, "title", "train", "variant", "target_layer"),
     message:
@@ -46,8 +53,8 @@ rule train:
     threads: config["threads"]["train"]
     resources:
         gpu=gpus,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 720 * attempt,
+        mem_mb=memory("train"),
+        runtime=minutes("train"),
     params:
         entry=lambda wildcards: entry("models", wildcards.model, "title", "target_layer"),
     message:
@@ -73,8 +80,8 @@ rule assemble_model:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=memory("assemble_model"),
+        runtime=minutes("assemble_model"),
     params:
         entry=lambda wildcards: entry("models", wildcards.model, "title", "target_layer"),
         seed=config["seed"],
@@ -100,8 +107,8 @@ rule export_demo_weights:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("export_demo_weights"),
+        runtime=minutes("export_demo_weights"),
     message:
         "Export the demo weights {wildcards.model}"
     script:

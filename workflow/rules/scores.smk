@@ -20,8 +20,8 @@ rule accuracy:
     threads: config["threads"]["explain"]
     resources:
         gpu=gpus,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=memory("accuracy"),
+        runtime=minutes("accuracy"),
     params:
         model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "target_layer"),
     message:
@@ -32,25 +32,25 @@ rule accuracy:
 
 rule score_agreement:
     input:
-        heatmaps="results/heatmaps/{dataset}/{model}/{method}.json",
+        heatmaps=lambda wildcards: heatmap_files(wildcards.dataset, wildcards.model, wildcards.method),
         dataset="results/data/{dataset}.json",
         code=code("score_agreement"),
     output:
-        scores="results/scores/{dataset}/{model}/{method}/agreement.parquet",
+        scores="results/scores/{dataset}/{model}/{method}/agreement{part}.parquet",
     log:
-        "results/logs/score_agreement/{dataset}/{model}/{method}.log",
+        "results/logs/score_agreement/{dataset}/{model}/{method}{part}.log",
     benchmark:
-        "results/benchmarks/score_agreement/{dataset}/{model}/{method}.tsv"
+        "results/benchmarks/score_agreement/{dataset}/{model}/{method}{part}.tsv"
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory("score_agreement"),
+        runtime=minutes("score_agreement"),
     params:
         postprocess=lambda wildcards: canonical(CATALOG["methods"][wildcards.method]["postprocess"]),
     message:
-        "Compare {wildcards.method} of {wildcards.model} with human maps"
+        "Compare {wildcards.method}{wildcards.part} of {wildcards.model} with human maps"
     script:
         "../../scripts/score_agreement.py"
 
@@ -69,8 +69,8 @@ rule human_ceiling:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory("human_ceiling"),
+        runtime=minutes("human_ceiling"),
     params:
         ceiling=lambda wildcards: canonical(human_ceiling(wildcards)),
     message:

@@ -1,9 +1,16 @@
 # The study's own results: the long tables of scores, and what is drawn from them.
 
 
+# Shorter than their submission to a cluster would be.
+localrules:
+    make_table,
+    draw_scores,
+    draw_maps,
+
+
 rule aggregate_scores:
     input:
-        agreement=agreement_files(),
+        agreement=[file for _, _, file in agreement_files()],
         accuracy=expand(
             "results/scores/{dataset}/{model}/accuracy.parquet",
             dataset=DATASET,
@@ -22,10 +29,10 @@ rule aggregate_scores:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("aggregate_scores"),
+        runtime=minutes("aggregate_scores"),
     params:
-        maps=maps(),
+        maps=[(model, method) for model, method, _ in agreement_files()],
         models=config["models"],
         dataset=DATASET,
         pairs=[[pair["baseline"], pair["variant"]] for pair in config["comparisons"]],
@@ -62,8 +69,8 @@ rule make_table:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("make_table"),
+        runtime=minutes("make_table"),
     params:
         study=shown(),
         titles=titles("models", config["models"]),
@@ -99,8 +106,8 @@ rule draw_scores:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory("draw_scores"),
+        runtime=minutes("draw_scores"),
     params:
         study=shown(),
         titles=titles("models", config["models"]),
@@ -112,8 +119,8 @@ rule draw_scores:
 
 rule draw_maps:
     input:
-        heatmaps=[f"results/heatmaps/{DATASET}/{model}/{method}.json" for model, method in maps(controls=False)],
-        scores=agreement_files(controls=False),
+        heatmaps=[file for pair in maps(controls=False) for file in heatmap_files(DATASET, *pair)],
+        scores=[file for _, _, file in agreement_files(controls=False)],
         accuracy=expand(
             "results/scores/{dataset}/{model}/accuracy.parquet",
             dataset=DATASET,
@@ -139,10 +146,11 @@ rule draw_maps:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory("draw_maps"),
+        runtime=minutes("draw_maps"),
     params:
-        maps=maps(controls=False),
+        maps=[pair for pair in maps(controls=False) for _ in heatmap_files(DATASET, *pair)],
+        scores=[(model, method) for model, method, _ in agreement_files(controls=False)],
         models=config["models"],
         model_titles=titles("models", config["models"]),
         method_titles=titles("methods", config["methods"]),

@@ -1,0 +1,98 @@
+"""What a job needs: seconds, memory, disk and files, estimated from its work by the table `resources` of the config.
+
+The same estimate decides how much a job asks the cluster for, into how many jobs slow steps are divided, and what
+`snakemake plan` prints.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SHARD_RECORDS = 3072  # of ClickMe's shards, for data sets of unknown length
+SIDE = 224  # of the images that seconds and memory of the table are stated for
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one job takes: seconds on a GPU if it has one, megabytes of memory and of results, number of files."""
+
+    seconds: float
+    memory_mb: float
+    disk_mb: float
+    files: int
+
+
+def expected_images(entry: Mapping) -> int:
+    """Return the number of images of a dataset's catalogue entry: a guess where only its files will tell."""
+    return entry.get("n_images") or SHARD_RECORDS * len(entry["shards"])
+
+
+def count_parts(config: Mapping, rule: str, dataset: str, model: str, method: str) -> int:
+    """Return into how many jobs ``rule`` is divided for one model and method: at most one a chunk.
+
+    What the catalogue says of the method's `parts`, else so many that a job takes `resources.minutes_per_job`. The
+    device plays no part: results made on a cluster must be found again on a machine without a GPU.
+    """
+    wanted = config["catalog"]["methods"][method]["parts"] if rule == "explain" else None
+    images = expected_images(config["catalog"]["datasets"][dataset])
+    if wanted is None:
+        each = config["resources"]["rules"][rule]["seconds_per_image"]
+        seconds = images * each * _weight(config, rule, {"model": model, "method": method})
+        wanted = math.ceil(seconds / 60 / config["resources"]["minutes_per_job"])
+    return max(1, min(wanted, math.ceil(images / config["explain"]["chunk_size"])))
+
+
+def estimate(
+    config: Mapping, rule: str, wildcards: Mapping[str, str], *, gpus: int = 1, seconds_per_image: float | None = None
+) -> Estimate:
+    """Return what a job of ``rule`` takes: the fixed part of its row and what each image adds.
+
+    Parameters
+    ----------
+    config : validated configuration
+    rule : name of the rule, a row of `resources.rules`
+    wildcards : of the job
+    gpus : number of GPUs that it has; rules marked `gpu` take `resources.cpu_factor` times as long without
+    seconds_per_image : measured time, which then stands for the table's; of one epoch, for a training
+    """
+    row, catalog = config["resources"]["rules"][rule], config["catalog"]
+    recipe = catalog["models"][wildcards["model"]]["train"] if rule == "train" else None
+    dataset = recipe["dataset"] if recipe else wildcards.get("dataset")
+    images = expected_images(catalog["datasets"][dataset]) / _parts(wildcards) if dataset else 0
+    if seconds_per_image is None:
+        slower = config["resources"]["cpu_factor"] if row["gpu"] and not gpus else 1 / max(gpus, 1)
+        seconds_per_image = slower * row["seconds_per_image"] * _weight(config, rule, wildcards)
+    epochs, batch = (recipe["epochs"], recipe["batch_size"]) if recipe else (1, config["explain"]["batch_size"])
+    return Estimate(
+        seconds=60 * row["minutes"] + epochs * images * seconds_per_image,
+        memory_mb=row["mem_mb"] + row["mem_mb_per_image"] * batch * _area(config, wildcards),
+        disk_mb=row["disk_mb"] + row["disk_kb_per_image"] * images / 1000,
+        files=row["files"] + row["files_per_chunk"] * math.ceil(images / config["explain"]["chunk_size"]),
+    )
+
+
+def request(config: Mapping, rule: str, wildcards: Mapping[str, str], attempt: int, *, gpus: int) -> dict[str, int]:
+    """Return `mem_mb` and `runtime` in minutes to ask for: time with a margin, and both once more at each attempt."""
+    needs, settings = estimate(config, rule, wildcards, gpus=gpus), config["resources"]
+    minutes = max(settings["safety"] * needs.seconds / 60, settings["least_minutes"])
+    return {"mem_mb": math.ceil(attempt * needs.memory_mb), "runtime": math.ceil(attempt * minutes)}
+
+
+def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
+    """Return how many passes at 224x224 an image costs; 1 where no network runs."""
+    if not config["resources"]["rules"][rule]["gpu"]:
+        return 1
+    method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if rule == "explain" else {}
+    return method.get("passes", 1) * _area(config, wildcards)
+
+
+def _area(config: Mapping, wildcards: Mapping[str, str]) -> float:
+    """Return how many times 224x224 a model's input has; timm's own sizes are taken for 224."""
+    model = config["catalog"]["models"].get(wildcards.get("model"), {})
+    return (model.get("input", {}).get("size", SIDE) / SIDE) ** 2
+
+
+def _parts(wildcards: Mapping[str, str]) -> int:
+    """Return the number of parts that a job is one of: `/3-of-20` in its path, or a shard's `of 20`."""
+    part = wildcards.get("part")
+    return int(part.rpartition("-")[2]) if part else int(wildcards.get("shards", 1))

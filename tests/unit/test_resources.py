@@ -1,0 +1,184 @@
+"""Estimates of what jobs take, against sums done by hand."""
+
+import pytest
+
+from camstudy.plan import measured_rates, pending_jobs, plan, render
+from camstudy.resources import count_parts, estimate, expected_images, request
+
+ROW = {
+    "gpu": False,
+    "mem_mb": 1000,
+    "mem_mb_per_image": 0,
+    "minutes": 0,
+    "seconds_per_image": 0,
+    "disk_mb": 0,
+    "disk_kb_per_image": 0,
+    "files": 3,
+    "files_per_chunk": 0,
+}
+EXPLAIN = {"gpu": True, "mem_mb_per_image": 10, "minutes": 1, "seconds_per_image": 0.01}
+DISK = {"disk_kb_per_image": 2, "files": 6, "files_per_chunk": 3}
+CONFIG = {
+    "explain": {"chunk_size": 100, "batch_size": 20},
+    "resources": {
+        "minutes_per_job": 30,
+        "safety": 2,
+        "least_minutes": 5,
+        "cpu_factor": 10,
+        "rules": {
+            "prepare": ROW | {"minutes": 2},
+            "train": ROW | {"gpu": True, "mem_mb_per_image": 10, "seconds_per_image": 0.03, "disk_mb": 200},
+            "explain": ROW | EXPLAIN | DISK,
+            "score": ROW | {"seconds_per_image": 0.5},
+        },
+    },
+    "catalog": {
+        "datasets": {
+            "d": {"n_images": 6000},
+            "t": {"n_images": 1000},
+            "shards": {"n_images": None, "shards": ["a", "b"]},
+        },
+        "models": {
+            "m": {"input": {}, "train": {"dataset": "t", "epochs": 4, "batch_size": 8}},
+            "large": {"input": {"size": 448}, "train": None},
+        },
+        "methods": {
+            "cam": {"passes": 1, "parts": None},
+            "slow": {"passes": 500, "parts": None},
+            "by_hand": {"passes": 1, "parts": 7},
+            "too_many": {"passes": 1, "parts": 1000},
+        },
+    },
+}
+
+
+def job(**wildcards):
+    return {"dataset": "d", "model": "m", "method": "cam", "part": ""} | wildcards
+
+
+@pytest.mark.parametrize(
+    ("rule", "wildcards", "options", "seconds"),
+    [
+        ("prepare", {"dataset": "d"}, {}, 120),
+        ("explain", job(), {}, 60 + 6000 * 0.01),
+        ("explain", job(), {"gpus": 0}, 60 + 10 * 6000 * 0.01),
+        ("explain", job(model="large"), {}, 60 + 4 * 6000 * 0.01),
+        ("explain", job(method="slow", part="/3-of-20"), {}, 60 + 300 * 500 * 0.01),
+        ("explain", job(method="slow"), {"seconds_per_image": 2.0}, 60 + 6000 * 2),
+        ("train", {"model": "m"}, {}, 4 * 1000 * 0.03),
+        ("train", {"model": "m"}, {"gpus": 2}, 4 * 1000 * 0.03 / 2),
+        ("train", {"model": "m"}, {"seconds_per_image": 0.1}, 4 * 1000 * 0.1),
+        # Without networks, a GPU more or less is nothing to it; methods cost when they explain, not when scored.
+        ("score", job(method="slow", model="large"), {"gpus": 0}, 6000 * 0.5),
+    ],
+)
+def test_seconds(rule, wildcards, options, seconds):
+    assert estimate(CONFIG, rule, wildcards, **options).seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wildcards", "memory", "disk", "files"),
+    [
+        ("prepare", {"dataset": "d"}, 1000, 0, 3),
+        ("explain", job(), 1000 + 20 * 10, 12, 6 + 3 * 60),
+        ("explain", job(part="/1-of-7", model="large"), 1000 + 20 * 10 * 4, 12 / 7, 6 + 3 * 9),
+        ("train", {"model": "m"}, 1000 + 8 * 10, 200, 3),
+    ],
+)
+def test_memory_disk_and_files(rule, wildcards, memory, disk, files):
+    found = estimate(CONFIG, rule, wildcards)
+    assert (found.memory_mb, found.disk_mb, found.files) == (pytest.approx(memory), pytest.approx(disk), files)
+
+
+def test_each_attempt_asks_for_as_much_again():
+    slow = job(method="slow", part="/3-of-20")
+    first, second = (request(CONFIG, "explain", slow, attempt, gpus=1) for attempt in (1, 2))
+    assert first == {"mem_mb": 1200, "runtime": 2 * (1 + 25)}
+    assert second == {"mem_mb": 2400, "runtime": 4 * (1 + 25)}
+
+
+def test_short_jobs_ask_for_the_least_time():
+    assert request(CONFIG, "prepare", {"dataset": "d"}, 1, gpus=0)["runtime"] == 5
+    assert request(CONFIG, "prepare", {"dataset": "d"}, 3, gpus=0)["runtime"] == 15
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "parts"),
+    [
+        ("cam", "m", 1),
+        # 6000 x 500 x 0.01 s are 500 minutes: 17 jobs of half an hour; of four times the pixels 2000.
+        ("slow", "m", 17),
+        ("slow", "large", 60),
+        ("by_hand", "m", 7),
+        ("too_many", "m", 60),
+    ],
+)
+def test_slow_methods_are_divided(method, model, parts):
+    assert count_parts(CONFIG, "explain", "d", model, method) == parts
+
+
+def test_slow_scores_are_divided_by_their_own_time():
+    assert count_parts(CONFIG, "score", "d", "m", "by_hand") == 2
+
+
+def test_data_of_unknown_length_are_guessed():
+    assert expected_images(CONFIG["catalog"]["datasets"]["shards"]) == 2 * 3072
+
+
+SUMMARY = """\
+output_file	date	rule	log-file(s)	status	plan
+results/maps/d/m/cam.json	-	explain	-	missing	update pending
+results/maps/d/m/slow/03-of-20.json	-	explain	-	missing	update pending
+results/maps/d/large/cam.json	Sat	explain	a.log	ok	no update
+results/models/m/model.safetensors	-	train	-	missing	update pending
+results/models/m/model.json	-	train	-	missing	update pending
+results/table.csv	-	unknown	-	missing	update pending
+"""
+OUTPUTS = {
+    "explain": r"results/maps/(?P<dataset>[^/]+)/(?P<model>[^/]+)/(?P<method>[^/]+)(?P<part>(/\d+-of-\d+)?)\.json",
+    "train": r"results/models/(?P<model>[^/]+)/model\.safetensors",
+}
+
+
+def test_pending_jobs_are_read_from_snakemakes_summary():
+    assert pending_jobs(SUMMARY.splitlines(), OUTPUTS) == [
+        ("explain", job()),
+        ("explain", job(method="slow", part="/03-of-20")),
+        ("train", {"model": "m"}),
+    ]
+
+
+def test_the_plan_adds_up():
+    jobs = pending_jobs(SUMMARY.splitlines(), OUTPUTS)
+    measured = measured_rates(
+        [
+            (("explain", "m", "slow"), {"device": "NVIDIA A100", "seconds_per_image": 2.0}),
+            (("explain", "m", "slow"), {"device": "NVIDIA A100", "seconds_per_image": 4.0}),
+            (("explain", "m", "cam"), {"device": "cpu", "seconds_per_image": 9.0}),
+            (("explain", "m", "cam"), {"device": "NVIDIA A100", "seconds_per_image": None}),
+            (("train", "m"), {}),
+        ],
+        cpu=False,
+    )
+    assert measured == {("explain", "m", "slow"): 3.0}
+    rows = plan(CONFIG, jobs, measured, gpus=1)
+    assert list(rows) == ["train", "explain"]
+    explain = rows["explain"]
+    assert (explain.jobs, explain.measured, explain.files) == (2, 1, 6 + 180 + 6 + 9)
+    assert explain.seconds == pytest.approx(60 + 60 + 60 + 300 * 3)
+    assert explain.longest == pytest.approx(60 + 900)
+    text = render("demo", rows)
+    assert "in all" in text
+    assert "1 of 3 jobs follow from measured" in text
+    # 120 s of training and 1080 s of explaining are a third of an hour.
+    assert text.splitlines()[-5].split() == ["in", "all", "3", "0.3", "0.3", "213", "MB", "204"]
+
+
+def test_without_gpus_the_plan_has_no_gpu_hours():
+    rows = plan(CONFIG, [("explain", job())], {}, gpus=0)
+    assert rows["explain"].seconds == pytest.approx(60 + 600)
+    assert render("demo", rows).splitlines()[-5].split()[4] == "-"
+
+
+def test_nothing_to_be_done():
+    assert render("demo", plan(CONFIG, [], {}, gpus=1)) == "Plan of demo: nothing to be done."
