@@ -3,7 +3,7 @@
 # results/
 # ├── raw/{dataset}/                                 TFRecord shards that a generator wrote (demo dataset only)
 # ├── data/{dataset}.zarr + .json                    images, labels, human maps
-# ├── weights/{model}.safetensors                    verified starting weights
+# ├── weights/{model}.safetensors + .json            verified starting weights
 # ├── models/{model}/                                model.safetensors, model.json, history.csv
 # ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution; of a slow method in parts,
 # │                                                      {method}/3-of-20.zarr + .json
@@ -24,6 +24,7 @@ min_version("9.18")
 
 configfile: "config/catalog/datasets.yaml"
 configfile: "config/catalog/models.yaml"
+configfile: "config/catalog/imagenet_models.yaml"
 configfile: "config/catalog/methods.yaml"
 configfile: "config/resources.yaml"
 configfile: "config/config.yaml"

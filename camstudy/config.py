@@ -150,6 +150,8 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
     if "weights" not in written and written.get("train") is None:
         hint = "add `train`, or say where the weights are, or `weights: random`"
         yield (*place, "weights"), f"missing, and the model is not trained; {hint}"
+    if _at(model, "weights").get("include_variant") and not model["variant"]:
+        yield (*place, "weights", "include_variant"), "found true, but the model has no `variant`; add it, or set false"
     dcls = _at(model, "variant", "dcls")
     if dcls and dcls["kernel_count"] > dcls["kernel_size"] ** 2:
         limit = f"at most kernel_size x kernel_size ({dcls['kernel_size'] ** 2})"

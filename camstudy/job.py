@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +27,10 @@ def count_gpus() -> int:
 
 
 @contextmanager
-def logged(log: str) -> Iterator[None]:
+def logged(log: str) -> Iterator[Callable[[str], None]]:
     """Send everything that the block prints to the file ``log``, that of libraries and subprocesses too.
 
+    What the block gets is a function that prints a line there and on the terminal, for the user to act on.
     A `CamstudyError` ends the process with status 1 and its message, in the log and on the terminal; other
     exceptions keep their traceback, in both.
     """
@@ -41,12 +42,15 @@ def logged(log: str) -> Iterator[None]:
     with open(log, "w", buffering=1) as file:  # noqa: PTH123 - a path as Snakemake gives it
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
+
+        def tell(message: str) -> None:
+            file.write(f"{message}\n")
+            os.write(terminal, f"{message}\n".encode())
+
         try:
-            yield
+            yield tell
         except CamstudyError as error:
-            message = f"error: {error}\n"
-            file.write(message)
-            os.write(terminal, message.encode())
+            tell(f"error: {error}")
             raise SystemExit(1) from None
         except Exception:
             # A bug: the log keeps the traceback, the interpreter's own handler shows it on the terminal.

@@ -1,26 +1,19 @@
 """Fetch a model's starting weights: a file, a download, or timm's own; verified, then kept as safetensors."""
 
 import json
-import tempfile
 from pathlib import Path
 
-from torch.hub import download_url_to_file
-
 from camstudy.job import logged
-from camstudy.models.build import build_model, timm_pretrained_state
-from camstudy.models.checkpoints import load_into, load_state, save_model
+from camstudy.models.checkpoints import save_model
+from camstudy.models.fetch import fetch_weights
+from camstudy.provenance import write_json
 
-with logged(snakemake.log[0]), tempfile.TemporaryDirectory() as scratch:
-    entry = json.loads(snakemake.params.entry)
-    source = entry["weights"]
-    if source.get("timm"):
-        state = timm_pretrained_state(entry)
-    else:
-        path = source.get("path")
-        if path is None:
-            path = Path(scratch) / Path(source["url"]).name
-            download_url_to_file(source["url"], str(path))
-        state = load_state(path, key=source.get("key"), sha256=source.get("sha256"))
-    model = build_model(entry, variants=False)
-    load_into(model, state, where=str(source))
+with logged(snakemake.log[0]) as tell:
+    name = snakemake.wildcards.model
+    # Beside the outputs but not one of them: Snakemake deletes the outputs of a failed job, and a download can go on.
+    folder = Path(snakemake.output.weights).with_suffix(".download")
+    model, record = fetch_weights(json.loads(snakemake.params.entry), folder)
+    if not record["pinned"]:
+        tell(f"{record['source']}: pin it with `catalog.models.{name}.weights.sha256: {record['sha256']}`")
     save_model(model, snakemake.output.weights, {})
+    write_json(snakemake.output.record, record)

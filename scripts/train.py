@@ -42,5 +42,6 @@ with logged(snakemake.log[0]):
     save_model(model.cpu(), snakemake.output.model, {})
     pd.DataFrame(history).to_csv(snakemake.output.history, index=False)
     training = {"dataset": recipe["dataset"], "device": str(device), "seed": seed, **history[-1]}
-    write_json(snakemake.output.record, model_record(model, entry, snakemake.output.model, training))
+    start = read_json(snakemake.input.start) if weights else None
+    write_json(snakemake.output.record, model_record(model, entry, snakemake.output.model, training, start))
     checkpoint.unlink()

@@ -6,12 +6,16 @@ import importlib.util
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import timm
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import RemoteEntryNotFoundError
 from timm.data import resolve_data_config
 from timm.models import get_pretrained_cfg
-from torch import Tensor, nn
+from torch import nn
 
 from camstudy.errors import CamstudyError, unknown
 from camstudy.models import dcls
@@ -52,7 +56,7 @@ def build_model(entry: Mapping, *, variants: bool = True, seed: int = 0) -> nn.M
         variant.
     """
     with dcls.seeded(seed):
-        model = _construct(entry, pretrained=False)
+        model = _construct(entry)
     return apply_variants(model, entry, seed=seed) if variants else model
 
 
@@ -76,27 +80,32 @@ def apply_variants(model: nn.Module, entry: Mapping, *, seed: int = 0) -> nn.Mod
     return model
 
 
-def timm_pretrained_state(entry: Mapping, *, seed: int = 0) -> dict[str, Tensor]:
-    """Return the state of an entry's network, without variants, with the weights that timm publishes.
+def timm_weights_file(arch: str) -> Path:
+    """Return the file with the weights that timm publishes for a name; it is downloaded on first use.
 
-    They are downloaded on first use. If ``num_classes`` is not the published number, timm leaves the
-    classifier at its initial weights, made from ``seed``. Raises `CamstudyError` if timm has no weights or
+    Nearly all are on the Hugging Face hub, whose client resumes downloads and keeps them in its cache
+    (``HF_HOME``), which also serves machines without internet. Raises `CamstudyError` if timm has no weights or
     they cannot be fetched.
     """
-    arch = entry["arch"]
     if not _is_timm_name(arch):
         raise CamstudyError(f"weights.timm: `{arch}` is an import path; only a timm name has timm weights")
     cfg = get_pretrained_cfg(_checked_timm_name(arch))
-    if cfg is None or not cfg.has_weights:
-        raise CamstudyError(f"weights.timm: timm has no weights for `{arch}`; give `weights: {{path: ...}}`")
-    with dcls.seeded(seed):
-        try:
-            return _construct(entry, pretrained=True).state_dict()
-        except (OSError, RuntimeError) as error:
-            raise CamstudyError(
-                f"weights.timm: the weights of `{arch}` could not be loaded ({error}); on a machine without"
-                " internet fetch them first elsewhere and give `weights: {path: ...}`"
-            ) from error
+    if cfg is None or not cfg.hf_hub_id:
+        where = f"{{timm: true, url: {cfg.url}}}" if cfg and cfg.url else "{path: ...}"
+        raise CamstudyError(f"weights.timm: the hub has no weights for `{arch}`; give `weights: {where}`")
+    repository, _, revision = cfg.hf_hub_id.partition("@")
+    names = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    try:
+        for name in names:
+            with suppress(RemoteEntryNotFoundError):
+                return Path(hf_hub_download(repository, name, revision=revision or None))
+        reason = f"the hub has no {' or '.join(names)} in {repository}"
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+    raise CamstudyError(
+        f"weights.timm: the weights of `{arch}` could not be fetched ({reason}); on a machine without internet fetch"
+        " them elsewhere and say where they are: `weights: {timm: true, url: file:///...}`"
+    )
 
 
 def input_config(entry: Mapping) -> dict:
@@ -126,14 +135,14 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _construct(entry: Mapping, pretrained: bool) -> nn.Module:
+def _construct(entry: Mapping) -> nn.Module:
     arch = entry["arch"]
     kwargs = {name: _resolve(value) for name, value in (entry.get("kwargs") or {}).items()}
     if entry.get("num_classes") is not None:
         kwargs["num_classes"] = entry["num_classes"]
     if _is_timm_name(arch):
         name = _checked_timm_name(arch)
-        return _call(arch, lambda **given: timm.create_model(name, pretrained=pretrained, **given), kwargs)
+        return _call(arch, lambda **given: timm.create_model(name, **given), kwargs)
     constructor = _import(arch, "arch")
     model = _call(arch, constructor, kwargs)
     if not isinstance(model, nn.Module):

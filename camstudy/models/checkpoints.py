@@ -6,12 +6,13 @@ import pathlib
 import pickle
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
+from DCLS.construct.modules import Dcls2d
 from torch import Tensor, nn
 
 from camstudy.errors import CamstudyError, unknown
@@ -83,12 +84,12 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> N
     Raises
     ------
     CamstudyError
-        for missing or unexpected names, other shapes, and differing copies of a tensor that the model shares.
-        The model is unchanged then.
+        for missing or unexpected names, other shapes, differing copies of a tensor that the model shares, and
+        positions of DCLS layers far outside their kernel. The model is unchanged then.
     """
     own = model.state_dict(keep_vars=True)
     if not state.keys() <= own.keys():
-        state = _timm_names(model, state)
+        state = timm_names(model, state, where=where)
     complete, missing = {}, []
     for names in _names_of_tensors(own):
         present = [name for name in names if name in state]
@@ -121,7 +122,9 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> N
         raise CamstudyError(
             f"{where}: the weights do not fit the model ({len(own)} names).\n  " + "\n  ".join(problems) + "\n"
             "Compare `arch`, `kwargs`, `num_classes` and `variant` with what the file was made for."
+            + _dcls_hint(own, state)
         )
+    _check_positions(model, complete, where)
     model.load_state_dict(complete)
 
 
@@ -134,9 +137,9 @@ def load_weights(model: nn.Module, path: str | Path, *, key: str | None = None, 
     state = load_state(path, key=key, sha256=sha256)
     recorded, version = read_metadata(path).get(_DCLS_VERSION), _dcls_version(model)
     if recorded is not None and recorded != version:
+        advice = f"set `variant.dcls.version: {recorded}`" if version else "take weights of the plain architecture"
         raise CamstudyError(
-            f"{path}: made with DCLS version `{recorded}`, but the model has {version or 'no DCLS layer'};"
-            f" set `variant.dcls.version: {recorded}`"
+            f"{path}: made with DCLS version `{recorded}`, but the model has {version or 'no DCLS layer'}; {advice}"
         )
     load_into(model, state, where=str(path))
 
@@ -182,15 +185,69 @@ def _names_of_tensors(state: Mapping[str, Tensor]) -> list[list[str]]:
     return list(names.values())
 
 
-def _timm_names(model: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Return the state with names translated by timm's filter, or as it is if no filter understands it."""
+def timm_names(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> Mapping[str, Tensor]:
+    """Return a state with its names translated to timm's by the filter of the model's family, if it has one.
+
+    Names that the filter does not know stay as they are. Raises `CamstudyError` if it would drop a tensor, let
+    one take another's place, or change more of a shape than axes of length 1.
+    """
     translate = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if translate is None:
         return state
-    try:
-        return translate(dict(state), model)
-    except (KeyError, RuntimeError):
-        return state  # no published layout either: the names as they are make the clearer report
+
+    def fails(names: Iterable[str]) -> bool:
+        try:
+            translate({name: state[name] for name in names}, model)
+        except (KeyError, RuntimeError):
+            return True
+        return False
+
+    unknown_names = [name for name in state if fails([name])] if fails(state) else []
+    # Copies, so that a tensor is known by its memory even where names of the file share it.
+    known = {name: tensor.clone() for name, tensor in state.items() if name not in unknown_names}
+    if fails(known):
+        return state
+    translated = translate(dict(known), model)
+    results = {tensor.data_ptr(): tensor for tensor in translated.values() if tensor.numel()}
+    for name, tensor in known.items():
+        result = results.get(tensor.data_ptr(), tensor if not tensor.numel() else None)
+        if result is None:
+            raise CamstudyError(
+                f"{where}: `{name}` has no place in the model, or another name takes it; the file is of another"
+                " architecture, or its names were changed"
+            )
+        if [n for n in result.shape if n > 1] != [n for n in tensor.shape if n > 1]:
+            raise CamstudyError(f"{where}: `{name}` is {tuple(tensor.shape)}, the model has {tuple(result.shape)}")
+    return {**translated, **{name: state[name] for name in unknown_names}}
+
+
+def _check_positions(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Refuse positions far outside the kernel: they were learnt in a larger one, and would be cut off."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, Dcls2d):
+            limit, reach = layer.dilated_kernel_size[0] // 2, float(state[f"{name}.P"].abs().max())
+            # Moving averages that were taken before clamping are outside by less than a step of the optimiser.
+            if not reach <= limit + 0.5:
+                raise CamstudyError(
+                    f"{where}: `{name}.P` reaches {reach:.3g} pixels from the centre, but a kernel of size"
+                    f" {2 * limit + 1} ends at {limit}; set `variant.dcls.kernel_size` to that of the file"
+                )
+
+
+def _dcls_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say how to load weights with a variant into a model without it, and the other way round."""
+    file_has, model_has = (any(name.endswith(".P") for name in names) for names in (state, own))
+    if file_has and not model_has:
+        return (
+            " The file has positions of DCLS layers: set `weights.include_variant: true`, and `variant.dcls` as the"
+            " file was made."
+        )
+    if model_has and not file_has:
+        return (
+            " The file has no positions of DCLS layers: remove `weights.include_variant` to load it into the plain"
+            " architecture and convert that."
+        )
+    return ""
 
 
 def _class_hint(found: Tensor, own: Tensor) -> str:

@@ -6,24 +6,31 @@ from pathlib import Path
 from torch import nn
 
 from camstudy.models.build import apply_variants, build_model
-from camstudy.models.checkpoints import load_into, load_state, load_weights
+from camstudy.models.checkpoints import load_weights
 from camstudy.models.dcls import fold, seeded
 
 
-def initial_model(entry: Mapping, weights: str | Path | None, seed: int) -> nn.Module:
-    """Return a catalogue model as training begins: architecture, starting weights, then variants.
+def includes_variant(entry: Mapping) -> bool:
+    """Whether an entry's weights are those of the model with its variants, as published DCLS checkpoints are."""
+    weights = entry["weights"]
+    return isinstance(weights, Mapping) and bool(weights.get("include_variant"))
 
-    ``weights`` is a checkpoint of the plain architecture, or None to start at random, as the entry's ``weights``
-    says; ``seed`` draws what is random. Variants come last, so that one with ``init: preserve`` starts from the
-    network that the weights belong to.
+
+def initial_model(entry: Mapping, weights: str | Path | None, seed: int) -> nn.Module:
+    """Return a catalogue model as training begins: architecture, starting weights and variants.
+
+    ``weights`` is a checkpoint, or None to start at random, as the entry's ``weights`` says; ``seed`` draws what
+    is random. Variants come last, so that one with ``init: preserve`` starts from the network that the weights
+    belong to; unless the weights include them.
     """
-    model = build_model(entry, variants=False, seed=seed)
+    complete = includes_variant(entry)
+    model = build_model(entry, variants=complete, seed=seed)
     if weights:
-        load_into(model, load_state(weights), where=str(weights))
+        load_weights(model, weights)
     elif entry["weights"] == "random_fan_in":
         with seeded(seed):
             draw_fan_in(model)
-    return apply_variants(model, entry, seed=seed)
+    return model if complete else apply_variants(model, entry, seed=seed)
 
 
 def draw_fan_in(model: nn.Module) -> None:

@@ -12,7 +12,11 @@ PACKAGES = ("torch", "timm", "DCLS")
 
 
 def model_record(
-    model: nn.Module, entry: Mapping, path: str | Path, training: Mapping[str, object] | None = None
+    model: nn.Module,
+    entry: Mapping,
+    path: str | Path,
+    training: Mapping[str, object] | None = None,
+    start: Mapping[str, object] | None = None,
 ) -> dict:
     """Return the content of ``model.json``.
 
@@ -22,11 +26,13 @@ def model_record(
     entry : its catalogue entry
     path : its saved weights
     training : data set, device, seed and last epoch of its training, if it was trained
+    start : the record of the weights that it has, or that its training began with, if it did not begin at random
     """
     return {
         "entry": entry,
         "parameters": parameter_count(model),
         "sha256": sha256_file(path),
         "training": training,
+        "start": start,
         "versions": versions(*PACKAGES),
     }

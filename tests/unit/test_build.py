@@ -190,48 +190,10 @@ def test_input_that_is_not_square_needs_a_size(monkeypatch):
         build.input_config({"arch": "resnet50"})
 
 
-# ---- counting and timm's weights
+# ---- counting
 
 
 def test_shared_parameters_count_once():
     first, second = nn.Linear(3, 2), nn.Linear(3, 2)
     second.weight = first.weight
     assert build.parameter_count(nn.Sequential(first, second)) == 6 + 2 + 2
-
-
-def published(monkeypatch, **options):
-    """Let timm find the published weights of the small ResNet in a fresh model instead of on the network."""
-    torch.manual_seed(11)
-    state = timm.create_model("test_resnet").state_dict()
-    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", lambda *_, **__: dict(state))
-    return state
-
-
-def test_timm_pretrained_state(monkeypatch):
-    state = published(monkeypatch)
-    found = build.timm_pretrained_state({"arch": "test_resnet.r160_in1k", "variant": {"dcls": DCLS}})
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[name], state[name]) for name in state)
-
-
-def test_timm_pretrained_state_for_other_classes_has_a_seeded_classifier(monkeypatch):
-    state = published(monkeypatch)
-    entry = {"arch": "test_resnet.r160_in1k", "num_classes": 3}
-    first, again, other = (build.timm_pretrained_state(entry, seed=seed) for seed in (0, 0, 1))
-    assert first["fc.weight"].shape[0] == 3
-    assert torch.equal(first["conv1.0.weight"], state["conv1.0.weight"])
-    assert torch.equal(first["fc.weight"], again["fc.weight"])
-    assert not torch.equal(first["fc.weight"], other["fc.weight"])
-
-
-def test_timm_weights_that_cannot_be_had_are_named(monkeypatch):
-    def offline(*_, **__):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", offline)
-    with pytest.raises(CamstudyError, match=r"`test_resnet.r160_in1k` could not be loaded \(no route to host\)"):
-        build.timm_pretrained_state({"arch": "test_resnet.r160_in1k"})
-    with pytest.raises(CamstudyError, match=r"`timm.models.resnet.ResNet` is an import path"):
-        build.timm_pretrained_state(MINI)
-    with pytest.raises(CamstudyError, match=r"timm has no weights for `test_vit_relpos`"):
-        build.timm_pretrained_state({"arch": "test_vit_relpos"})

@@ -132,8 +132,9 @@ def test_each_kind_of_entry_gets_its_own_defaults(config, tmp_path):
     catalog = validate(config)["catalog"]
     assert catalog["datasets"]["people"]["human_ceiling"] == 0.65753
     assert "split" not in catalog["datasets"]["people"]
-    assert catalog["models"]["file"]["weights"] == {"path": "absent.safetensors", "sha256": None, "key": None}
-    assert catalog["models"]["timm"]["weights"] == {"timm": True}
+    unchecked = {"sha256": None, "key": None, "include_variant": False}
+    assert catalog["models"]["file"]["weights"] == {"path": "absent.safetensors", **unchecked}
+    assert catalog["models"]["timm"]["weights"] == {"timm": True, "url": None, "sha256": None}
     assert catalog["models"]["net_dcls"]["weights"] == "random"
 
 
@@ -317,7 +318,7 @@ def test_items_of_lists_are_pointed_at(config):
         {},
         {"file": "a"},
         {"path": "a", "url": "https://b.org/c"},
-        {"timm": True, "url": "file:///a"},
+        {"timm": True, "path": "a"},
     ],
 )
 def test_weights_come_from_one_place(config, weights):
@@ -326,6 +327,23 @@ def test_weights_come_from_one_place(config, weights):
     assert found["catalog.models.net.weights"].endswith(
         "expected `random`, `random_fan_in`, or a mapping with one of `path`, `url`, `model` and `timm: true`"
     )
+
+
+def test_an_address_laid_over_timms_weights_says_where_their_file_is(config):
+    weights = {"timm": True, "url": "file:///weights/resnet18.safetensors", "sha256": "0" * 64}
+    full = validate(put(config, "catalog.models.net.weights", weights))
+    assert full["catalog"]["models"]["net"]["weights"] == weights
+    assert validate(full) == full
+
+
+def test_weights_can_include_a_variant_only_if_there_is_one(config):
+    weights = {"url": "https://host/net.pth", "include_variant": True}
+    put(config, "catalog.models.net_dcls.weights", weights)
+    assert validate(config)["catalog"]["models"]["net_dcls"]["weights"]["include_variant"] is True
+    found = errors(put(config, "catalog.models.net.weights", weights))
+    assert found == {
+        "catalog.models.net.weights.include_variant": "found true, but the model has no `variant`; add it, or set false"
+    }
 
 
 def test_weights_of_another_model_name_one_that_exists(config):

@@ -101,14 +101,23 @@ def weight_file(wildcards):
     return CATALOG["models"][wildcards.model]["weights"].get("path", [])
 
 
+def weights_entry(wildcards):
+    """Canonical text of what decides a model's starting weights; a variant that is applied to them does not."""
+    weights = CATALOG["models"][wildcards.model]["weights"]
+    later = [] if weights.get("include_variant") else ["variant"]
+    return entry("models", wildcards.model, "title", "train", "target_layer", *later)
+
+
 def starting_weights(wildcards):
-    """Input: verified weights to start from, or nothing for a model that starts at random."""
+    """Inputs: verified weights to start from and their record, or nothing for a model that starts at random."""
     weights = CATALOG["models"][wildcards.model]["weights"]
     if isinstance(weights, str):
-        return []
+        return {}
     if "model" in weights:
-        return f"results/models/{weights['model']}/model.safetensors"
-    return f"results/weights/{wildcards.model}.safetensors"
+        origin = f"results/models/{weights['model']}/model"
+    else:
+        origin = f"results/weights/{wildcards.model}"
+    return {"weights": f"{origin}.safetensors", "start": f"{origin}.json"}
 
 
 def training_data(wildcards):

@@ -14,11 +14,11 @@ rule fetch_weights:
         code=code("fetch_weights"),
     output:
         weights="results/weights/{model}.safetensors",
+        record="results/weights/{model}.json",
     log:
         "results/logs/fetch_weights/{model}.log",
     benchmark:
         "results/benchmarks/fetch_weights/{model}.tsv"
-    retries: 2
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -26,7 +26,7 @@ rule fetch_weights:
         mem_mb=memory("fetch_weights"),
         runtime=minutes("fetch_weights"),
     params:
-        entry=lambda wildcards: entry("models", wildcards.model, "title", "train", "variant", "target_layer"),
+        entry=weights_entry,
     message:
         "Fetch and verify the starting weights of {wildcards.model}"
     script:
@@ -35,7 +35,7 @@ rule fetch_weights:
 
 rule train:
     input:
-        weights=starting_weights,
+        unpack(starting_weights),
         dataset=training_data,
         code=code("train"),
     output:
@@ -65,7 +65,7 @@ rule train:
 
 rule assemble_model:
     input:
-        weights=starting_weights,
+        unpack(starting_weights),
         code=code("assemble_model"),
     output:
         model="results/models/{model}/model.safetensors",
