@@ -1,7 +1,7 @@
 # camstudy: saliency-map studies as a workflow. A study is a YAML file; `snakemake --cores all` makes the default one.
 #
 # results/
-# ├── raw/{dataset}/                                 TFRecord shards that a generator wrote (demo dataset only)
+# ├── raw/{dataset}/                                 TFRecord shards, drawn (demo dataset) or downloaded
 # ├── data/{dataset}.zarr + .json                    images, labels, human maps
 # ├── weights/{model}.safetensors + .json            verified starting weights
 # ├── models/{model}/                                model.safetensors, model.json, history.csv

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from camstudy.configschema import Place, explain, load_schema, resolve, show, validator
+from camstudy.data.layouts import LAYOUTS
 from camstudy.errors import CamstudyError, did_you_mean, unknown
 
 __all__ = ["load_schema", "validate"]
@@ -210,7 +211,12 @@ def _check_files(config: Mapping) -> Mistakes:
         files.append((("catalog", "models", name, "weights", "path"), _at(model, "weights").get("path")))
     for name in datasets:
         shards = _at(config, "catalog", "datasets", name).get("shards", ())
+        shards = shards if isinstance(shards, list) else ()  # a mapping: they are yet to be downloaded
         files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
+        entry = _at(config, "catalog", "datasets", name)
+        if "root" in entry and not Path(entry["root"]).is_dir():
+            place = ("catalog", "datasets", name, "root")
+            yield place, f"no directory `{entry['root']}` in {Path.cwd()}; make it and {LAYOUTS[entry['source']]}"
     for place, path in files:
         if path is not None and not Path(path).is_file():
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"

@@ -51,6 +51,13 @@ def resample(maps: np.ndarray, size: tuple[int, int] = COMPARISON_SIZE, box: Box
     return (rows @ maps.astype(np.float64) @ columns.T).astype(dtype)
 
 
+def resample_in_boxes(maps: np.ndarray, boxes: np.ndarray, size: tuple[int, int] = COMPARISON_SIZE) -> np.ndarray:
+    """Resample maps (n, h, w) as `resample` does, each in a box of its own: boxes (n, 4)."""
+    if (boxes == boxes[:1]).all():
+        return resample(maps, size, tuple(boxes[0]))
+    return np.stack([resample(one, size, tuple(box)) for one, box in zip(maps, boxes, strict=True)])
+
+
 @lru_cache(maxsize=64)
 def _weights(source: int, target: int, low: float, high: float) -> np.ndarray:
     """Return the (target, source) matrix of linear interpolation along one axis."""

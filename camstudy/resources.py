@@ -8,7 +8,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SHARD_RECORDS = 3072  # of ClickMe's shards, for data sets of unknown length
+# What data sets of unknown length are taken to hold: a shard of ClickMe, or the photographs of a source.
+SHARD_RECORDS = 3072
+PHOTOGRAPHS = {"imagenet": 50_000, "mit1003": 1003, "salicon": 15_000, "cat2000": 2000}
 SIDE = 224  # of the images that seconds and memory of the table are stated for
 
 
@@ -24,7 +26,12 @@ class Estimate:
 
 def expected_images(entry: Mapping) -> int:
     """Return the number of images of a dataset's catalogue entry: a guess where only its files will tell."""
-    return entry.get("n_images") or SHARD_RECORDS * len(entry["shards"])
+    if entry.get("n_images"):
+        return entry["n_images"]
+    if "shards" not in entry:
+        return PHOTOGRAPHS[entry["source"]]
+    shards = entry["shards"]
+    return SHARD_RECORDS * (shards["count"] if isinstance(shards, Mapping) else len(shards))
 
 
 def count_parts(config: Mapping, rule: str, dataset: str, model: str, method: str) -> int:

@@ -16,16 +16,23 @@ from camstudy.errors import CamstudyError
 from camstudy.provenance import read_json, write_json
 
 WRITTEN = "written"
+# Elements per chunk of a ragged array: 4 MB of file contents.
+RAGGED_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """One array of a store: its first dimension, ``image``, is implied; the fields describe the others."""
+    """One array of a store: its first dimension, ``image``, is implied; the fields describe the others.
+
+    With ``offsets``, int64 (n + 1,), the array is ragged: image i has the elements ``offsets[i]`` to ``offsets[i + 1]``
+    of one long array, whose offsets are stored beside it as ``{name}_offset``.
+    """
 
     dtype: str
     shape: tuple[int, ...] = ()
     dims: tuple[str, ...] = ()
     fill_value: float | int = 0
+    offsets: np.ndarray | None = None
 
 
 def store_path(manifest: str | Path) -> Path:
@@ -72,8 +79,8 @@ class StoreWriter:
         """Return whether a store has this writer's arrays, with its number of images and its chunks."""
         return all(
             name in group
-            and group[name].shape == (self.n, *spec.shape)
-            and group[name].chunks == (min(self.chunk, self.n), *spec.shape)
+            and group[name].shape == (self._span(spec, 0, self.n).stop, *spec.shape)
+            and group[name].chunks == (self._chunk_of(spec), *spec.shape)
             and group[name].dtype == spec.dtype
             for name, spec in self._specs.items()
         )
@@ -83,17 +90,29 @@ class StoreWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         group = zarr.create_group(self.path, zarr_format=3)
         for name, spec in self._specs.items():
+            ragged = spec.offsets is not None
             group.create_array(
                 name,
-                shape=(self.n, *spec.shape),
-                chunks=(min(self.chunk, self.n), *spec.shape),
+                shape=(self._span(spec, 0, self.n).stop, *spec.shape),
+                chunks=(self._chunk_of(spec), *spec.shape),
                 dtype=spec.dtype,
                 fill_value=spec.fill_value,
-                dimension_names=("image", *spec.dims),
+                dimension_names=(f"{name}_element" if ragged else "image", *spec.dims),
             )
+            if ragged:
+                group.create_array(f"{name}_offset", data=spec.offsets, dimension_names=(f"{name}_edge",))
         # The fingerprint comes last: a store without it is an unfinished creation and gets wiped.
         group.attrs.update({**attrs, "fingerprint": self.fingerprint})
         return group
+
+    def _span(self, spec: ArraySpec, start: int, stop: int) -> slice:
+        """Return where the images of a range lie in an array."""
+        return slice(start, stop) if spec.offsets is None else slice(int(spec.offsets[start]), int(spec.offsets[stop]))
+
+    def _chunk_of(self, spec: ArraySpec) -> int:
+        if spec.offsets is None:
+            return min(self.chunk, self.n)
+        return max(1, min(RAGGED_CHUNK, int(spec.offsets[-1])))
 
     def pending(self) -> list[slice]:
         """Return the chunks that are still missing, as slices of image positions in ascending order."""
@@ -108,10 +127,12 @@ class StoreWriter:
         if not aligned or values.keys() != self.arrays.keys():
             raise ValueError(f"{self.path}: write {part} of {sorted(values)} is not one whole chunk of every array")
         for name, value in values.items():
-            expected = (part.stop - part.start, *self.arrays[name].shape)
+            span = self._span(self.arrays[name], part.start, part.stop)
+            expected = (span.stop - span.start, *self.arrays[name].shape)
             if np.shape(value) != expected:
                 raise ValueError(f"{self.path}: `{name}` has shape {np.shape(value)}, expected {expected}")
-            self._group[name][part] = value
+            if np.size(value):
+                self._group[name][span] = value
         self._group[WRITTEN][part] = 1
 
     def finish(self, **record: object) -> None:

@@ -28,7 +28,7 @@ with logged(snakemake.log[0]):
     tables = by_key(snakemake.params.scores, inputs.scores)
     for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
         key, heatmaps = (models[model], methods[method]), Heatmaps(manifests)
-        maps[key], boxes[key[0]] = apply(heatmaps.maps(chosen), postprocess[method]), tuple(heatmaps.attrs["crop_box"])
+        maps[key], boxes[key[0]] = apply(heatmaps.maps(chosen), postprocess[method]), heatmaps.boxes(chosen)
         table = pd.concat(map(pd.read_parquet, tables[model, method])).set_index("image")
         scores[key] = table.loc[chosen, "spearman"].to_numpy()
     figure = FIGURES[snakemake.wildcards.figure].function(

@@ -1,26 +1,26 @@
 """Prepare a dataset: decode the records of its TFRecord shards into one chunked store."""
 
 import json
-from functools import partial
 
-from camstudy.data.clickme import read_clickme
+from camstudy.data.clickme import ClickMe, select
 from camstudy.data.store import write_dataset
-from camstudy.data.tfrecord import count_records
 from camstudy.job import logged
 from camstudy.provenance import fingerprint, sha256_file, sha256_files
 
 with logged(snakemake.log[0]):
     entry, halves = json.loads(snakemake.params.entry), snakemake.params.halves
-    shards = list(snakemake.input.shards)
-    n = entry["n_images"] or sum(map(count_records, shards))
-    read = partial(read_clickme, shards, num_classes=entry["num_classes"], threads=snakemake.threads)
+    shards = json.loads(snakemake.params.shards)
+    source = ClickMe(shards, num_classes=entry["num_classes"])
+    positions = select(source.n, entry["n_images"], entry.get("sample_seed"))
+    print(f"{source.n} records in {len(shards)} shards, of which {len(positions)} are prepared")
     write_dataset(
         snakemake.output.manifest,
-        lambda start: read(positions=range(start, n)),
-        n=n,
+        lambda part: source.read(positions[part]),
+        n=len(positions),
         attrs={
             "dataset": snakemake.wildcards.dataset,
             "source": entry["source"],
+            "source_records": source.n,
             "licence": entry["licence"],
             "human_maps": entry["human_maps"],
             "class_names": entry["class_names"],
@@ -29,4 +29,5 @@ with logged(snakemake.log[0]):
             entry=entry, halves=halves, shards=list(map(sha256_file, shards)), code=sha256_files(snakemake.input.code)
         ),
         has_halves=halves,
+        threads=snakemake.threads,
     )

@@ -8,7 +8,7 @@ import pandas as pd
 from camstudy.data.store import open_dataset
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
-from camstudy.geometry import resample
+from camstudy.geometry import resample, resample_in_boxes
 from camstudy.job import logged
 from camstudy.metrics.alignment import degenerate, score_agreement
 from camstudy.parts import part_slice
@@ -26,7 +26,7 @@ with logged(snakemake.log[0]):
         part = slice(start, min(start + STEP, images.stop))
         maps = apply(heatmaps.maps(part), postprocess)
         human = dataset.human_half(part)[:, 1] if halves else dataset.human_map(part)
-        human = resample(human, box=tuple(heatmaps.attrs["crop_box"]))
+        human = resample_in_boxes(human, heatmaps.boxes(part))
         columns.append(score_agreement(resample(maps), human) | {"degenerate": degenerate(maps)})
     scores = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
     about = {"label": dataset.labels[images], "target": heatmaps.targets(images)}

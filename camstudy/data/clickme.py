@@ -4,9 +4,7 @@ Data: Linsley et al. 2019, "Learning what and where to attend", arXiv 1805.08819
 human maps is that of Harmonization (Fel et al. 2022, arXiv 2211.04533), to the pixel.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from scipy.ndimage import correlate1d
 
-from camstudy.data.tfrecord import count_records, parse_example, read_shard
+from camstudy.data.tfrecord import parse_example, read_records, record_offsets
 from camstudy.errors import CamstudyError
 
 SIZE = 256
@@ -83,61 +81,64 @@ def blur_human_map(heatmaps: np.ndarray) -> np.ndarray:
     return small
 
 
-def read_clickme(
-    shards: Sequence[str | Path],
-    *,
-    num_classes: int = 1000,
-    positions: Sequence[int] | None = None,
-    threads: int = 1,
-) -> Iterator[Record]:
-    """Yield the decoded records of ClickMe shards in the order of the shards, a few in memory at a time.
+def select(total: int, n: int | None, seed: int | None = None) -> np.ndarray:
+    """Return the ascending positions of ``n`` of ``total`` records: the first, or with a seed a random subset.
+
+    All of them if ``n`` is None. Raises `CamstudyError` if there are fewer than ``n``.
+    """
+    n = total if n is None else n
+    if n > total:
+        raise CamstudyError(f"n_images: {n} images asked for, but the source has {total}; ask for fewer")
+    return np.arange(n) if seed is None else np.sort(np.random.default_rng(seed).choice(total, n, replace=False))
+
+
+class ClickMe:
+    """ClickMe shards as one sequence of records, in the order of the shards; ``n`` is their number.
+
+    Opening walks over the records' lengths and keeps their places, 8 bytes a record; images are decoded when
+    they are read. Any number of threads may read.
 
     Parameters
     ----------
     shards : paths of TFRecord files
     num_classes : labels must lie in [0, num_classes)
-    positions : ascending record numbers, counted over all shards; the others are passed over undecoded
-    threads : decoders at work beside the caller; JPEG decoding runs outside Python's lock, so two are nearly
-        twice as fast as one
 
     Raises
     ------
-    CamstudyError : a shard is damaged, a record lacks a feature or holds one of another type, a JPEG cannot
-        be decoded or has another size or colour mode, a label is out of range, or a position does not exist;
-        names shard and record, what was found and what is expected.
+    CamstudyError : there is no shard, or one is missing, empty or cut off.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        decoding = deque()
-        for shard, local in _selection(shards, positions):
-            for index, payload in read_shard(shard, local):
-                decoding.append(pool.submit(_decode, payload, str(shard), index, num_classes))
-                if len(decoding) > 4 * threads:
-                    yield decoding.popleft().result()
-        yield from (job.result() for job in decoding)
 
+    def __init__(self, shards: Sequence[str | Path], *, num_classes: int = 1000) -> None:
+        if not shards:
+            raise CamstudyError("ClickMe: no shards to read; name at least one TFRecord file")
+        self.shards, self.num_classes = [str(shard) for shard in shards], num_classes
+        self._offsets = [record_offsets(shard) for shard in shards]
+        self._edges = np.cumsum([0, *map(len, self._offsets)])
+        self.n = int(self._edges[-1])
 
-def _selection(
-    shards: Sequence[str | Path], positions: Sequence[int] | None
-) -> Iterator[tuple[str | Path, list[int] | None]]:
-    """Yield the shards to read and, unless all are wanted, the record numbers within each."""
-    if not shards:
-        raise CamstudyError("ClickMe: no shards to read; name at least one TFRecord file")
-    if positions is None:
-        yield from ((shard, None) for shard in shards)
-        return
-    positions = np.asarray(positions, np.int64)
-    if np.any(np.diff(positions) <= 0) or np.any(positions < 0):
-        raise ValueError("record positions must be ascending and not negative")
-    edges = np.cumsum([0, *map(count_records, shards)])
-    if len(positions) and positions[-1] >= edges[-1]:
-        raise CamstudyError(
-            f"ClickMe: record {positions[-1]} was asked for, but the {len(shards)} shards hold {edges[-1]} "
-            "records; ask for fewer images or add shards"
-        )
-    for shard, first, end in zip(shards, edges, edges[1:], strict=False):
-        low, high = np.searchsorted(positions, (first, end))
-        if low < high:
-            yield shard, (positions[low:high] - first).tolist()
+    def read(self, positions: Sequence[int]) -> Iterator[Record]:
+        """Yield the decoded records at ascending positions, one in memory at a time.
+
+        Raises
+        ------
+        CamstudyError : a record is damaged, lacks a feature or holds one of another type, a JPEG cannot be
+            decoded or has another size or colour mode, a label is out of range, or a position does not exist;
+            names shard and record, what was found and what is expected.
+        """
+        positions = np.asarray(positions, np.int64)
+        if np.any(np.diff(positions) <= 0) or np.any(positions < 0):
+            raise ValueError("record positions must be ascending and not negative")
+        if len(positions) and positions[-1] >= self.n:
+            raise CamstudyError(
+                f"ClickMe: record {positions[-1]} was asked for, but the {len(self.shards)} shards hold {self.n} "
+                "records; ask for fewer images or add shards"
+            )
+        for shard, offsets, first in zip(self.shards, self._offsets, self._edges, strict=False):
+            low, high = np.searchsorted(positions, (first, first + len(offsets)))
+            local = (positions[low:high] - first).tolist()
+            if local:
+                for index, payload in read_records(shard, {i: int(offsets[i]) for i in local}):
+                    yield _decode(payload, shard, index, self.num_classes)
 
 
 def _decode(payload: bytes, shard: str, index: int, num_classes: int) -> Record:
@@ -175,15 +176,17 @@ def _feature(features: dict[str, list], name: str, kind: type, count: int, where
 
 
 def _decode_jpeg(data: bytes, mode: str, where: str) -> np.ndarray:
-    """Return the pixels of a 256x256 JPEG in the expected mode: "RGB" or "L" (grey)."""
+    """Return the pixels of a 256x256 JPEG in the expected mode, "RGB" or "L" (grey); grey ones can become RGB."""
     try:
         with Image.open(BytesIO(data), formats=["JPEG"]) as image:
-            if image.mode != mode or image.size != (SIZE, SIZE):
+            # As TensorFlow's decode_jpeg(channels=3) does, where each channel gets the grey level.
+            fits = image.mode == mode or (image.mode, mode) == ("L", "RGB")
+            if not fits or image.size != (SIZE, SIZE):
                 raise CamstudyError(
                     f"{where} is a JPEG of {_describe(image.mode, image.size)}, "
                     f"expected {_describe(mode, (SIZE, SIZE))}"
                 )
-            return np.asarray(image)
+            return np.asarray(image.convert(mode))
     except UnidentifiedImageError:
         raise CamstudyError(f"{where} is no JPEG: its {len(data)} bytes begin with {data[:4]}") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:

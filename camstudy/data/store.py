@@ -1,15 +1,24 @@
 """The dataset store: images, labels and human maps in one Zarr store, the same for every source.
 
 - `image`: uint8 (image, y, x, channel), 256x256 RGB
-- `label`: int64 (image)
+- `label`: int64 (image), -1 where there are no classes
 - `human_map`: float32 (image, map_y, map_x), the blurred 64x64 map of ClickMe's preprocessing
 - `human_half`: float32 (image, half, map_y, map_x), where known: the same for two halves of the annotators
+
+Stores of photographs (`camstudy.data.photographs`) have no `image` but the files themselves, and gaze where known:
+
+- `image_file`: uint8, ragged: the bytes of the JPEG or PNG files
+- `image_size`: int64 (image, 2), height and width
+- `fixation`: float32 (..., 2), ragged: rows and columns in pixels; `observer`: int16, ragged: who made them
+- `human_map`: the density of the fixations, 128x128 over the whole image
+
+Of a ragged array `x`, image i has the elements from `x_offset[i]` to `x_offset[i + 1]`.
 """
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +26,7 @@ import zarr
 from tqdm import tqdm
 
 from camstudy.data.clickme import MAP_SIZE, SIZE, Record, blur_human_map
+from camstudy.data.photographs import Pictures
 from camstudy.errors import CamstudyError
 from camstudy.store import ArraySpec, StoreWriter, open_store, store_path
 
@@ -38,49 +48,55 @@ def dataset_arrays(*, has_halves: bool) -> dict[str, ArraySpec]:
 
 def write_dataset(
     manifest: str | Path,
-    records: Callable[[int], Iterable[Record]],
+    records: Callable[[slice], Iterable[Record]],
     *,
     n: int,
     attrs: Mapping[str, object],
     fingerprint: str,
     has_halves: bool = False,
     chunk: int = 64,
+    threads: int = 1,
 ) -> None:
-    """Prepare the first ``n`` records into the store of ``manifest``, one chunk in memory at a time.
+    """Prepare ``n`` records into the store of ``manifest``, one chunk per thread in memory at a time.
 
     A store that a killed job left behind is continued if it has the same fingerprint, and wiped otherwise.
 
     Parameters
     ----------
     manifest : path of the JSON file that is written last; the store lies beside it
-    records : returns the records from a position on, e.g. ``lambda start: read_clickme(shards,
-        positions=range(start, n))``, so that finished ones are not decoded again
+    records : returns the records of a slice of image numbers, so that finished ones are not decoded again; with
+        several threads, it is called from all of them
     n : number of images
     attrs : attributes of the store, see `ATTRIBUTES`
     fingerprint : identity of the content (source, selection, code)
     has_halves : whether the records carry maps of two halves of the annotators
     chunk : images per chunk, the step in which an interrupted job resumes
+    threads : chunks in the making at the same time; decoding, blurring and compressing run outside Python's lock
 
     Raises
     ------
-    CamstudyError : there are fewer than ``n`` records, or one lacks the halves.
+    CamstudyError : a part has fewer records than images, or one lacks the halves.
     """
     missing = ATTRIBUTES - attrs.keys()
     if missing:
         raise ValueError(f"{manifest}: attributes {sorted(missing)} are missing")
     arrays = dataset_arrays(has_halves=has_halves)
     writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
-    stream, position = iter(()), None
-    interval = 0.1 if sys.stderr.isatty() else 30
-    for part in tqdm(writer.pending(), desc=Path(manifest).stem, unit="chunk", mininterval=interval):
-        if part.start != position:
-            stream = iter(records(part.start))
-        position = part.stop
-        batch = list(islice(stream, part.stop - part.start))
+
+    def prepare(part: slice) -> None:
+        batch = list(records(part))
         if len(batch) < part.stop - part.start:
             found = part.start + len(batch)
             raise CamstudyError(f"{manifest}: {n} images asked for, but the source has {found}; ask for fewer")
         writer.write(part, **_arrays(batch, has_halves))
+
+    parts = writer.pending()
+    interval = 0.1 if sys.stderr.isatty() else 30
+    with ThreadPoolExecutor(threads) as pool:
+        # Every chunk is a file of its own, so that threads do not meet; the first error cancels what has not begun.
+        done = pool.map(prepare, parts)
+        for _ in tqdm(done, Path(manifest).stem, len(parts), unit="chunk", mininterval=interval):
+            pass
     writer.finish()
 
 
@@ -126,9 +142,25 @@ class Dataset:
         """Class indices, int64 (n,)."""
         return self._read("label", slice(None))
 
-    def images(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
-        """Return images, uint8 (k, 256, 256, 3)."""
-        return self._read("image", part)
+    @property
+    def sizes(self) -> np.ndarray | None:
+        """Heights and widths of photographs, int64 (n, 2); None for square images."""
+        return self.group["image_size"][:] if "image_size" in self.group else None
+
+    def images(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray | Pictures:
+        """Return images, uint8 (k, 256, 256, 3); of photographs a sequence of uint8 (h, w, 3), decoded on demand."""
+        if "image" in self.group:
+            return self._read("image", part)
+        where = [f"{self.path}, image {index}" for index in np.arange(self.n)[part]]
+        return Pictures([content.tobytes() for content in self._read_ragged("image_file", part)], where)
+
+    def fixations(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
+        """Return fixations, for each image float32 (fixations, 2): rows and columns in pixels, (0.5, 0.5) the first."""
+        return self._read_ragged("fixation", part)
+
+    def observers(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
+        """Return who made the fixations, for each image int16 (fixations,); -1 where that is not known."""
+        return self._read_ragged("observer", part)
 
     def human_map(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
         """Return blurred human maps, float32 (k, 64, 64)."""
@@ -137,6 +169,16 @@ class Dataset:
     def human_half(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
         """Return blurred maps of two halves of the annotators, float32 (k, 2, 64, 64)."""
         return self._read("human_half", part)
+
+    def _read_ragged(self, name: str, part: slice | Sequence[int]) -> list[np.ndarray]:
+        offsets = self._read(f"{name}_offset", slice(None))
+        positions = np.arange(self.n)[part]
+        if len(positions) and np.all(np.diff(positions) == 1):
+            # Neighbours in one go: chunks hold many images.
+            first, last = offsets[positions[0]], offsets[positions[-1] + 1]
+            content = self.group[name][first:last]
+            return np.split(content, offsets[positions[1:]] - first)
+        return [self.group[name][offsets[position] : offsets[position + 1]] for position in positions]
 
     def _read(self, name: str, part: slice | Sequence[int]) -> np.ndarray:
         if name not in self.group:
@@ -147,4 +189,7 @@ class Dataset:
 
 def open_dataset(manifest: str | Path) -> Dataset:
     """Open a finished dataset store, given its manifest; without images or labels it is a `CamstudyError`."""
-    return Dataset(store_path(manifest), open_store(manifest, require=("image", "label")))
+    group = open_store(manifest, require=("label",))
+    if "image_file" not in group:
+        group = open_store(manifest, require=("image",))
+    return Dataset(store_path(manifest), group)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import google_crc32c
+import numpy as np
 
 from camstudy.errors import CamstudyError
 
 LENGTH = struct.Struct("<Q")
 CRC = struct.Struct("<I")
+HEADER = LENGTH.size + CRC.size
 CRC_MASK = 0xA282EAD8
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 # Field numbers of Feature's `oneof kind`.
@@ -50,30 +52,37 @@ def write_shard(path: str | Path, examples: Iterable[Features]) -> int:
     return n
 
 
-def read_shard(path: str | Path, positions: Iterable[int] | None = None) -> Iterator[tuple[int, bytes]]:
-    """Yield ``(index, payload)`` of a shard's records, one in memory at a time, both CRCs checked.
-
-    ``positions`` restricts the reading to these record numbers; the payloads of the others are not read.
+def read_shard(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """Yield ``(index, payload)`` of a shard's records in order, one in memory at a time, both CRCs checked.
 
     Raises
     ------
-    CamstudyError : the file is missing or empty, ends within a record, or a CRC differs; names file and
-        record. A shard cut exactly between two records looks like a shorter shard: compare `count_records`.
+    CamstudyError : the file is missing or empty, ends within a record, or a CRC differs; names the file, the
+        record and the byte at which it begins. A shard cut exactly between two records looks like a shorter
+        shard: compare the number of `record_offsets`.
     """
-    wanted = None if positions is None else set(positions)
     with _open(path) as file:
-        for index, length in _headers(file, path):
-            if wanted is None or index in wanted:
-                payload = file.read(length)
-                if file.read(CRC.size) != CRC.pack(_masked_crc(payload)):
-                    raise _damaged(path, index, "the CRC of its data is wrong")
-                yield index, payload
+        for index, offset in enumerate(_offsets(file, path)):
+            yield index, _payload(file, path, index, offset)
 
 
-def count_records(path: str | Path) -> int:
-    """Return the number of records of a shard by walking over their lengths; payloads are not checked."""
+def read_records(path: str | Path, offsets: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+    """Yield ``(index, payload)`` of some records of a shard: ``offsets`` maps their numbers to `record_offsets`.
+
+    Nothing else of the file is read. Raises `CamstudyError` as `read_shard` does.
+    """
     with _open(path) as file:
-        return sum(1 for _ in _headers(file, path))
+        for index, offset in offsets.items():
+            yield index, _payload(file, path, index, offset)
+
+
+def record_offsets(path: str | Path) -> np.ndarray:
+    """Return the bytes at which a shard's records begin, int64 (n,), by walking over the records' lengths.
+
+    Payloads are neither read nor checked, which makes it the cheap way to count records.
+    """
+    with _open(path) as file:
+        return np.fromiter(_offsets(file, path), np.int64)
 
 
 def serialize_example(features: Features) -> bytes:
@@ -130,34 +139,48 @@ def _open(path: str | Path) -> BinaryIO:
         raise CamstudyError(f"{path}: cannot be read ({error.strerror}); fetch the shard again") from None
 
 
-def _damaged(path: str | Path, index: int, problem: str) -> CamstudyError:
-    return CamstudyError(f"{path}, record {index}: {problem}; delete the shard and fetch it again")
+def _damaged(path: str | Path, index: int, offset: int, problem: str) -> CamstudyError:
+    where = f"record {index} at byte {offset}"
+    return CamstudyError(f"{path}, {where}: {problem}; delete the shard and fetch it again")
 
 
-def _headers(file: BinaryIO, path: str | Path) -> Iterator[tuple[int, int]]:
-    """Yield ``(index, length)`` with the file placed at the payload; the consumer may read on or not."""
+def _offsets(file: BinaryIO, path: str | Path) -> Iterator[int]:
+    """Yield where each record begins; the consumer may move in the file."""
     size = os.fstat(file.fileno()).st_size
     if size == 0:
         raise CamstudyError(f"{path}: the shard is empty; delete it and fetch it again")
-    index = start = 0
-    while start < size:
-        file.seek(start)
-        header = file.read(LENGTH.size + CRC.size)
-        if len(header) < LENGTH.size + CRC.size:
-            raise _damaged(path, index, f"the shard ends in its header, after {len(header)} of 12 bytes")
-        packed = header[: LENGTH.size]
-        if header[LENGTH.size :] != CRC.pack(_masked_crc(packed)):
-            hint = ", so this may be no TFRecord file" if index == 0 else ""
-            raise _damaged(path, index, f"the CRC of its length is wrong{hint}")
-        (length,) = LENGTH.unpack(packed)
-        expected = length + CRC.size
-        found = size - start - len(header)
-        # Checked before anything is allocated: the length may be nonsense.
-        if found < expected:
-            raise _damaged(path, index, f"the shard ends in its data, after {found} of {expected} bytes")
-        start += len(header) + expected
-        yield index, length
+    index = offset = 0
+    while offset < size:
+        length = _length(file, path, index, offset)
+        yield offset
+        offset += HEADER + length + CRC.size
         index += 1
+
+
+def _length(file: BinaryIO, path: str | Path, index: int, offset: int) -> int:
+    """Return the length of a record's payload, to which the file is moved."""
+    file.seek(offset)
+    header = file.read(HEADER)
+    if len(header) < HEADER:
+        raise _damaged(path, index, offset, f"the shard ends in its header, after {len(header)} of {HEADER} bytes")
+    packed = header[: LENGTH.size]
+    if header[LENGTH.size :] != CRC.pack(_masked_crc(packed)):
+        hint = ", so this may be no TFRecord file" if index == 0 else ""
+        raise _damaged(path, index, offset, f"the CRC of its length is wrong{hint}")
+    (length,) = LENGTH.unpack(packed)
+    expected = length + CRC.size
+    found = os.fstat(file.fileno()).st_size - offset - HEADER
+    # Checked before anything is allocated: the length may be nonsense.
+    if found < expected:
+        raise _damaged(path, index, offset, f"the shard ends in its data, after {found} of {expected} bytes")
+    return length
+
+
+def _payload(file: BinaryIO, path: str | Path, index: int, offset: int) -> bytes:
+    payload = file.read(_length(file, path, index, offset))
+    if file.read(CRC.size) != CRC.pack(_masked_crc(payload)):
+        raise _damaged(path, index, offset, "the CRC of its data is wrong")
+    return payload
 
 
 def _varint(value: Integral) -> bytes:

@@ -9,11 +9,12 @@ from torch import nn
 from tqdm import tqdm
 
 from camstudy.data.store import Dataset
+from camstudy.errors import CamstudyError
 from camstudy.explain.engine import explain, map_shape
 from camstudy.explain.families import bind
 from camstudy.explain.layers import TargetLayer
 from camstudy.explain.store import heatmap_writer
-from camstudy.models.inputs import crop_box, prepare
+from camstudy.models.inputs import crop_box, crop_boxes, prepare
 from camstudy.provenance import versions
 
 
@@ -42,16 +43,23 @@ def explain_dataset(
     method : catalogue entry: registered ``method``, its ``parameters``, the ``target`` class
     images : the range, all images or a part of them, from `camstudy.parts.part_slice`
     settings : ``batch_size`` and ``chunk_size`` of the study's ``explain``; no map depends on them
-    attrs : attributes of the store but for the crop box and the range
+    attrs : attributes of the store but for the range and the crop box, which follows from ``inputs`` and the image's size
     fingerprint : identity of the maps; a partial store with the same one is completed
     """
     started = time.perf_counter()
     name, device = method["method"], next(model.parameters()).device
+    if method["target"] == "label" and dataset.labels.min() < 0:
+        raise CamstudyError(f"{dataset.path}: has no labels to explain; set `target: predicted` for method `{name}`")
+    boxes = None if dataset.sizes is None else crop_boxes(inputs, dataset.sizes)
     writer = heatmap_writer(
         manifest,
         shape=map_shape(model, layer, inputs["size"]),
         chunk=settings["chunk_size"],
-        attrs={**attrs, "crop_box": crop_box(inputs), "images": [images.start, images.stop, dataset.n]},
+        attrs={
+            **attrs,
+            "crop_box": crop_box(inputs) if boxes is None else None,
+            "images": [images.start, images.stop, dataset.n],
+        },
         fingerprint=fingerprint,
     )
     function, labels, batch_size = bind(name, method["parameters"]), dataset.labels, settings["batch_size"]
@@ -69,7 +77,8 @@ def explain_dataset(
             target=method["target"],
             batch_size=batch_size,
         )
-        writer.write(part, heatmap=found.maps[name], target=found.target)
+        seen = {} if boxes is None else {"crop_box": boxes[source]}
+        writer.write(part, heatmap=found.maps[name], target=found.target, **seen)
         batch_size = found.batch_size
     # An attempt that found all chunks there has nothing to tell.
     explained = sum(part.stop - part.start for part in pending)

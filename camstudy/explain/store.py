@@ -10,8 +10,8 @@ from camstudy.errors import CamstudyError
 from camstudy.store import ArraySpec, StoreWriter, open_store, store_path
 
 # What every reader may rely on. `reference` names the dataset's array that the maps are compared with, `crop_box` the
-# part of the source image that the model saw, as fractions (top, left, bottom, right), `images` the first image of the
-# store, the one after its last and the number of the dataset's images.
+# part of the source image that the model saw, as fractions (top, left, bottom, right), None if it differs by image;
+# `images` the first image of the store, the one after its last and the number of the dataset's images.
 ATTRIBUTES = {
     *("dataset", "images", "model", "method", "parameters", "layer", "target_policy", "crop_box", "reference"),
 }
@@ -28,7 +28,7 @@ def heatmap_writer(
     """Open the store of ``manifest`` for maps of ``shape``; a partial one with the same fingerprint goes on.
 
     Its positions begin at 0 for the first of ``attrs["images"]``. Arrays: `heatmap` float32 (image, y, x), missing
-    values NaN; `target` int64 (image), missing values -1.
+    values NaN; `target` int64 (image), missing values -1; without a crop box for all, `crop_box` float64 (image, 4).
     """
     if attrs.keys() != ATTRIBUTES:
         raise ValueError(f"{manifest}: attributes {sorted(attrs.keys() ^ ATTRIBUTES)} are missing or unknown")
@@ -37,6 +37,8 @@ def heatmap_writer(
         "heatmap": ArraySpec("float32", shape, ("y", "x"), fill_value=float("nan")),
         "target": ArraySpec("int64", fill_value=-1),
     }
+    if attrs["crop_box"] is None:
+        arrays["crop_box"] = ArraySpec("float64", (4,), ("edge",), fill_value=float("nan"))
     return StoreWriter(manifest, n=stop - start, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
 
 
@@ -82,6 +84,12 @@ class Heatmaps:
     def targets(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
         """Return the explained classes, int64 (k,)."""
         return self._read("target", part)
+
+    def boxes(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return the parts of the source images that the model saw, float64 (k, 4), as `ATTRIBUTES` says."""
+        if self.attrs["crop_box"] is None:
+            return self._read("crop_box", part)
+        return np.tile(np.float64(self.attrs["crop_box"]), (len(np.arange(self.n)[part]), 1))
 
     def _read(self, name: str, part: slice | Sequence[int]) -> np.ndarray:
         wanted = np.arange(self.n)[part]

@@ -26,7 +26,7 @@ def qualitative(
     maps: Mapping[tuple[str, str], np.ndarray],
     labels: Sequence[str],
     *,
-    boxes: Mapping[str, Box] | None = None,
+    boxes: Mapping[str, Box | np.ndarray] | None = None,
     predicted: Mapping[str, Sequence[str]] | None = None,
     scores: Mapping[tuple[str, str], np.ndarray] | None = None,
     human_title: str = "human map",
@@ -38,11 +38,12 @@ def qualitative(
 
     Parameters
     ----------
-    images : uint8 (n, y, x, 3)
+    images : uint8 (n, y, x, 3), or a sequence of images of all sizes, which are shown as squares
     human : human maps (n, h, w), over the whole image
     maps : (model title, method title) -> maps (n, h, w): postprocessed, at native resolution, over the crop
     labels : names of the images' classes
-    boxes : model title -> crop (top, left, bottom, right) in fractions of the image; by default all of it
+    boxes : model title -> crop (top, left, bottom, right) in fractions of the image, or one for each
+        image (n, 4); by default all of it
     predicted : model title -> names of the predicted classes; wrong ones are written into the panel
     scores : (model title, method title) -> Spearman correlations (n,), written into the panel
     human_title : title of the human maps' column, to say where they are simulated
@@ -62,7 +63,8 @@ def qualitative(
                     continue
                 panel = page.map(n, row, column)
                 heat = maps[model, method][n]
-                panel.imshow(_overlay(heat, image, (boxes or {}).get(model, FULL)))
+                box = np.broadcast_to((boxes or {}).get(model, FULL), (len(images), 4))[n]
+                panel.imshow(_overlay(heat, image, tuple(box)))
                 if np.ptp(heat) == 0 or not np.isfinite(heat).all():
                     _note(panel, "degenerate", "lower left")
                 if scores and (model, method) in scores:

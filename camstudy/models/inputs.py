@@ -1,16 +1,21 @@
-"""Prepare images for a network: timm's evaluation transform for square images, whole batches at once."""
+"""Prepare images for a network: timm's evaluation transform, whole batches at once if the images are square."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from camstudy.geometry import Box, resized_crop
 
 
-def prepare(images: np.ndarray | torch.Tensor, config: Mapping, device: torch.device | str = "cpu") -> torch.Tensor:
+def prepare(
+    images: np.ndarray | torch.Tensor | Sequence[np.ndarray], config: Mapping, device: torch.device | str = "cpu"
+) -> torch.Tensor:
     """Resize, crop and normalise images as timm does; returns float32 (n, 3, size, size) on ``device``.
 
     One antialiased resize from the original to floor(size / crop_pct), rounded to whole grey levels as PIL
@@ -18,7 +23,8 @@ def prepare(images: np.ndarray | torch.Tensor, config: Mapping, device: torch.de
 
     Parameters
     ----------
-    images : uint8 (n, side, side, 3)
+    images : uint8 (n, side, side, 3), or a sequence of photographs, uint8 (h, w, 3) each, of which the shorter
+        side is resized: by PIL, one at a time in as many threads as there are cores, to the very pixels of timm
     config : ``size``, ``crop_pct``, ``interpolation`` (bilinear or bicubic), ``mean`` and ``std`` of the
         channels, as `camstudy.models.build.input_config` returns them
     device : where the work is done
@@ -28,6 +34,10 @@ def prepare(images: np.ndarray | torch.Tensor, config: Mapping, device: torch.de
     ValueError
         for images of another dtype or shape.
     """
+    if not isinstance(images, np.ndarray | torch.Tensor):
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            images = np.stack(list(pool.map(lambda index: _cropped(images[index], config), range(len(images)))))
+        return _normalized(torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2), config)
     images = torch.as_tensor(images)
     n, side = images.shape[:2]
     if images.dtype != torch.uint8 or images.shape != (n, side, side, 3):
@@ -37,8 +47,32 @@ def prepare(images: np.ndarray | torch.Tensor, config: Mapping, device: torch.de
     # A view, channels last in memory: the layout in which torchvision's uint8 code is fast.
     batch = images.to(device, non_blocking=True).permute(0, 3, 1, 2)
     batch = F.resize(batch, [resize, resize], InterpolationMode(config["interpolation"]), antialias=True)
-    batch = F.crop(batch, offset, offset, size, size)
+    return _normalized(F.crop(batch, offset, offset, size, size), config)
+
+
+def _normalized(batch: torch.Tensor, config: Mapping) -> torch.Tensor:
     return F.normalize(F.to_dtype(batch, torch.float32, scale=True), list(config["mean"]), list(config["std"]))
+
+
+def _cropped(image: np.ndarray, config: Mapping) -> np.ndarray:
+    """Return a photograph with its shorter side resized and its centre cut out, uint8 (size, size, 3)."""
+    resize, _, _ = resized_crop(config["size"], config["size"], config["crop_pct"])
+    resized = F.resize(Image.fromarray(image), [resize], InterpolationMode(config["interpolation"]))
+    return np.asarray(F.center_crop(resized, [config["size"]]))
+
+
+def crop_boxes(config: Mapping, sizes: np.ndarray) -> np.ndarray:
+    """Return what `prepare` keeps of photographs: boxes float64 (n, 4) as `crop_box`, in fractions of height and width.
+
+    ``sizes`` are heights and widths of the photographs, (n, 2). Each side is resized to a whole number of pixels, the
+    longer one by truncation.
+    """
+    size = config["size"]
+    shorter, _, _ = resized_crop(size, size, config["crop_pct"])
+    sizes = np.asarray(sizes, np.int64)
+    resized = sizes * shorter // sizes.min(axis=1, keepdims=True)
+    offset = np.round((resized - size) / 2)
+    return np.concatenate([offset / resized, (offset + size) / resized], axis=1)
 
 
 def crop_box(config: Mapping) -> Box:

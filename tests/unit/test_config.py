@@ -138,6 +138,26 @@ def test_each_kind_of_entry_gets_its_own_defaults(config, tmp_path):
     assert catalog["models"]["net_dcls"]["weights"] == "random"
 
 
+def test_shards_to_download_need_no_files(config):
+    put(config, "catalog.datasets.scenes", {"source": "clickme"})
+    put(config, "catalog.datasets.scenes.shards", {"url": "https://a.org/val-{i}.tfrecords", "count": 17})
+    entry = validate(config)["catalog"]["datasets"]["scenes"]
+    assert entry["shards"] == {"url": "https://a.org/val-{i}.tfrecords", "count": 17, "sha256": None}
+    assert entry["sample_seed"] is None
+
+
+def test_mistakes_in_shards_to_download(config):
+    shards = {"url": "https://a.org/val.tfrecords", "count": 0, "sha256": ["f" * 64, "f" * 63], "size": 9}
+    put(config, "catalog.datasets.scenes", {"source": "clickme", "shards": shards})
+    place = "catalog.datasets.scenes.shards"
+    found = errors(config)
+    assert set(found) == {f"{place}.url", f"{place}.count", f"{place}.sha256[1]", f"{place}.size"}
+    assert found[f"{place}.url"].endswith("begins with https://, http:// or file:// and has `{i}` in it")
+    for wrong in ("a.tfrecords", [], None):
+        put(config, place, wrong)
+        assert "a list of at least one path, or a mapping with `url` and `count`" in errors(config)[place]
+
+
 def test_what_follows_from_other_keys_is_put_in_place(config):
     full = validate(put(put(config, "seed", 7), "n_images", 12))
     assert full["comparisons"] == [{"title": "Net", "baseline": "net", "variant": "net_dcls"}]
@@ -251,7 +271,7 @@ RATE = "a number above 0"
 MOMENTUM = "a number of at least 0 and below 1"
 CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
 TARGET = "one of `label`, `predicted`, did you mean `predicted`?"
-SOURCE = "one of `digits`, `clickme`, did you mean `digits`?"
+SOURCE = "one of `digits`, `clickme`, `imagenet`, `mit1003`, `salicon`, `cat2000`, did you mean `digits`?"
 NESTED = " (within `--config key={...}` everything is text: use a file)"
 NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or digit"
 
@@ -515,6 +535,29 @@ def test_files_of_selected_entries_must_exist(config, tmp_path, monkeypatch):
         "catalog.datasets.scenes_train.shards[0]": f"no file `c.tfrecords` {advice}",
     }
     validate(config, check_files=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "content"),
+    [
+        ("imagenet", "ILSVRC2012_img_val.tar"),
+        ("mit1003", "ALLSTIMULI.zip"),
+        ("salicon", "fixations.zip"),
+        ("cat2000", "trainSet.zip"),
+    ],
+)
+def test_missing_root_says_what_to_put_there(config, tmp_path, monkeypatch, source, content):
+    monkeypatch.chdir(tmp_path)
+    put(config, "catalog.datasets.scenes", {"source": source, "root": "data/photos"})
+    put(config, "catalog.datasets.unused", {"source": source, "root": "elsewhere"})
+    found = errors(config)
+    assert set(found) == {"catalog.datasets.scenes.root"}
+    text = found["catalog.datasets.scenes.root"]
+    assert text.startswith(f"no directory `data/photos` in {tmp_path}; make it and put ")
+    assert content in text
+    (tmp_path / "data/photos").mkdir(parents=True)
+    entry = validate(config)["catalog"]["datasets"]["scenes"]
+    assert (entry["n_images"], entry["human_ceiling"]) == (None, None)
 
 
 # All at once

@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import xarray
 import zarr
 
-from camstudy.data.clickme import blur_human_map, encode_example, read_clickme
+from camstudy.data.clickme import ClickMe, blur_human_map, encode_example
 from camstudy.data.store import open_dataset, write_dataset
 from camstudy.data.tfrecord import write_shard
 from camstudy.errors import CamstudyError
@@ -48,15 +49,15 @@ def tree(tmp_path_factory):
 
 def prepare(manifest, shards, seen=None, stop=None, **options):
     """Prepare the tree; ``seen`` collects the positions read, and reading fails at position ``stop``."""
+    source = ClickMe(shards)
 
-    def records(start):
-        for record in read_clickme(shards, positions=range(start, N)):
-            if start == stop:
+    def records(part):
+        for position in range(part.start, part.stop):
+            if position == stop:
                 raise KeyboardInterrupt
             if seen is not None:
-                seen.append(start)
-            start += 1
-            yield record
+                seen.append(position)
+            yield from source.read([position])
 
     write_dataset(manifest, records, **{"n": N, "attrs": ATTRS, "fingerprint": "f", "chunk": 4, **options})
 
@@ -101,20 +102,42 @@ def test_interrupted_preparation_reads_only_what_is_missing(tmp_path, tree):
     prepare(tmp_path / "whole.json", tree[0])
     manifest, seen = tmp_path / "toy.json", []
     with pytest.raises(KeyboardInterrupt):
-        prepare(manifest, tree[0], seen, stop=6)
-    assert seen == [0, 1, 2, 3, 4, 5]
+        prepare(manifest, tree[0], seen, stop=10)
+    assert seen == list(range(10))
     assert not manifest.exists()
     with pytest.raises(CamstudyError, match=r"toy\.json: no such file"):
         open_dataset(manifest)
 
     seen.clear()
     prepare(manifest, tree[0], seen)
-    assert seen == list(range(4, N))
+    assert seen == [8, 9, 10]
     assert np.array_equal(open_dataset(manifest).images(), open_dataset(tmp_path / "whole.json").images())
 
     seen.clear()
     prepare(manifest, tree[0], seen)
     assert seen == []
+
+
+def test_any_number_of_threads_gives_the_same_store(tmp_path, tree):
+    stores = []
+    for threads in (1, 3):
+        prepare(tmp_path / f"{threads}.json", tree[0], has_halves=True, chunk=2, threads=threads)
+        stores.append(open_dataset(tmp_path / f"{threads}.json"))
+    for name in ("image", "label", "human_map", "human_half"):
+        assert np.array_equal(*(store.group[name][:] for store in stores))
+
+
+def test_first_fault_cancels_what_has_not_begun(tmp_path):
+    seen = []
+
+    def records(part):
+        seen.append(part.start)
+        time.sleep(0.02)  # what has begun meanwhile goes on to its end
+        raise CamstudyError("damaged")
+
+    with pytest.raises(CamstudyError, match="damaged"):
+        write_dataset(tmp_path / "toy.json", records, n=99, attrs=ATTRS, fingerprint="f", chunk=1, threads=2)
+    assert len(seen) < 50
 
 
 def test_gap_in_the_middle_is_filled_with_the_right_records(tmp_path, tree):
@@ -132,8 +155,9 @@ def test_gap_in_the_middle_is_filled_with_the_right_records(tmp_path, tree):
 
 def test_too_few_records_leave_no_manifest(tmp_path, tree):
     manifest = tmp_path / "toy.json"
+    source = ClickMe(tree[0])
     with pytest.raises(CamstudyError, match="20 images asked for, but the source has 11"):
-        write_dataset(manifest, lambda _: read_clickme(tree[0]), n=20, attrs=ATTRS, fingerprint="f", chunk=20)
+        write_dataset(manifest, lambda _: source.read(range(N)), n=20, attrs=ATTRS, fingerprint="f", chunk=20)
     assert not manifest.exists()
 
 
@@ -143,7 +167,7 @@ def test_records_without_halves_are_named(tmp_path, tree):
     with pytest.raises(CamstudyError, match=rf"{shard}, record 0: has no maps of two halves"):
         write_dataset(
             tmp_path / "toy.json",
-            lambda _: read_clickme([shard]),
+            lambda _: ClickMe([shard]).read([0]),
             n=1,
             attrs=ATTRS,
             fingerprint="f",
@@ -154,7 +178,7 @@ def test_records_without_halves_are_named(tmp_path, tree):
 def test_bad_shard_stops_preparation(tmp_path, tree):
     cut = tmp_path / "val-2.tfrecords"
     cut.write_bytes(tree[0][2].read_bytes()[:-1])
-    with pytest.raises(CamstudyError, match=f"{cut}, record 1: the shard ends"):
+    with pytest.raises(CamstudyError, match=f"{cut}, record 1 at byte [0-9]+: the shard ends"):
         prepare(tmp_path / "toy.json", [*tree[0][:2], cut])
     assert not (tmp_path / "toy.json").exists()
 

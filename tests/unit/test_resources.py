@@ -123,6 +123,8 @@ def test_slow_scores_are_divided_by_their_own_time():
 
 def test_data_of_unknown_length_are_guessed():
     assert expected_images(CONFIG["catalog"]["datasets"]["shards"]) == 2 * 3072
+    assert expected_images({"shards": {"url": "https://host/{i}", "count": 17}, "n_images": None}) == 17 * 3072
+    assert expected_images({"source": "imagenet", "n_images": None}) == 50_000
 
 
 SUMMARY = """\

@@ -230,3 +230,62 @@ def test_a_store_smaller_than_its_chunk(manifest):
 def test_stores_without_images_are_refused(manifest, n, chunk):
     with pytest.raises(CamstudyError, match="a store needs images"):
         writer(manifest, n=n, chunk=chunk)
+
+
+# Ragged arrays
+
+LENGTHS = [3, 0, 5, 1, 0, 4]
+EDGES = np.concatenate([[0], np.cumsum(LENGTHS)]).astype(np.int64)
+VALUES = np.arange(2 * EDGES[-1], dtype=np.float32).reshape(-1, 2)
+
+
+def ragged(manifest, edges=EDGES):
+    arrays = {
+        "point": ArraySpec("float32", (2,), ("coordinate",), offsets=edges),
+        "label": ArraySpec("int64"),
+    }
+    return StoreWriter(manifest, n=6, chunk=2, arrays=arrays, attrs={}, fingerprint="one")
+
+
+def points(part):
+    return VALUES[EDGES[part.start] : EDGES[part.stop]]
+
+
+def test_ragged_arrays_come_back_whatever_the_chunks(manifest, monkeypatch):
+    monkeypatch.setattr("camstudy.store.RAGGED_CHUNK", 4)  # parts begin and end within chunks
+    store = ragged(manifest)
+    for part in reversed(store.pending()):
+        store.write(part, point=points(part), label=np.arange(part.start, part.stop))
+    store.finish()
+    group = open_store(manifest)
+    assert group["point"].chunks == (4, 2)
+    assert np.array_equal(group["point"][:], VALUES)
+    assert group["point_offset"][:].tolist() == EDGES.tolist()
+    assert group["label"][:].tolist() == [0, 1, 2, 3, 4, 5]
+    assert xarray.open_zarr(store_path(manifest), consolidated=False)["point"].dims == ("point_element", "coordinate")
+
+
+def test_unfinished_ragged_store_is_continued(manifest, monkeypatch):
+    monkeypatch.setattr("camstudy.store.RAGGED_CHUNK", 4)
+    first, *others = ragged(manifest).pending()
+    ragged(manifest).write(first, point=points(first), label=np.arange(2))
+    again = ragged(manifest)
+    assert again.pending() == others
+    for part in others:
+        again.write(part, point=points(part), label=np.arange(part.start, part.stop))
+    again.finish()
+    assert np.array_equal(open_store(manifest)["point"][:], VALUES)
+
+
+def test_ragged_arrays_may_be_empty(manifest):
+    store = ragged(manifest, np.zeros(7, np.int64))
+    for part in store.pending():
+        store.write(part, point=np.empty((0, 2), np.float32), label=np.arange(part.start, part.stop))
+    store.finish()
+    assert open_store(manifest)["point"].shape == (0, 2)
+
+
+def test_ragged_values_of_another_length_are_refused(manifest):
+    store = ragged(manifest)
+    with pytest.raises(ValueError, match=r"`point` has shape \(4, 2\), expected \(3, 2\)"):
+        store.write(slice(0, 2), point=VALUES[:4], label=np.arange(2))

@@ -10,7 +10,14 @@ from tfrecord import example_pb2
 from tfrecord.reader import tfrecord_loader
 from tfrecord.writer import TFRecordWriter
 
-from camstudy.data.tfrecord import count_records, parse_example, read_shard, serialize_example, write_shard
+from camstudy.data.tfrecord import (
+    parse_example,
+    read_records,
+    read_shard,
+    record_offsets,
+    serialize_example,
+    write_shard,
+)
 from camstudy.errors import CamstudyError
 
 EXAMPLES = [
@@ -76,12 +83,28 @@ def test_shard_of_the_tfrecord_package_is_read(tmp_path):
     ]
 
 
-def test_records_can_be_selected_and_counted(shard):
-    assert count_records(shard) == 3
+def test_records_can_be_selected_by_their_places(shard):
+    offsets = record_offsets(shard)
+    assert offsets.tolist() == starts(shard)
     assert [index for index, _ in read_shard(shard)] == [0, 1, 2]
-    ((index, payload),) = read_shard(shard, [2])
-    assert index == 2
-    assert parse_example(payload)["image"] == [EXAMPLES[2]["image"]]
+    (last, first) = read_records(shard, {2: offsets[2], 0: offsets[0]})
+    assert (last[0], first[0]) == (2, 0)
+    assert parse_example(last[1])["image"] == [EXAMPLES[2]["image"]]
+    assert parse_example(first[1])["label"] == [EXAMPLES[0]["label"]]
+
+
+def test_finding_and_selecting_records_reads_no_other_payload(shard):
+    """Payloads of the others are damaged, and nobody notices."""
+    offsets = starts(shard)
+    data = bytearray(shard.read_bytes())
+    for offset in offsets[:2]:
+        data[offset + 12] ^= 1
+    shard.write_bytes(data)
+    assert record_offsets(shard).tolist() == offsets
+    ((_, payload),) = read_records(shard, {2: offsets[2]})
+    assert parse_example(payload)["label"] == [2**63 - 1]
+    with pytest.raises(CamstudyError, match=f"{shard}, record 1 at byte {offsets[1]}: the CRC of its data"):
+        list(read_records(shard, {1: offsets[1]}))
 
 
 @pytest.mark.parametrize("record", [0, 2])
@@ -101,8 +124,9 @@ def test_truncated_shard_names_file_and_record(shard, record, keep, problem):
     edges = [*starts(shard), shard.stat().st_size]
     end = edges[record] + keep if keep > 0 else edges[record + 1] + keep
     shard.write_bytes(shard.read_bytes()[:end])
-    for read in (lambda: list(read_shard(shard)), lambda: count_records(shard)):
-        with pytest.raises(CamstudyError, match=f"{shard}, record {record}: the shard ends in its {problem}"):
+    place = f"{shard}, record {record} at byte {edges[record]}"
+    for read in (lambda: list(read_shard(shard)), lambda: record_offsets(shard)):
+        with pytest.raises(CamstudyError, match=f"{place}: the shard ends in its {problem}"):
             read()
 
 
@@ -124,14 +148,14 @@ def test_flipped_bit_names_file_and_record(shard, offset, problem):
     shard.write_bytes(data)
     records = read_shard(shard)
     assert next(records)[0] == 0
-    with pytest.raises(CamstudyError, match=f"{shard}, record 1: the {problem}"):
+    with pytest.raises(CamstudyError, match=f"{shard}, record 1 at byte {begin}: the {problem}"):
         next(records)
 
 
 def test_gigantic_length_with_a_valid_crc_is_refused_before_it_is_read(shard):
     length = struct.pack("<Q", 2**62)
     shard.write_bytes(length + struct.pack("<I", masked(length)) + b"payload")
-    with pytest.raises(CamstudyError, match=f"record 0: the shard ends in its data, after 7 of {2**62 + 4}"):
+    with pytest.raises(CamstudyError, match=f"record 0 at byte 0: the shard ends in its data, after 7 of {2**62 + 4}"):
         list(read_shard(shard))
 
 

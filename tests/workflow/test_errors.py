@@ -2,6 +2,8 @@
 
 from conftest import TINY
 
+from camstudy.data.tfrecord import record_offsets
+
 
 def test_truncated_shard(copied):
     shard = copied.path / "results/raw/tiny/0-of-1.tfrecord"
@@ -14,7 +16,8 @@ def test_truncated_shard(copied):
     done = copied.run("results/data/people.json", check=False)
     output = done.stdout + done.stderr
     assert done.returncode == 1
-    message = "error: click-me/val-0.tfrecords, record 23: the shard ends in its data"
+    start = record_offsets(shard)[23]
+    message = f"error: click-me/val-0.tfrecords, record 23 at byte {start}: the shard ends in its data"
     assert message in output
     assert message in (copied.path / "results/logs/prepare_dataset/people.log").read_text()
     assert "Traceback" not in output

@@ -83,12 +83,21 @@ def minutes(rule):
 
 
 def shards(wildcards):
-    """Input: the TFRecord shards of a dataset, drawn ones or the user's."""
+    """Input: the TFRecord shards of a dataset, drawn ones, downloaded ones or the user's."""
     item = CATALOG["datasets"][wildcards.dataset]
     if item["source"] == "digits":
         count = -(-item["n_images"] // SHARD_SIZE)
         return [f"results/raw/{wildcards.dataset}/{shard}-of-{count}.tfrecord" for shard in range(count)]
+    if isinstance(item["shards"], dict):
+        return [f"results/raw/{wildcards.dataset}/{shard}.tfrecords" for shard in range(item["shards"]["count"])]
     return item["shards"]
+
+
+def shard_source(wildcards):
+    """Canonical text of where a shard comes from and its checksum, for params."""
+    source, shard = CATALOG["datasets"][wildcards.dataset]["shards"], int(wildcards.shard)
+    digests = source["sha256"] or []
+    return canonical({"url": source["url"].replace("{i}", str(shard)), "sha256": (digests[shard:] or [None])[0]})
 
 
 def human_ceiling(wildcards):

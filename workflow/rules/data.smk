@@ -3,6 +3,11 @@
 SHARD_SIZE = 512
 
 
+# It needs the internet, which nodes of a cluster often lack.
+localrules:
+    fetch_shard,
+
+
 rule make_digits:
     input:
         code=code("make_digits"),
@@ -29,6 +34,33 @@ rule make_digits:
         "../../scripts/make_digits.py"
 
 
+rule fetch_shard:
+    input:
+        code=code("fetch_shard"),
+    output:
+        shard="results/raw/{dataset}/{shard}.tfrecords",
+    log:
+        "results/logs/fetch_shard/{dataset}-{shard}.log",
+    benchmark:
+        "results/benchmarks/fetch_shard/{dataset}-{shard}.tsv"
+    wildcard_constraints:
+        dataset=names("datasets", lambda item: isinstance(item.get("shards"), dict)),
+        shard=r"\d+",
+    retries: 2
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("fetch_shard"),
+        runtime=minutes("fetch_shard"),
+    params:
+        source=shard_source,
+    message:
+        "Fetch and verify shard {wildcards.shard} of {wildcards.dataset}"
+    script:
+        "../../scripts/fetch_shard.py"
+
+
 rule prepare_dataset:
     input:
         shards=shards,
@@ -39,16 +71,46 @@ rule prepare_dataset:
         "results/logs/prepare_dataset/{dataset}.log",
     benchmark:
         "results/benchmarks/prepare_dataset/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=names("datasets", lambda item: "root" not in item),
     conda:
         "../../envs/data.yaml"
-    threads: 1
+    threads: config["threads"]["prepare"]
     resources:
         mem_mb=memory("prepare_dataset"),
         runtime=minutes("prepare_dataset"),
     params:
-        entry=lambda wildcards: entry("datasets", wildcards.dataset, "human_ceiling"),
+        entry=lambda wildcards: entry("datasets", wildcards.dataset, "human_ceiling", "shards"),
+        # In their order, of which inputs know nothing.
+        shards=lambda wildcards: canonical(shards(wildcards)),
         halves=lambda wildcards: human_ceiling(wildcards) == "from_halves",
     message:
         "Prepare {wildcards.dataset}"
     script:
         "../../scripts/prepare_dataset.py"
+
+
+rule prepare_photographs:
+    input:
+        root=lambda wildcards: CATALOG["datasets"][wildcards.dataset]["root"],
+        code=code("prepare_photographs"),
+    output:
+        manifest="results/data/{dataset}.json",
+    log:
+        "results/logs/prepare_photographs/{dataset}.log",
+    benchmark:
+        "results/benchmarks/prepare_photographs/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=names("datasets", lambda item: "root" in item),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("prepare_photographs"),
+        runtime=minutes("prepare_photographs"),
+    params:
+        entry=lambda wildcards: entry("datasets", wildcards.dataset, "human_ceiling", "root"),
+    message:
+        "Prepare {wildcards.dataset}"
+    script:
+        "../../scripts/prepare_photographs.py"

@@ -1,0 +1,85 @@
+"""ImageNet's validation images (Russakovsky et al. 2015, arXiv 1409.0575), as folders of classes or as distributed.
+
+Labels follow the sorted synset names, the order of the classes in timm's and torchvision's weights.
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from camstudy.data.files import Files, find
+from camstudy.data.layouts import LAYOUTS
+from camstudy.data.photographs import Photograph
+from camstudy.errors import CamstudyError
+
+IMAGES, DEVKIT = "ILSVRC2012_img_val", "ILSVRC2012_devkit_t12"
+SYNSET = re.compile(r"n\d{8}")
+
+
+def read_imagenet(root: str | Path, num_classes: int = 1000) -> tuple[Files, list[Photograph], list[str]]:
+    """Return the files, the images in the order of their file names, and the names of the classes.
+
+    Two layouts are understood: folders named by synset, whose sorted names are the classes; and the distributed
+    archives or their content, where the development kit has the true class of every image.
+
+    Raises
+    ------
+    CamstudyError : there are no images, the development kit is missing or lacks something, or the number of
+        classes is not ``num_classes``.
+    """
+    files = find(root, IMAGES) or Files(root)
+    # Not by folder: the first images would otherwise be those of the first classes.
+    names = sorted(files.endswith(".jpeg", ".jpg", ".png"), key=lambda name: PurePosixPath(name).name)
+    if not names:
+        raise CamstudyError(f"{root}: no images found; {LAYOUTS['imagenet']}")
+    folders = [PurePosixPath(name).parent.name for name in names]
+    if all(map(SYNSET.fullmatch, folders)):
+        class_names = sorted(set(folders))
+        label = {synset: index for index, synset in enumerate(class_names)}
+        labels = [label[folder] for folder in folders]
+    else:
+        class_names, truth = _read_devkit(root)
+        labels = [truth[_number(name, len(truth)) - 1] for name in names]
+    if len(class_names) != num_classes:
+        raise CamstudyError(
+            f"{root}: has {len(class_names)} classes, expected {num_classes}: labels follow the sorted synsets and "
+            "mean nothing if some are missing; complete the folders, or set `num_classes` for models of fewer classes"
+        )
+    return files, [Photograph(name, label) for name, label in zip(names, labels, strict=True)], class_names
+
+
+def _number(name: str, n: int) -> int:
+    """Return the number of an image as distributed: ILSVRC2012_val_00000001.JPEG is 1."""
+    found = re.search(r"_(\d{8})\.\w+$", name)
+    if found is None or not 1 <= int(found[1]) <= n:
+        raise CamstudyError(f"{name}: expected a name like ILSVRC2012_val_00000001.JPEG with a number of 1 to {n}")
+    return int(found[1])
+
+
+def _read_devkit(root: str | Path) -> tuple[list[str], list[int]]:
+    """Return the names of the classes in the order of their synsets, and the label of every validation image."""
+    files = find(root, DEVKIT)
+    if files is None:
+        raise CamstudyError(f"{root}: images without class folders, and no {DEVKIT}; {LAYOUTS['imagenet']}")
+    names = []
+    for ending in ("data/meta.mat", "data/ilsvrc2012_validation_ground_truth.txt"):
+        names.append(next(files.endswith(ending), None))
+        if names[-1] is None:
+            raise CamstudyError(f"{files.path}: has no {ending}; fetch {DEVKIT}.tar.gz again")
+    synsets = np.atleast_1d(files.read_matlab(names[0], "synsets")["synsets"])
+    try:
+        # The others are inner nodes of the hierarchy, for which there are no images.
+        leaves = sorted(
+            (str(row["WNID"]), int(row["ILSVRC2012_ID"]), str(row["words"]))
+            for row in synsets
+            if int(row["num_children"]) == 0
+        )
+        label = {number: index for index, (_, number, _) in enumerate(leaves)}
+        truth = [label[int(line)] for line in files.read(names[1]).decode().split()]
+    except (ValueError, LookupError, TypeError) as error:
+        raise CamstudyError(
+            f"{files.path}: meta.mat and the ground truth do not fit together ({type(error).__name__}: {error}); "
+            f"fetch {DEVKIT}.tar.gz again"
+        ) from None
+    return [words for _, _, words in leaves], truth

@@ -1,0 +1,131 @@
+"""Photographs of all sizes: files kept as they are in one store, decoded when they are read.
+
+Every model's own evaluation transform begins with the original pixels, so that nothing is resized here.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from camstudy.data.files import Files
+from camstudy.errors import CamstudyError
+from camstudy.store import ArraySpec, StoreWriter
+
+FORMATS = ["JPEG", "PNG"]
+DENSITY_SIZE = (128, 128)
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One image file of a source, with what is known of it.
+
+    name : name in the source's files
+    label : class index, or -1 where there are no classes
+    fixations : float32 (k, 2), rows and columns in pixels: the centre of the upper left pixel is (0.5, 0.5)
+    observers : int16 (k,), who made the fixations, or -1 where that is not known
+    """
+
+    name: str
+    label: int = NO_LABEL
+    fixations: np.ndarray | None = None
+    observers: np.ndarray | None = None
+
+
+class Pictures(Sequence):
+    """Encoded images that are decoded one at a time, when they are asked for: uint8 (h, w, 3)."""
+
+    def __init__(self, contents: Sequence[bytes], names: Sequence[str]) -> None:
+        self._contents, self._names = contents, names
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return decode(self._contents[index], self._names[index])
+
+
+def decode(content: bytes, where: str) -> np.ndarray:
+    """Return the pixels of a JPEG or PNG file, uint8 (h, w, 3); grey, CMYK and transparent ones become RGB."""
+    with _opened(content, where) as image:
+        try:
+            return np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError) as error:
+            raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
+
+
+def image_size(content: bytes, where: str) -> tuple[int, int]:
+    """Return height and width of a JPEG or PNG file without decoding its pixels."""
+    with _opened(content, where) as image:
+        return image.height, image.width
+
+
+def _opened(content: bytes, where: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CamstudyError(f"{where}: neither a JPEG nor a PNG file ({error}); fetch it again") from None
+
+
+def write_photographs(
+    manifest: str | Path,
+    files: Files,
+    photographs: Sequence[Photograph],
+    *,
+    attrs: Mapping[str, object],
+    fingerprint: str,
+    density: Callable[[np.ndarray, tuple[int, int]], np.ndarray] | None = None,
+    chunk: int = 64,
+) -> None:
+    """Write photographs to the store of ``manifest``, one chunk in memory at a time; a killed job's is continued.
+
+    Parameters
+    ----------
+    manifest : path of the JSON file that is written last, with the names of the images; the store lies beside it
+    files : where the images are
+    photographs : the images in their order; all of them have fixations, or none
+    attrs : attributes of the store, as for `camstudy.data.store.write_dataset`
+    fingerprint : identity of the content
+    density : returns the human map (128, 128) of fixations, given height and width of their image
+    chunk : images per chunk, the step in which an interrupted job resumes
+    """
+    arrays = {
+        "label": ArraySpec("int64"),
+        "image_size": ArraySpec("int64", (2,), ("height_width",)),
+        "image_file": ArraySpec("uint8", offsets=_offsets(files.sizes[item.name] for item in photographs)),
+    }
+    if density is not None:
+        edges = _offsets(len(item.fixations) for item in photographs)
+        arrays |= {
+            "fixation": ArraySpec("float32", (2,), ("row_column",), offsets=edges),
+            "observer": ArraySpec("int16", offsets=edges),
+            "human_map": ArraySpec("float32", DENSITY_SIZE, ("map_y", "map_x")),
+        }
+    n = len(photographs)
+    writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
+    for part in tqdm(writer.pending(), Path(manifest).stem, unit="chunk", mininterval=10):
+        items = photographs[part]
+        contents = [files.read(item.name) for item in items]
+        sizes = [image_size(content, f"{files.path}, {i.name}") for content, i in zip(contents, items, strict=True)]
+        values = {
+            "label": np.array([item.label for item in items], np.int64),
+            "image_size": np.array(sizes, np.int64),
+            "image_file": np.frombuffer(b"".join(contents), np.uint8),
+        }
+        if density is not None:
+            values |= {
+                "fixation": np.concatenate([item.fixations for item in items]),
+                "observer": np.concatenate([item.observers for item in items]),
+                "human_map": np.stack([density(i.fixations, size) for i, size in zip(items, sizes, strict=True)]),
+            }
+        writer.write(part, **values)
+    writer.finish(names=[item.name for item in photographs])
+
+
+def _offsets(lengths: Sequence[int]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum([*lengths], dtype=np.int64)]).astype(np.int64)

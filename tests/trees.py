@@ -1,0 +1,176 @@
+"""ImageNet, MIT1003, SALICON and CAT2000 in miniature, in the files of their distributors; no test of its own."""
+
+import io
+import shutil
+import tarfile
+import zipfile
+
+import numpy as np
+import scipy.io
+from PIL import Image
+
+from camstudy.data.gaze import read_cat2000, read_mit1003, read_salicon
+
+# ILSVRC2012_IDs follow neither the synsets' order nor the labels'; 5 and 6 are inner nodes of the hierarchy.
+SYNSETS = [
+    (1, "n02119789", "kit fox, Vulpes macrotis", 0),
+    (2, "n01440764", "tench, Tinca tinca", 0),
+    (3, "n15075141", "toilet tissue", 0),
+    (4, "n02100735", "English setter", 0),
+    (5, "n00001740", "entity", 2),
+    (6, "n02084071", "dog", 1),
+]
+TRUTH = [3, 1, 2, 2, 4, 3, 1]
+# By sorted synset: n01440764 0, n02100735 1, n02119789 2, n15075141 3.
+LABELS = [3, 2, 0, 0, 1, 3, 2]
+NAMES = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 8)]
+WORDS = ["tench, Tinca tinca", "English setter", "kit fox, Vulpes macrotis", "toilet tissue"]
+
+
+def jpeg(seed):
+    rng, buffer = np.random.default_rng(seed), io.BytesIO()
+    pixels = rng.integers(0, 256, [*rng.integers(20, 40, 2).tolist(), 3], np.uint8)
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+CONTENTS = {name: jpeg(seed) for seed, name in enumerate(NAMES)}
+
+
+def meta():
+    """The development kit's meta.mat: a column of structs, nested as MATLAB writes them."""
+    fields = ["ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children", "wordnet_height"]
+    synsets = np.zeros((len(SYNSETS), 1), dtype=[(name, object) for name in [*fields, "num_train_images"]])
+    for row, (number, wnid, words, children) in zip(synsets[:, 0], SYNSETS, strict=True):
+        values = (np.float64(number), wnid, words, "a gloss", np.float64(children), np.arange(children), 1.0, 1300.0)
+        for name, value in zip(synsets.dtype.names, values, strict=True):
+            row[name] = value
+    return synsets
+
+
+def write_devkit(root, truth=TRUTH):
+    data = root / "ILSVRC2012_devkit_t12/data"
+    data.mkdir(parents=True)
+    scipy.io.savemat(data / "meta.mat", {"synsets": meta()})
+    (data / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{number}\n" for number in truth))
+
+
+def write_images(folder, names=NAMES):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(CONTENTS[name])
+
+
+def pack(folder, archive, mode, root):
+    with tarfile.open(archive, mode) as tar:
+        tar.add(folder, root)
+    shutil.rmtree(folder)
+
+
+def as_classes(root):
+    wnid = {number: wnid for number, wnid, _, _ in SYNSETS}
+    for name, number in zip(NAMES, TRUTH, strict=True):
+        write_images(root / wnid[number], [name])
+
+
+def as_files(root):
+    write_images(root)
+    write_devkit(root)
+
+
+def as_folders(root):
+    write_images(root / "ILSVRC2012_img_val")
+    write_devkit(root)
+
+
+def as_distributed(root):
+    as_folders(root)
+    pack(root / "ILSVRC2012_img_val", root / "ILSVRC2012_img_val.tar", "w", "")
+    pack(root / "ILSVRC2012_devkit_t12", root / "ILSVRC2012_devkit_t12.tar.gz", "w:gz", "ILSVRC2012_devkit_t12")
+
+
+def picture(height, width, kind="JPEG", **options):
+    rng, buffer = np.random.default_rng([height, width]), io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def mask(height, width, points):
+    """Return a mask with single pixels set, (row, column) counted from 0."""
+    found = np.zeros((height, width), np.uint8)
+    for row, column in points:
+        found[row, column] = 255
+    return found
+
+
+def encoded(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+def matlab(**variables):
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, variables)
+    return buffer.getvalue()
+
+
+def put(root, contents, packed):
+    """Write files, or an archive for each of the top folders."""
+    for name, content in contents.items():
+        if packed:
+            with zipfile.ZipFile(root / f"{name.split('/')[0]}.zip", "a") as archive:
+                archive.writestr(name, content)
+        else:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(content)
+
+
+# Fixations by image, (row, column) from 0; sizes, so that rows and columns cannot be mixed up.
+SIZES = {"one": (40, 64), "two": (64, 40)}
+POINTS = {"one": [(10, 50), (30, 5)], "two": [(50, 10)]}
+
+
+def centres(points):
+    return sorted((row + 0.5, column + 0.5) for row, column in points)
+
+
+def mit1003(root, packed=False):
+    contents = {}
+    for name, size in SIZES.items():
+        contents[f"ALLSTIMULI/{name}.jpeg"] = picture(*size)
+        contents[f"ALLFIXATIONMAPS/{name}_fixMap.jpg"] = encoded(mask(*size, []))
+        contents[f"ALLFIXATIONMAPS/{name}_fixPts.jpg"] = encoded(mask(*size, POINTS[name]))
+    put(root, contents, packed)
+    return read_mit1003(root)
+
+
+def cat2000(root, packed=False):
+    contents = {}
+    for category in ("Action", "Fractal"):
+        # The same numbers in every category.
+        for number, name in (("001", "one"), ("002", "two")):
+            points = POINTS[name] if category == "Action" else POINTS[name][:1]
+            contents[f"trainSet/Stimuli/{category}/{number}.jpg"] = picture(*SIZES[name])
+            contents[f"trainSet/Stimuli/{category}/Output/{number}_SaliencyMap.jpg"] = picture(9, 9)
+            contents[f"trainSet/FIXATIONMAPS/{category}/{number}.jpg"] = picture(9, 9)
+            locations = mask(*SIZES[name], points) // 255
+            contents[f"trainSet/FIXATIONLOCS/{category}/{number}.mat"] = matlab(fixLocs=locations)
+    put(root, contents, packed)
+    return read_cat2000(root)
+
+
+def salicon(root, packed=False, gaze=None):
+    """Two observers a picture: the first sees all points, the second the first point and one outside."""
+    contents = {"images/test/COCO_test2014_000000000009.jpg": picture(20, 20)}
+    for name, size in SIZES.items():
+        everyone = np.zeros((2, 1), dtype=[("location", object), ("timestamp", object), ("fixations", object)])
+        seen = [POINTS[name], [POINTS[name][0], (size[0], 3)]]
+        for row, points in zip(everyone[:, 0], seen, strict=True):
+            row["location"], row["timestamp"] = np.zeros((5, 2)), np.arange(5.0)[:, None]
+            row["fixations"] = np.array([(column + 1, row + 1) for row, column in points], np.uint16)
+        variables = {"image": name, "resolution": np.array(size), "gaze": everyone if gaze is None else gaze}
+        contents[f"fixations/train/COCO_train2014_{name}.mat"] = matlab(**variables)
+        contents[f"images/train/COCO_train2014_{name}.jpg"] = picture(*size)
+    put(root, contents, packed)
+    return read_salicon(root)

@@ -1,0 +1,89 @@
+"""Folders, tar and zip archives read by name: the same files in each, and the ways they can break."""
+
+import tarfile
+import zipfile
+
+import pytest
+
+from camstudy.data.files import Files, find
+from camstudy.errors import CamstudyError
+
+CONTENTS = {"a.txt": b"first", "deep/er/B.TXT": b"second" * 100, "deep/c.bin": b""}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, content in CONTENTS.items():
+        path = tmp_path / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "folder"
+
+
+def pack(folder, kind):
+    path = folder.with_name(f"packed{kind}")
+    if kind == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(folder / "deep", "deep/")
+            for name in CONTENTS:
+                archive.write(folder / name, name)
+    else:
+        with tarfile.open(path, "w:gz" if kind.endswith("gz") else "w") as archive:
+            archive.add(folder, ".")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["", ".zip", ".tar", ".tar.gz", ".tgz"])
+def test_every_kind_has_the_same_files(folder, kind):
+    files = Files(pack(folder, kind) if kind else folder)
+    assert files.sizes == {name: len(content) for name, content in CONTENTS.items()}
+    assert {name: files.read(name) for name in CONTENTS} == CONTENTS
+    assert list(files.endswith(".txt")) == ["a.txt", "deep/er/B.TXT"]
+
+
+@pytest.mark.parametrize("kind", ["", ".zip", ".tar", ".tar.gz"])
+def test_parts_are_found_by_the_distributors_name(folder, kind):
+    path = pack(folder, kind) if kind else folder
+    path.rename(path.with_name(f"trainSet{kind}"))
+    assert find(folder.parent, "trainSet").sizes.keys() == CONTENTS.keys()
+    assert find(folder.parent, "testSet") is None
+
+
+def test_members_that_point_outside_are_never_written(tmp_path):
+    with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+        (tmp_path / "x").write_bytes(b"boo")
+        archive.add(tmp_path / "x", "../../escaped")
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        archive.addfile(link)
+    files = Files(tmp_path / "evil.tar")
+    assert list(files.sizes) == ["../../escaped"]  # a name to read by, no place to write to
+    assert files.read("../../escaped") == b"boo"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.tar", "x"]
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"PK\x03\x04 and no more"])
+def test_files_that_are_no_archives_are_named(tmp_path, content):
+    (tmp_path / "images.zip").write_bytes(content)
+    with pytest.raises(CamstudyError, match=r"images\.zip: cannot be read as a folder, tar or zip"):
+        Files(tmp_path / "images.zip")
+
+
+def test_truncated_tar_is_named(folder):
+    path = pack(folder, ".tar")
+    with tarfile.open(path) as archive:
+        start = archive.getmember("./deep/er/B.TXT").offset_data
+    path.write_bytes(path.read_bytes()[: start + 100])
+    with pytest.raises(CamstudyError, match=r"packed\.tar"):
+        Files(path).read("deep/er/B.TXT")
+
+
+def test_damaged_member_of_a_zip_is_named(folder):
+    path = pack(folder, ".zip")
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("deep/er/B.TXT").header_offset
+    data = bytearray(path.read_bytes())
+    data[start + 30 + len("deep/er/B.TXT") + 5] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(CamstudyError, match=r"packed\.zip, deep/er/B\.TXT: cannot be read"):
+        Files(path).read("deep/er/B.TXT")
