@@ -164,6 +164,9 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
         if recipe[low] > recipe[high]:
             limit = f"at most `{high}` ({show(recipe[high])})"
             yield (*place, "train", low), f"found {show(recipe[low])}, expected {limit}"
+    if recipe["batch_size"] % recipe["gpu"]:
+        limit = f"a divisor of `batch_size` ({recipe['batch_size']}), which the GPUs share evenly"
+        yield (*place, "train", "gpu"), f"found {recipe['gpu']}, expected {limit}"
     scale = recipe["augment"]["scale"]
     if None not in scale and scale[0] > scale[1]:
         yield (*place, "train", "augment", "scale"), f"found {show(scale)}, expected the smaller share first"

@@ -65,7 +65,7 @@ def torch_device(resources: object, threads: int) -> "torch.device":
     Raises
     ------
     CamstudyError
-        if a GPU was promised and none can be seen.
+        if more GPUs were promised than can be seen.
     """
     import torch
 
@@ -77,5 +77,11 @@ def torch_device(resources: object, threads: int) -> "torch.device":
             f"this job was scheduled on a GPU, but torch {torch.__version__} finds no CUDA device "
             f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}). Check the partition and the "
             "driver (`nvidia-smi`), or run on the CPU with `--config device=cpu`"
+        )
+    if torch.cuda.device_count() < resources.gpu:
+        raise CamstudyError(
+            f"this job was scheduled on {resources.gpu} GPUs, but torch finds {torch.cuda.device_count()} "
+            f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}). Check that the partition's "
+            "nodes have as many, or lower `train.gpu`"
         )
     return torch.device("cuda")

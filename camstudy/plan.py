@@ -18,10 +18,10 @@ class Row:
     jobs: int = 0
     measured: int = 0
     seconds: float = 0.0
+    gpu_seconds: float = 0.0
     longest: float = 0.0
     disk_mb: float = 0.0
     files: int = 0
-    gpu: bool = False
 
 
 def pending_jobs(summary: Iterable[str], outputs: Mapping[str, str]) -> list[Job]:
@@ -40,19 +40,20 @@ def pending_jobs(summary: Iterable[str], outputs: Mapping[str, str]) -> list[Job
 
 
 def plan(
-    config: Mapping, jobs: Iterable[Job], measured: Mapping[tuple[str, ...], float], *, gpus: int
+    config: Mapping, jobs: Iterable[Job], measured: Mapping[tuple[str, ...], float], *, gpu: bool
 ) -> dict[str, Row]:
     """Return what the jobs of each rule take, the rules in the order of the table `resources.rules`.
 
     ``measured`` has seconds per image by (rule, model) or (rule, model, method), which go before the table's.
     """
-    rows = {rule: Row(gpu=bool(gpus) and row["gpu"]) for rule, row in config["resources"]["rules"].items()}
+    rows = {rule: Row() for rule in config["resources"]["rules"]}
     for rule, wildcards in jobs:
         key = rule, *(wildcards[name] for name in ("model", "method") if name in wildcards)
-        needs, row = estimate(config, rule, wildcards, gpus=gpus, seconds_per_image=measured.get(key)), rows[rule]
+        needs, row = estimate(config, rule, wildcards, gpu=gpu, seconds_per_image=measured.get(key)), rows[rule]
         row.jobs += 1
         row.measured += key in measured
         row.seconds += needs.seconds
+        row.gpu_seconds += needs.seconds * needs.gpus
         row.longest = max(row.longest, needs.seconds)
         row.disk_mb += needs.disk_mb
         row.files += needs.files
@@ -65,12 +66,13 @@ def render(study: str, rows: Mapping[str, Row]) -> str:
         return f"Plan of {study}: nothing to be done."
     total = Counter()
     for row in rows.values():
-        total.update({key: getattr(row, key) for key in ("jobs", "measured", "seconds", "disk_mb", "files")})
-        total["gpu_seconds"] += row.seconds * row.gpu
+        total.update(
+            {key: getattr(row, key) for key in ("jobs", "measured", "seconds", "gpu_seconds", "disk_mb", "files")}
+        )
     lines = [("rule", "jobs", "longest", "hours", "GPU hours", "disk", "files")]
     for rule, row in rows.items():
         lines.append(
-            (rule, f"{row.jobs:,}", f"{row.longest / 60:.0f} min", *_amounts(row.seconds, row.seconds * row.gpu, row))
+            (rule, f"{row.jobs:,}", f"{row.longest / 60:.0f} min", *_amounts(row.seconds, row.gpu_seconds, row))
         )
     everything = Row(disk_mb=total["disk_mb"], files=total["files"])
     lines.append(("in all", f"{total['jobs']:,}", "", *_amounts(total["seconds"], total["gpu_seconds"], everything)))

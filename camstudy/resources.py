@@ -16,8 +16,9 @@ SIDE = 224  # of the images that seconds and memory of the table are stated for
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one job takes: seconds on a GPU if it has one, megabytes of memory and of results, number of files."""
+    """What one job takes: GPUs, seconds on them if it has any, megabytes of memory and of results, number of files."""
 
+    gpus: int
     seconds: float
     memory_mb: float
     disk_mb: float
@@ -50,7 +51,12 @@ def count_parts(config: Mapping, rule: str, dataset: str, model: str, method: st
 
 
 def estimate(
-    config: Mapping, rule: str, wildcards: Mapping[str, str], *, gpus: int = 1, seconds_per_image: float | None = None
+    config: Mapping,
+    rule: str,
+    wildcards: Mapping[str, str],
+    *,
+    gpu: bool = True,
+    seconds_per_image: float | None = None,
 ) -> Estimate:
     """Return what a job of ``rule`` takes: the fixed part of its row and what each image adds.
 
@@ -59,28 +65,30 @@ def estimate(
     config : validated configuration
     rule : name of the rule, a row of `resources.rules`
     wildcards : of the job
-    gpus : number of GPUs that it has; rules marked `gpu` take `resources.cpu_factor` times as long without
+    gpu : whether there are GPUs; rules marked `gpu` take `resources.cpu_factor` times as long without
     seconds_per_image : measured time, which then stands for the table's; of one epoch, for a training
     """
     row, catalog = config["resources"]["rules"][rule], config["catalog"]
     recipe = catalog["models"][wildcards["model"]]["train"] if rule == "train" else None
     dataset = recipe["dataset"] if recipe else wildcards.get("dataset")
     images = expected_images(catalog["datasets"][dataset]) / _parts(wildcards) if dataset else 0
+    gpus = (recipe["gpu"] if recipe else 1) if row["gpu"] and gpu else 0
     if seconds_per_image is None:
-        slower = config["resources"]["cpu_factor"] if row["gpu"] and not gpus else 1 / max(gpus, 1)
+        slower = config["resources"]["cpu_factor"] if row["gpu"] and not gpu else 1 / max(gpus, 1)
         seconds_per_image = slower * row["seconds_per_image"] * _weight(config, rule, wildcards)
     epochs, batch = (recipe["epochs"], recipe["batch_size"]) if recipe else (1, config["explain"]["batch_size"])
     return Estimate(
+        gpus=gpus,
         seconds=60 * row["minutes"] + epochs * images * seconds_per_image,
-        memory_mb=row["mem_mb"] + row["mem_mb_per_image"] * batch * _area(config, wildcards),
+        memory_mb=row["mem_mb"] * max(gpus, 1) + row["mem_mb_per_image"] * batch * _area(config, wildcards),
         disk_mb=row["disk_mb"] + row["disk_kb_per_image"] * images / 1000,
         files=row["files"] + row["files_per_chunk"] * math.ceil(images / config["explain"]["chunk_size"]),
     )
 
 
-def request(config: Mapping, rule: str, wildcards: Mapping[str, str], attempt: int, *, gpus: int) -> dict[str, int]:
+def request(config: Mapping, rule: str, wildcards: Mapping[str, str], attempt: int, *, gpu: bool) -> dict[str, int]:
     """Return `mem_mb` and `runtime` in minutes to ask for: time with a margin, and both once more at each attempt."""
-    needs, settings = estimate(config, rule, wildcards, gpus=gpus), config["resources"]
+    needs, settings = estimate(config, rule, wildcards, gpu=gpu), config["resources"]
     minutes = max(settings["safety"] * needs.seconds / 60, settings["least_minutes"])
     return {"mem_mb": math.ceil(attempt * needs.memory_mb), "runtime": math.ceil(attempt * minutes)}
 

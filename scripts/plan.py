@@ -9,7 +9,7 @@ from pathlib import Path
 from camstudy.plan import measured_rates, pending_jobs, plan, render
 from camstudy.provenance import read_json
 
-config, gpus = snakemake.config, snakemake.params.gpus
+config, gpu = snakemake.config, snakemake.params.gpu
 with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
     json.dump(config, file)
     file.flush()
@@ -34,10 +34,10 @@ for path in Path("results").glob("models/*/model.json"):
     if training := read_json(path).get("training"):
         training["seconds_per_image"] = 1 / training["images_per_second"]
         records.append((("train", path.parent.name), training))
-rates = measured_rates(records, cpu=not gpus)
+rates = measured_rates(records, cpu=not gpu)
 print(
     render(
         config["study"],
-        plan(config, pending_jobs(asked.stdout.splitlines(), snakemake.params.outputs), rates, gpus=gpus),
+        plan(config, pending_jobs(asked.stdout.splitlines(), snakemake.params.outputs), rates, gpu=gpu),
     )
 )

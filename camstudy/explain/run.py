@@ -43,7 +43,7 @@ def explain_dataset(
     method : catalogue entry: registered ``method``, its ``parameters``, the ``target`` class
     images : the range, all images or a part of them, from `camstudy.parts.part_slice`
     settings : ``batch_size`` and ``chunk_size`` of the study's ``explain``; no map depends on them
-    attrs : attributes of the store but for the range and the crop box, which follows from ``inputs`` and the image's size
+    attrs : attributes of the store but for the range and the crop box, which follows from ``inputs`` and the image
     fingerprint : identity of the maps; a partial store with the same one is completed
     """
     started = time.perf_counter()

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
 from camstudy.data.store import Dataset as ImageStore
+from camstudy.errors import CamstudyError
+from camstudy.training.distributed import ALONE, Group
 
 # Chunks shuffled together: enough to mix classes, few enough to stay in memory (16 x 64 images of 256 px: 200 MB).
 BUFFER_CHUNKS = 16
@@ -34,6 +36,23 @@ class ChunkShuffle(Sampler[int]):
             yield from rng.permutation(
                 np.concatenate([np.arange(start, min(start + self.chunk, self.n)) for start in buffer])
             ).tolist()
+
+
+class BatchShare(BatchSampler):
+    """One process's part of every batch: together, the processes of a group have the batches of one alone."""
+
+    def __init__(self, sampler: Sampler[int], batch_size: int, group: Group) -> None:
+        if batch_size % group.size:
+            raise CamstudyError(
+                f"train.batch_size: {batch_size} images cannot be divided evenly between {group.size} processes, one "
+                "per GPU; choose a multiple, or another `train.gpu`"
+            )
+        super().__init__(sampler, batch_size, drop_last=True)
+        self.group = group
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in super().__iter__():
+            yield batch[self.group.rank :: self.group.size]
 
 
 def augmentation(config: Mapping, size: int, mean: list[float], std: list[float]) -> v2.Transform:
@@ -89,19 +108,29 @@ class TrainingSamples(Dataset):
 
 class TrainingLoader:
     """Batches of one epoch at a time: ``loader.epoch(3)`` yields (images, labels) tensors, the last batch dropped
-    if it is incomplete."""
+    if it is incomplete.
 
-    def __init__(self, store: ImageStore, recipe: Mapping, input_config: Mapping, seed: int, workers: int = 0) -> None:
+    In a group of processes each gets its part of every batch, of ``batch_size / group.size`` images; all parts of a
+    batch are the batch of one process, augmented alike.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        recipe: Mapping,
+        input_config: Mapping,
+        seed: int,
+        workers: int = 0,
+        group: Group = ALONE,
+    ) -> None:
         transform = augmentation(recipe["augment"], input_config["size"], input_config["mean"], input_config["std"])
         self._samples = TrainingSamples(store, transform, seed)
         self.highest_label = int(self._samples.labels.max())
         self._sampler = ChunkShuffle(store.n, store.chunk, seed)
         self._loader = DataLoader(
             self._samples,
-            batch_size=recipe["batch_size"],
-            sampler=self._sampler,
+            batch_sampler=BatchShare(self._sampler, recipe["batch_size"], group),
             num_workers=workers,
-            drop_last=True,
             pin_memory=torch.cuda.is_available(),
         )
 

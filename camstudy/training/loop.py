@@ -9,6 +9,7 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from camstudy.errors import CamstudyError
 from camstudy.models.dcls import clamp_positions, repulsive_loss
 from camstudy.training.data import TrainingLoader
+from camstudy.training.distributed import ALONE, Group
 from camstudy.training.optim import make_optimizer, make_schedule
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -31,16 +33,19 @@ def train(
     device: torch.device,
     checkpoint: Path,
     fingerprint: str,
+    group: Group = ALONE,
 ) -> tuple[nn.Module, list[dict]]:
     """Train a model by a recipe (the `train` entry of the catalogue, with its defaults filled in).
 
     Parameters
     ----------
     model : network with logits (n, classes) as output; trained in place
-    loader : training batches
-    seed : seeds dropout and stochastic depth, anew every epoch
+    loader : training batches, of a group of processes the part of this one
+    seed : seeds dropout and stochastic depth, anew every epoch and differently in each process
     checkpoint : file that holds the state after the last finished epoch; an unfinished run with the same
-        ``fingerprint`` goes on from there, that of another training is overwritten
+        ``fingerprint`` goes on from there, that of another training is overwritten; all processes of a group read it,
+        the first one writes it
+    group : the processes that train the model together, all of which call this function alike
 
     Returns
     -------
@@ -55,16 +60,29 @@ def train(
     """
     if len(loader) == 0:
         raise CamstudyError(f"train.batch_size: {recipe['batch_size']} is more than the training set holds; lower it")
-    state = _State(model.to(device), recipe, len(loader), device)
+    model = synchronise_norms(model.to(device), group, device)
+    state = _State(model, recipe, len(loader), device)
     state.load(checkpoint, fingerprint)
+    replica = group.replicate(model, device)
     # Algorithms that add in a fixed order, so that a GPU repeats a run, too.
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         for epoch in range(len(state.history), recipe["epochs"]):
-            torch.manual_seed(seed * 1_000_003 + epoch)
-            state.history.append(_train_epoch(state, loader, recipe, epoch, device))
-            state.save(checkpoint, fingerprint)
+            torch.manual_seed(seed * 1_000_003 + epoch + 10_007 * group.rank)
+            state.history.append(_train_epoch(state, replica, loader, recipe, epoch, device, group))
+            if group.rank == 0:
+                state.save(checkpoint, fingerprint)
     trained = state.average.module if state.average else state.model
     return trained.eval(), state.history
+
+
+def synchronise_norms(model: nn.Module, group: Group, device: torch.device) -> nn.Module:
+    """Let batch norms see the whole batch of a group of processes; return the model, parameters and state as they were.
+
+    torch can do so on GPUs only. On the CPU, where several processes are for tests, each sees its own part: there,
+    models with batch norm are trained a little differently than by one process.
+    """
+    # Not torch's own conversion, which drops the activations in timm's norms.
+    return convert_sync_batchnorm(model) if group.size > 1 and device.type == "cuda" else model
 
 
 class _State:
@@ -114,18 +132,27 @@ class _State:
         self.history = state["history"]
 
 
-def _train_epoch(state: _State, loader: TrainingLoader, recipe: Mapping, epoch: int, device: torch.device) -> dict:
+def _train_epoch(
+    state: _State,
+    replica: nn.Module,
+    loader: TrainingLoader,
+    recipe: Mapping,
+    epoch: int,
+    device: torch.device,
+    group: Group,
+) -> dict:
     positions = recipe["positions"]
     repulsion = positions["repulsive_loss"] and epoch >= positions["repulsive_from_epoch"]
-    state.model.train()
+    replica.train()
     started = time.perf_counter()
     total_loss = torch.zeros((), device=device)
     correct = torch.zeros((), device=device)
-    progress = tqdm(loader.epoch(epoch), f"epoch {epoch + 1}/{recipe['epochs']}", len(loader), mininterval=10)
+    title = f"epoch {epoch + 1}/{recipe['epochs']}"
+    progress = tqdm(loader.epoch(epoch), title, len(loader), mininterval=10, disable=group.rank > 0)
     for step, (images, labels) in enumerate(progress):
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         with torch.autocast(device.type, state.precision, enabled=state.precision is not None):
-            logits = state.model(images)
+            logits = replica(images)
             if loader.highest_label >= logits.shape[1]:
                 raise CamstudyError(
                     f"train.dataset: has labels up to {loader.highest_label}, but the model has {logits.shape[1]} "
@@ -138,6 +165,8 @@ def _train_epoch(state: _State, loader: TrainingLoader, recipe: Mapping, epoch: 
         state.schedule.step_update(epoch * len(loader) + step + 1)
         total_loss += loss.detach()
         correct += (logits.detach().argmax(1) == labels).sum()
+    # Over the whole batches, of which each process has seen its part.
+    total_loss, correct = group.sum(torch.stack([total_loss / group.size, correct]))
     mean_loss = total_loss.item() / len(loader)
     if not math.isfinite(mean_loss):
         raise CamstudyError(

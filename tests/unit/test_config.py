@@ -509,6 +509,7 @@ def test_an_untrained_model_says_where_its_weights_are(config):
         ("train.warmup_epochs", 3, "found 3, expected at most `epochs` (2)"),
         ("train.min_learning_rate", 0.01, "found 0.01, expected at most `learning_rate` (0.0001)"),
         ("train.augment.scale", [1.0, 0.5], "found [1.0, 0.5], expected the smaller share first"),
+        ("train.gpu", 3, "found 3, expected a divisor of `batch_size` (64), which the GPUs share evenly"),
     ],
 )
 def test_recipes_agree_with_themselves(config, path, value, text):

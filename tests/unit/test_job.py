@@ -119,7 +119,17 @@ def test_without_a_gpu_resource_the_job_runs_on_the_cpu(monkeypatch, resources):
 @pytest.mark.usefixtures("_threads")
 def test_a_gpu_resource_gives_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert torch_device(SimpleNamespace(gpu=1), 1) == torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for number in (1, 2):
+        assert torch_device(SimpleNamespace(gpu=number), 1) == torch.device("cuda")
+
+
+@pytest.mark.usefixtures("_threads")
+def test_fewer_gpus_than_were_asked_for_are_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(CamstudyError, match=r"scheduled on 4 GPUs, but torch finds 2 .*lower `train\.gpu`"):
+        torch_device(SimpleNamespace(gpu=4), 1)
 
 
 @pytest.mark.usefixtures("_threads")

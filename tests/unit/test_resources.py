@@ -39,7 +39,8 @@ CONFIG = {
             "shards": {"n_images": None, "shards": ["a", "b"]},
         },
         "models": {
-            "m": {"input": {}, "train": {"dataset": "t", "epochs": 4, "batch_size": 8}},
+            "m": {"input": {}, "train": {"dataset": "t", "epochs": 4, "batch_size": 8, "gpu": 1}},
+            "pair": {"input": {}, "train": {"dataset": "t", "epochs": 4, "batch_size": 8, "gpu": 2}},
             "large": {"input": {"size": 448}, "train": None},
         },
         "methods": {
@@ -61,15 +62,16 @@ def job(**wildcards):
     [
         ("prepare", {"dataset": "d"}, {}, 120),
         ("explain", job(), {}, 60 + 6000 * 0.01),
-        ("explain", job(), {"gpus": 0}, 60 + 10 * 6000 * 0.01),
+        ("explain", job(), {"gpu": False}, 60 + 10 * 6000 * 0.01),
         ("explain", job(model="large"), {}, 60 + 4 * 6000 * 0.01),
         ("explain", job(method="slow", part="/3-of-20"), {}, 60 + 300 * 500 * 0.01),
         ("explain", job(method="slow"), {"seconds_per_image": 2.0}, 60 + 6000 * 2),
         ("train", {"model": "m"}, {}, 4 * 1000 * 0.03),
-        ("train", {"model": "m"}, {"gpus": 2}, 4 * 1000 * 0.03 / 2),
+        ("train", {"model": "pair"}, {}, 4 * 1000 * 0.03 / 2),
+        ("train", {"model": "pair"}, {"gpu": False}, 10 * 4 * 1000 * 0.03),
         ("train", {"model": "m"}, {"seconds_per_image": 0.1}, 4 * 1000 * 0.1),
         # Without networks, a GPU more or less is nothing to it; methods cost when they explain, not when scored.
-        ("score", job(method="slow", model="large"), {"gpus": 0}, 6000 * 0.5),
+        ("score", job(method="slow", model="large"), {"gpu": False}, 6000 * 0.5),
     ],
 )
 def test_seconds(rule, wildcards, options, seconds):
@@ -83,6 +85,7 @@ def test_seconds(rule, wildcards, options, seconds):
         ("explain", job(), 1000 + 20 * 10, 12, 6 + 3 * 60),
         ("explain", job(part="/1-of-7", model="large"), 1000 + 20 * 10 * 4, 12 / 7, 6 + 3 * 9),
         ("train", {"model": "m"}, 1000 + 8 * 10, 200, 3),
+        ("train", {"model": "pair"}, 2000 + 8 * 10, 200, 3),
     ],
 )
 def test_memory_disk_and_files(rule, wildcards, memory, disk, files):
@@ -92,14 +95,14 @@ def test_memory_disk_and_files(rule, wildcards, memory, disk, files):
 
 def test_each_attempt_asks_for_as_much_again():
     slow = job(method="slow", part="/3-of-20")
-    first, second = (request(CONFIG, "explain", slow, attempt, gpus=1) for attempt in (1, 2))
+    first, second = (request(CONFIG, "explain", slow, attempt, gpu=True) for attempt in (1, 2))
     assert first == {"mem_mb": 1200, "runtime": 2 * (1 + 25)}
     assert second == {"mem_mb": 2400, "runtime": 4 * (1 + 25)}
 
 
 def test_short_jobs_ask_for_the_least_time():
-    assert request(CONFIG, "prepare", {"dataset": "d"}, 1, gpus=0)["runtime"] == 5
-    assert request(CONFIG, "prepare", {"dataset": "d"}, 3, gpus=0)["runtime"] == 15
+    assert request(CONFIG, "prepare", {"dataset": "d"}, 1, gpu=False)["runtime"] == 5
+    assert request(CONFIG, "prepare", {"dataset": "d"}, 3, gpu=False)["runtime"] == 15
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,7 @@ def test_the_plan_adds_up():
         cpu=False,
     )
     assert measured == {("explain", "m", "slow"): 3.0}
-    rows = plan(CONFIG, jobs, measured, gpus=1)
+    rows = plan(CONFIG, jobs, measured, gpu=True)
     assert list(rows) == ["train", "explain"]
     explain = rows["explain"]
     assert (explain.jobs, explain.measured, explain.files) == (2, 1, 6 + 180 + 6 + 9)
@@ -177,10 +180,10 @@ def test_the_plan_adds_up():
 
 
 def test_without_gpus_the_plan_has_no_gpu_hours():
-    rows = plan(CONFIG, [("explain", job())], {}, gpus=0)
+    rows = plan(CONFIG, [("explain", job())], {}, gpu=False)
     assert rows["explain"].seconds == pytest.approx(60 + 600)
     assert render("demo", rows).splitlines()[-5].split()[4] == "-"
 
 
 def test_nothing_to_be_done():
-    assert render("demo", plan(CONFIG, [], {}, gpus=1)) == "Plan of demo: nothing to be done."
+    assert render("demo", plan(CONFIG, [], {}, gpu=True)) == "Plan of demo: nothing to be done."

@@ -6,8 +6,10 @@ import torch
 from stores import INPUT, SIDE, squares, write_store
 
 from camstudy.data.store import Dataset
+from camstudy.errors import CamstudyError
 from camstudy.training import data
 from camstudy.training.data import BUFFER_CHUNKS, ChunkShuffle, TrainingLoader, TrainingSamples, augmentation
+from camstudy.training.distributed import ALONE, Group
 
 torch.set_num_threads(1)
 
@@ -21,8 +23,8 @@ def store(tmp_path_factory) -> Dataset:
     return write_store(tmp_path_factory.mktemp("data") / "squares.json", *squares(N), chunk=CHUNK)
 
 
-def loader(store, augment=LIVELY, seed=0, workers=0):
-    return TrainingLoader(store, {"augment": augment, "batch_size": BATCH}, INPUT, seed, workers)
+def loader(store, augment=LIVELY, seed=0, workers=0, group=ALONE):
+    return TrainingLoader(store, {"augment": augment, "batch_size": BATCH}, INPUT, seed, workers, group)
 
 
 def transform(augment):
@@ -152,3 +154,20 @@ def test_batches_hold_the_images_of_the_order_and_an_incomplete_one_is_dropped(s
     expected = order(7, 3)[: N // BATCH * BATCH]
     assert torch.cat([batch for _, batch in batches]).tolist() == labels[expected].tolist()
     np.testing.assert_allclose(torch.cat([batch for batch, _ in batches]), normalised(images[expected]), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_processes_share_the_images_of_every_batch(store, size):
+    whole = list(loader(store).epoch(1))
+    parts = [loader(store, group=Group(rank, size)) for rank in range(size)]
+    assert {len(part) for part in parts} == {len(whole)}
+    for (images, labels), *shares in zip(whole, *(part.epoch(1) for part in parts), strict=True):
+        assert [len(share) for _, share in shares] == [BATCH // size] * size
+        assert sorted(torch.cat([share for _, share in shares]).tolist()) == sorted(labels.tolist())
+        shared = torch.cat([share for share, _ in shares])
+        assert {image.numpy().tobytes() for image in shared} == {image.numpy().tobytes() for image in images}
+
+
+def test_a_batch_that_cannot_be_divided_is_an_error(store):
+    with pytest.raises(CamstudyError, match=r"train\.batch_size: 10 images .* evenly .* 3 processes.*`train\.gpu`"):
+        loader(store, group=Group(0, 3))

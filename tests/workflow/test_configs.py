@@ -1,6 +1,7 @@
 """The shipped configurations can be run, mistakes in them are told, and the workflow keeps its own rules."""
 
 import ast
+import copy
 import importlib.metadata
 import re
 import subprocess
@@ -104,6 +105,27 @@ def test_mistakes_in_a_study_file(project, tmp_path):
     assert "`dataset`: unknown dataset `tinny`, did you mean `tiny`?" in output
     assert "`statistics.confidence`: found 95, expected a number above 0 and below 1" in output
     assert "Traceback" not in output
+
+
+PROBE = """
+include: "Snakefile"
+from types import SimpleNamespace
+asked = workflow.get_rule("train").resources["gpu"]._value
+count_gpus = lambda: 3
+for DEVICE in ("cuda", "auto", "cpu"):
+    print("asks for", asked(SimpleNamespace(model="tiny_resnet")), "with", DEVICE)
+"""
+
+
+def test_training_asks_for_the_gpus_of_its_recipe(project):
+    """With `auto` on a machine with three, it takes two: three cannot share a batch of 16 evenly."""
+    study = copy.deepcopy(TINY)
+    study["catalog"]["models"]["tiny_resnet"]["train"] |= {"batch_size": 16, "gpu": 4}
+    project.write_study(study)
+    (project.path / "probe.smk").write_text(PROBE)
+    status, output = snakemake(project, "--dry-run", "--snakefile", "probe.smk", "--configfile", "study.yaml")
+    assert status == 0, output
+    assert re.findall(r"asks for (\d+) with (\w+)", output) == [("4", "cuda"), ("2", "auto"), ("0", "cpu")]
 
 
 def test_every_rule_has_a_script_and_every_script_a_rule():

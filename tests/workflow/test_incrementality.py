@@ -73,6 +73,11 @@ def test_changed_model_reruns_that_model_alone(copied):
     assert planned(copied) == affected | FROM_SCORES | MAP_FIGURES
 
 
+def test_number_of_gpus_is_no_part_of_the_result(copied):
+    change_study(copied, "catalog", "models", "tiny_resnet", "train", "gpu", value=2)
+    assert planned(copied) == set()
+
+
 def test_changed_target_layer_explains_again_without_training(copied):
     change_study(copied, "catalog", "models", "tiny_resnet", "target_layer", value="layer3")
     assert planned(copied) == explaining("tiny_resnet") | scoring("tiny_resnet") | FROM_SCORES | MAP_FIGURES

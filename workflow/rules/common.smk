@@ -38,6 +38,7 @@ STUDY = config["study"]
 DATASET = config["dataset"]
 CATALOG = config["catalog"]
 DEVICE = config["device"]
+GPUS = count_gpus()
 
 
 wildcard_constraints:
@@ -57,8 +58,15 @@ def code(script):
 
 
 def entry(kind, name, *drop):
-    """Canonical text of a catalogue entry, for params; `drop` names keys that do not change this job's result."""
-    return canonical({key: value for key, value in CATALOG[kind][name].items() if key not in drop})
+    """Canonical text of a catalogue entry, for params; `drop` names keys that do not change this job's result, with a
+    dot those within a mapping."""
+
+    def keep(value, place=""):
+        if not isinstance(value, dict):
+            return value
+        return {key: keep(item, f"{place}{key}.") for key, item in value.items() if f"{place}{key}" not in drop}
+
+    return canonical(keep(CATALOG[kind][name]))
 
 
 def names(kind, test):
@@ -69,17 +77,24 @@ def names(kind, test):
 
 def gpus(wildcards=None):
     """1 for a job that needs a GPU. `auto` goes by the machine that plans; profiles/slurm sets `device=cuda`."""
-    return min(count_gpus(), 1) if DEVICE == "auto" else int(DEVICE == "cuda")
+    return min(GPUS, 1) if DEVICE == "auto" else int(DEVICE == "cuda")
+
+
+def training_gpus(wildcards):
+    """GPUs of a training job: what its recipe says; with `auto`, what there are of them and divides its batch."""
+    recipe = CATALOG["models"][wildcards.model]["train"]
+    most = min(recipe["gpu"], GPUS) if DEVICE == "auto" else recipe["gpu"] * gpus()
+    return max((n for n in range(1, most + 1) if recipe["batch_size"] % n == 0), default=0)
 
 
 def memory(rule):
     """Resource `mem_mb`: what a job of a rule is estimated to need, more of it at each attempt."""
-    return lambda wildcards, attempt: request(config, rule, wildcards, attempt, gpus=gpus())["mem_mb"]
+    return lambda wildcards, attempt: request(config, rule, wildcards, attempt, gpu=bool(gpus()))["mem_mb"]
 
 
 def minutes(rule):
     """Resource `runtime`: as for `memory`."""
-    return lambda wildcards, attempt: request(config, rule, wildcards, attempt, gpus=gpus())["runtime"]
+    return lambda wildcards, attempt: request(config, rule, wildcards, attempt, gpu=bool(gpus()))["runtime"]
 
 
 def shards(wildcards):

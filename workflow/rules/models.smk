@@ -52,11 +52,13 @@ rule train:
         "../../envs/torch.yaml"
     threads: config["threads"]["train"]
     resources:
-        gpu=gpus,
+        gpu=training_gpus,
+        # Or SLURM may give GPUs of several.
+        nodes=1,
         mem_mb=memory("train"),
         runtime=minutes("train"),
     params:
-        entry=lambda wildcards: entry("models", wildcards.model, "title", "target_layer"),
+        entry=lambda wildcards: entry("models", wildcards.model, "title", "target_layer", "train.gpu"),
     message:
         "Train {wildcards.model}"
     script:

@@ -20,7 +20,7 @@ rule plan:
         runtime=minutes("plan"),
     params:
         snakefile=workflow.main_snakefile,
-        gpus=gpus(),
+        gpu=bool(gpus()),
         outputs=first_outputs(),
     message:
         "Plan the study"

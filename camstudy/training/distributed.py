@@ -1,0 +1,165 @@
+"""Training shared by processes of one machine, one per GPU: each has its part of every batch; they end together."""
+
+import json
+import os
+import pkgutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from camstudy.errors import CamstudyError
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train one model together: which of them this is, and their number; by default one alone."""
+
+    rank: int = 0
+    size: int = 1
+
+    def replicate(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Return a model to call in training: the same parameters, but gradients are means over the processes.
+
+        All processes begin with the parameters and buffers of the first.
+        """
+        if self.size == 1:
+            return model
+        # Parameters that a batch does not reach may have no gradient, as they may in one process.
+        return DistributedDataParallel(
+            model, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True
+        )
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over the processes, the same in all of them."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+
+ALONE = Group()
+
+
+def launch(function: Callable, arguments: Mapping, *, processes: int, device: str) -> None:
+    """Call ``function(**arguments, device=..., group=...)`` in new processes of this machine, and wait for all.
+
+    They communicate by NCCL on GPUs and by gloo on the CPU. If one fails, the others are ended; all end when this
+    process does, even by SIGKILL.
+
+    Parameters
+    ----------
+    function : at the top level of a module that can be imported
+    arguments : keyword arguments, of what JSON can hold
+    processes : how many
+    device : ``cuda``, where each gets the GPU with the number of its rank, or ``cpu``
+
+    Raises
+    ------
+    CamstudyError
+        that which one of them raised; or one was killed, as happens when memory runs out.
+    RuntimeError
+        any other exception of one of them, with its traceback as the message.
+    """
+    # Bound here, so that no other program can take the port, and for this machine alone.
+    listener = socket.create_server((HOST, 0))
+    port = listener.getsockname()[1]
+    store = dist.TCPStore(HOST, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
+    name = f"{function.__module__}:{function.__qualname__}"
+    store.set("job", json.dumps([name, dict(arguments), processes, device]))
+    # Not multiprocessing, which would import, and so run, the script that calls this.
+    command = [sys.executable, "-uPc", "import sys, camstudy.training.distributed as d; d._work(*sys.argv[1:])"]
+    workers = []
+    try:
+        for rank in range(processes):
+            # The pipe ends with this process: see `_end_with_parent`.
+            call = [*command, str(port), str(rank)]
+            workers.append(subprocess.Popen(call, stdin=subprocess.PIPE, env=_environment()))
+        _wait(workers, store)
+    finally:
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.wait()
+            worker.stdin.close()
+
+
+def _environment() -> dict[str, str]:
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # torch would warn of the price of `find_unused_parameters` where none is found.
+    variables.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    # gloo would go by the host name, which need not resolve.
+    for _, interface in socket.if_nameindex():
+        if interface.startswith("lo"):
+            variables["GLOO_SOCKET_IFNAME"] = interface
+    return variables
+
+
+def _wait(workers: list[subprocess.Popen], store: dist.TCPStore) -> None:
+    """Return when all have ended well; raise as soon as one has failed."""
+    while any(worker.returncode is None for worker in workers):
+        time.sleep(0.1)
+        message, is_mistake = json.loads(store.get("failure")) if store.check(["failure"]) else (None, False)
+        if is_mistake:
+            raise CamstudyError(message)
+        if message:
+            # The others may merely have lost a process that was killed, whose end is reported a little later.
+            time.sleep(1)
+        for rank, worker in enumerate(workers):
+            which = f"process {rank + 1} of {len(workers)}"
+            if (status := worker.poll() or 0) < 0:
+                raise CamstudyError(
+                    f"train: {which} was ended by {signal.Signals(-status).name}. If memory ran out, give the job more "
+                    "`mem_mb`; run again to go on after the last finished epoch"
+                )
+            if status > 0:
+                raise RuntimeError(f"{which} ended with status {status}")
+        if message:
+            raise RuntimeError(message)
+
+
+def _work(port: str, rank: str) -> None:
+    """Do one process's part of what `launch` was called for."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Ctrl-C reaches all processes; the parent ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    store = dist.TCPStore(HOST, int(port), is_master=False)
+    name, arguments, processes, device = json.loads(store.get("job"))
+    group = Group(int(rank), processes)
+    try:
+        device = torch.device(device, group.rank if device == "cuda" else None)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=group.rank, world_size=group.size)
+        pkgutil.resolve_name(name)(**arguments, device=device, group=group)
+        dist.destroy_process_group()
+    except CamstudyError as error:
+        _fail(port, str(error), is_mistake=True)
+    except Exception:
+        _fail(port, f"process {group.rank + 1} of {group.size}:\n{traceback.format_exc()}", is_mistake=False)
+
+
+def _fail(port: str, message: str, *, is_mistake: bool) -> None:
+    """Tell the parent, then wait to be ended: the others would fail, too, if their connections broke first."""
+    dist.TCPStore(HOST, int(port), is_master=False).set("failure", json.dumps([message, is_mistake]))
+    threading.Event().wait()
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, which the parent never closes while it lives."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
