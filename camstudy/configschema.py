@@ -36,7 +36,8 @@ Place = tuple[str | int, ...]
 @cache
 def load_schema() -> dict:
     """Return the schema of the configuration (JSON Schema 2020-12)."""
-    return yaml.safe_load(SCHEMA.read_text())
+    # The compiled loader, where PyYAML has it, is ten times as fast.
+    return yaml.load(SCHEMA.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 @cache

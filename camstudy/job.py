@@ -59,8 +59,11 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
             raise
 
 
-def torch_device(resources: object, threads: int) -> "torch.device":
-    """Return the device that the job was given, CUDA if its resource ``gpu`` is at least 1, and set CPU threads.
+def torch_device(setting: str, resources: object, threads: int) -> "torch.device":
+    """Return the device of the job, and set CPU threads.
+
+    The study's ``device`` decides: with ``cpu`` and ``cuda``, the resource ``gpu`` only schedules. With ``auto``
+    it is CUDA if that resource is at least 1.
 
     Raises
     ------
@@ -70,7 +73,8 @@ def torch_device(resources: object, threads: int) -> "torch.device":
     import torch
 
     torch.set_num_threads(threads)
-    if not getattr(resources, "gpu", 0):
+    gpus = getattr(resources, "gpu", 0)
+    if setting == "cpu" or (setting == "auto" and not gpus):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise CamstudyError(
@@ -78,9 +82,9 @@ def torch_device(resources: object, threads: int) -> "torch.device":
             f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}). Check the partition and the "
             "driver (`nvidia-smi`), or run on the CPU with `--config device=cpu`"
         )
-    if torch.cuda.device_count() < resources.gpu:
+    if torch.cuda.device_count() < gpus:
         raise CamstudyError(
-            f"this job was scheduled on {resources.gpu} GPUs, but torch finds {torch.cuda.device_count()} "
+            f"this job was scheduled on {gpus} GPUs, but torch finds {torch.cuda.device_count()} "
             f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}). Check that the partition's "
             "nodes have as many, or lower `train.gpu`"
         )

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from camstudy.errors import CamstudyError
@@ -77,6 +78,8 @@ def imported_sources(start: str | Path) -> list[str]:
     return sorted(str(path) for path in seen)
 
 
+# Snakemake starts anew in every job on a cluster, and asks this for each of its scripts.
+@cache
 def _imported_modules(path: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):

@@ -15,7 +15,7 @@ from camstudy.models.load import load_model
 
 with logged(snakemake.log[0]):
     entry = json.loads(snakemake.params.model)
-    device = torch_device(snakemake.resources, snakemake.threads)
+    device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     dataset, inputs = open_dataset(snakemake.input.dataset), input_config(entry)
     model = load_model(entry, snakemake.input.model).to(device)
     batch = snakemake.config["explain"]["batch_size"]

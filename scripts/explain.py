@@ -14,7 +14,7 @@ from camstudy.provenance import fingerprint, read_json, sha256_files
 
 with logged(snakemake.log[0]):
     entry, method = json.loads(snakemake.params.model), json.loads(snakemake.params.method)
-    device = torch_device(snakemake.resources, snakemake.threads)
+    device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     inputs = input_config(entry)
     model = load_model(entry, snakemake.input.model).to(device)
     layer = resolve_target_layer(model, entry["target_layer"], size=inputs["size"])

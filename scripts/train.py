@@ -13,8 +13,8 @@ from camstudy.training.run import train_entry
 
 with logged(snakemake.log[0]):
     entry, weights = json.loads(snakemake.params.entry), snakemake.input.get("weights")
-    device = torch_device(snakemake.resources, snakemake.threads)
-    processes = snakemake.resources.gpu if device.type == "cuda" else 1
+    device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
+    processes = max(snakemake.resources.gpu, 1) if device.type == "cuda" else 1
     # Beside the outputs but not one of them: Snakemake deletes the outputs of a failed job.
     checkpoint = Path(snakemake.output.model).with_name("checkpoint.pt")
     model, history = train_entry(

@@ -100,7 +100,7 @@ def test_heatmap_stores_explain_themselves(finished, model, method):
     if not is_control:
         assert store.sizes["y"] == store.sizes["x"] == 4, "maps are stored at the resolution of their layer"
         assert manifest["device"] == "cpu"
-        assert manifest["seconds"] > 0
+        assert manifest["seconds_per_image"] > 0
         assert set(manifest["versions"]) >= {"python", "torch", "timm"}
 
 

@@ -108,20 +108,31 @@ def _threads():
 
 
 @pytest.mark.usefixtures("_threads")
-@pytest.mark.parametrize("resources", [SimpleNamespace(gpu=0), SimpleNamespace()])
-def test_without_a_gpu_resource_the_job_runs_on_the_cpu(monkeypatch, resources):
+@pytest.mark.parametrize(
+    ("setting", "resources"),
+    [("auto", SimpleNamespace(gpu=0)), ("auto", SimpleNamespace()), ("cpu", SimpleNamespace(gpu=1))],
+)
+def test_without_a_gpu_resource_or_as_the_study_says_the_job_runs_on_the_cpu(monkeypatch, setting, resources):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for threads in (3, 2):
-        assert torch_device(resources, threads) == torch.device("cpu")
+        assert torch_device(setting, resources, threads) == torch.device("cpu")
         assert torch.get_num_threads() == threads
 
 
 @pytest.mark.usefixtures("_threads")
-def test_a_gpu_resource_gives_the_gpu(monkeypatch):
+@pytest.mark.parametrize("setting", ["auto", "cuda"])
+def test_a_gpu_resource_gives_the_gpu(monkeypatch, setting):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for number in (1, 2):
-        assert torch_device(SimpleNamespace(gpu=number), 1) == torch.device("cuda")
+        assert torch_device(setting, SimpleNamespace(gpu=number), 1) == torch.device("cuda")
+
+
+@pytest.mark.usefixtures("_threads")
+def test_a_gpu_that_slurm_was_asked_for_in_another_way_is_used(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert torch_device("cuda", SimpleNamespace(gpu=0, gres="gpu:1"), 1) == torch.device("cuda")
 
 
 @pytest.mark.usefixtures("_threads")
@@ -129,7 +140,7 @@ def test_fewer_gpus_than_were_asked_for_are_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(CamstudyError, match=r"scheduled on 4 GPUs, but torch finds 2 .*lower `train\.gpu`"):
-        torch_device(SimpleNamespace(gpu=4), 1)
+        torch_device("cuda", SimpleNamespace(gpu=4), 1)
 
 
 @pytest.mark.usefixtures("_threads")
@@ -140,7 +151,7 @@ def test_a_gpu_that_is_not_there_is_an_error_that_helps(monkeypatch, visible, sh
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with pytest.raises(CamstudyError) as error:
-        torch_device(SimpleNamespace(gpu=1), 1)
+        torch_device("cuda", SimpleNamespace(gpu=1), 1)
     message = str(error.value)
     assert "scheduled on a GPU" in message
     assert f"CUDA_VISIBLE_DEVICES{shown})" in message

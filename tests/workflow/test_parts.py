@@ -75,5 +75,6 @@ def test_a_row_of_no_rule_is_refused(copied, rule):
     copied.write_study(TINY | {"resources": {"rules": {rule: {"minutes": 1}}}})
     done = copied.run("--dry-run", check=False)
     assert done.returncode != 0
-    assert f"`resources.rules.{rule}`" in done.stderr
-    assert "Traceback" not in done.stderr
+    output = done.stdout + done.stderr
+    assert f"`resources.rules.{rule}`" in output
+    assert "Traceback" not in output

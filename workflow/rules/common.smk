@@ -15,6 +15,7 @@ from camstudy.explain import controls
 from camstudy.explain.families import METHODS
 from camstudy.figures import FIGURES
 from camstudy.job import count_gpus, share_library
+from camstudy.orphans import cancel_orphans
 from camstudy.parts import part_names
 from camstudy.provenance import canonical, imported_sources
 from camstudy.resources import count_parts, request
@@ -33,6 +34,13 @@ try:
     config.update(validate(config, known))
 except CamstudyError as error:
     raise WorkflowError(str(error)) from None
+
+
+onstart:
+    # Not in jobs and not in dry runs.
+    if orphans := cancel_orphans(os.getcwd()):
+        logger.info(f"Cancelled SLURM jobs of an earlier run here: {', '.join(orphans)}")
+
 
 STUDY = config["study"]
 DATASET = config["dataset"]

@@ -1,0 +1,231 @@
+"""Jobs, heads and daemons that are killed on a real SLURM: the study ends as if undisturbed and repeats almost nothing.
+
+The stories run side by side on one cluster. Each changes one model of a finished study and disturbs the jobs that
+follow. A process is stopped (SIGSTOP) where it is to be caught half-way: no story hangs on the speed of the machine.
+"""
+
+import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+import yaml
+
+from cluster.conftest import CHANGED, CHANGED_STUDY, ClusterProject, read_tables
+
+EPOCHS = CHANGED_STUDY["catalog"]["models"][CHANGED]["train"]["epochs"]
+CHUNKS = CHANGED_STUDY["catalog"]["datasets"]["tiny"]["n_images"] // CHANGED_STUDY["explain"]["chunk_size"]
+STORE = f"results/heatmaps/tiny/{CHANGED}/gradcam.zarr"
+CHECKPOINT = f"results/models/{CHANGED}/checkpoint.pt"
+
+
+def wait_until(happened, head, pause=0.2):
+    """Return the first true value of ``happened()``; fail if the head ends before."""
+    while not (value := happened()):
+        assert head.poll() is None, "the head ended too early"
+        time.sleep(pause)
+    return value
+
+
+def working(project, rule):
+    """Return the process that runs a rule's script, or None."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()) == project.path and " ".join(process.cmdline()).endswith(f".{rule}.py"):
+                return process
+    return None
+
+
+def queue(project):
+    """Return the project's jobs that wait, run or end."""
+    return [job for job in project.cluster.squeue("WorkDir") if job["WorkDir"] == str(project.path)]
+
+
+def running(project, rule):
+    """Return the SLURM id of the job that runs a rule."""
+    return next(job["JobID"] for job in queue(project) if f"rule_{rule}_" in job["Comment"])
+
+
+def stop_training(project, head):
+    """Stop the training process after an epoch but the last; return the process and the records of its epochs."""
+    wait_until((project.path / CHECKPOINT).exists, head, pause=0.005)
+    process = working(project, "train")
+    process.suspend()
+    epochs = torch.load(project.path / CHECKPOINT, weights_only=True)["history"]
+    assert 1 <= len(epochs) < EPOCHS
+    return process, epochs
+
+
+def stop_explaining(project, head):
+    """Stop the explaining process after a chunk but the last; return it and when its files were written."""
+    store = project.path / STORE
+    process = wait_until(lambda: any(store.glob("written/c/[0-9]*")) and working(project, "explain"), head, pause=0.001)
+    process.suspend()
+    # The flag of a chunk comes after the chunk.
+    chunks = [path.name for path in store.glob("written/c/[0-9]*")]
+    assert 1 <= len(chunks) < CHUNKS
+    files = [store / part for name in chunks for part in (f"heatmap/c/{name}/0/0", f"target/c/{name}")]
+    return process, {path: path.stat().st_mtime_ns for path in files}
+
+
+def disturb_jobs(project):
+    """A training job is cancelled and slurmctld restarted; an explaining process is killed and slurmd restarted."""
+    head = project.start()
+    try:
+        _, epochs = stop_training(project, head)
+        project.cluster.scancel(running(project, "train"))
+        first = epochs[-1]["epoch"]
+        wait_until(lambda: f"epoch {first + 1}/" in read_log(project), head)
+        project.cluster.restart("slurmctld", pause=3)
+        process, chunks = stop_explaining(project, head)
+        process.kill()
+        again = wait_until(lambda: (new := working(project, "explain")) and new.pid != process.pid and new, head)
+        again.suspend()
+        project.cluster.restart("slurmd", pause=3)
+        again.resume()
+    finally:
+        output = project.finish(head)
+    return SimpleNamespace(project=project, epochs=epochs, chunks=chunks, output=output)
+
+
+def outrun_the_time_limit(project):
+    """A training job hangs for longer than its minute."""
+    profile = project.path / "profiles/slurm/config.yaml"
+    settings = yaml.safe_load(profile.read_text())
+    settings["set-resources"]["train"]["runtime"] = "attempt"
+    profile.write_text(yaml.safe_dump(settings))
+    head = project.start()
+    try:
+        _, epochs = stop_training(project, head)
+    finally:
+        project.finish(head)
+    return SimpleNamespace(project=project, epochs=epochs)
+
+
+def disturb_heads(project):
+    """The head is killed while a job trains, its successor interrupted while one explains, the next one terminated."""
+    head = project.start()
+    _, epochs = stop_training(project, head)
+    orphan = running(project, "train")
+    head.kill()
+    head.wait()
+    locked = project.run(check=False)
+    project.run("--unlock")
+    head = project.start()
+    _, chunks = stop_explaining(project, head)
+    taken_over = (project.path / "head.log").read_text()
+    head.send_signal(signal.SIGINT)
+    head.wait(120)
+    left = queue(project)
+    head = project.start()
+    wait_until(lambda: working(project, "score_agreement"), head)
+    head.terminate()
+    head.wait(120)
+    project.finish(project.start())
+    return SimpleNamespace(
+        project=project, epochs=epochs, chunks=chunks, orphan=orphan, locked=locked, taken_over=taken_over, left=left
+    )
+
+
+def read_log(project):
+    path = project.path / f"results/logs/train/{CHANGED}.log"
+    return path.read_text() if path.exists() else ""
+
+
+STORIES = (disturb_jobs, outrun_the_time_limit, disturb_heads)
+
+
+@pytest.fixture(scope="module")
+def stories(cluster, local, changed_local, tmp_path_factory):
+    with ThreadPoolExecutor() as pool:
+        told = {}
+        for tell in STORIES:
+            project = ClusterProject.of(local, tmp_path_factory.mktemp(tell.__name__) / "project", cluster)
+            project.write_study(CHANGED_STUDY)
+            # The maps of the unchanged model, which the job would wipe.
+            shutil.rmtree(project.path / STORE)
+            told[tell] = pool.submit(tell, project)
+        yield told
+
+
+@pytest.fixture(scope="module", params=STORIES, ids=lambda tell: tell.__name__)
+def story(request, stories):
+    return stories[request.param].result()
+
+
+@pytest.fixture(scope="module")
+def jobs_story(stories):
+    return stories[disturb_jobs].result()
+
+
+@pytest.fixture(scope="module")
+def limit_story(stories):
+    return stories[outrun_the_time_limit].result()
+
+
+@pytest.fixture(scope="module")
+def heads_story(stories):
+    return stories[disturb_heads].result()
+
+
+def test_tables_are_those_of_an_undisturbed_run(story, changed_local):
+    assert read_tables(story.project) == read_tables(changed_local)
+
+
+def test_finished_epochs_are_not_trained_again(story):
+    history = pd.read_csv(story.project.path / f"results/models/{CHANGED}/history.csv")
+    assert history["epoch"].tolist() == list(range(1, EPOCHS + 1))
+    # Durations too: these epochs were not run again.
+    assert history.iloc[: len(story.epochs)].to_dict("records") == story.epochs
+
+
+@pytest.mark.parametrize("which", [disturb_jobs, disturb_heads], ids=lambda tell: tell.__name__)
+def test_finished_chunks_are_not_explained_again(stories, which):
+    story = stories[which].result()
+    assert {path: path.stat().st_mtime_ns for path in story.chunks} == story.chunks
+    chunks = {path: path.stat().st_mtime_ns for path in (story.project.path / STORE).glob("heatmap/c/*/0/0")}
+    assert len(chunks) == CHUNKS
+    assert all(time > max(story.chunks.values()) for path, time in chunks.items() if path not in story.chunks)
+
+
+def states(project, rule):
+    """Return the states of a rule's jobs in the order of submission."""
+    return [job["State"].split()[0] for job in project.jobs if job["Rule"] == rule]
+
+
+def test_only_disturbed_jobs_are_submitted_twice(jobs_story):
+    assert states(jobs_story.project, "train") == ["CANCELLED", "COMPLETED"]
+    assert states(jobs_story.project, "explain") == ["FAILED", "COMPLETED"]
+    others = {job: n for job, n in jobs_story.project.submitted().items() if job[0] not in ("train", "explain")}
+    assert others
+    assert set(others.values()) == {1}
+
+
+def test_a_job_that_outruns_its_limit_gets_a_longer_one(limit_story):
+    train = [job for job in limit_story.project.jobs if job["Rule"] == "train"]
+    assert [job["State"] for job in train] == ["TIMEOUT", "COMPLETED"]
+    assert [job["Timelimit"] for job in train] == ["00:01:00", "00:02:00"]
+
+
+def test_a_new_head_cancels_what_a_killed_one_left(heads_story):
+    assert heads_story.locked.returncode != 0
+    assert "--unlock" in heads_story.locked.stdout + heads_story.locked.stderr
+    assert f"Cancelled SLURM jobs of an earlier run here: {heads_story.orphan}" in heads_story.taken_over
+    train = [job for job in heads_story.project.jobs if job["Rule"] == "train"]
+    assert [job["State"].split()[0] for job in train] == ["CANCELLED", "COMPLETED"]
+    assert train[0]["JobID"] == heads_story.orphan
+    # Never two at a time.
+    assert train[1]["Start"] >= train[0]["End"]
+
+
+def test_an_interrupted_head_cancels_its_jobs_and_a_terminated_one_waits_for_them(heads_story):
+    assert heads_story.left == []
+    assert states(heads_story.project, "explain") == ["CANCELLED", "COMPLETED"]
+    assert states(heads_story.project, "score_agreement") == ["COMPLETED"]
