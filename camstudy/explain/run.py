@@ -14,7 +14,8 @@ from camstudy.explain.engine import explain, map_shape
 from camstudy.explain.families import bind
 from camstudy.explain.layers import TargetLayer
 from camstudy.explain.store import heatmap_writer
-from camstudy.models.inputs import crop_box, crop_boxes, prepare
+from camstudy.geometry import FULL
+from camstudy.models.inputs import crop_box, crop_boxes, prepare, prepare_as_authors
 from camstudy.provenance import versions
 
 
@@ -40,7 +41,7 @@ def explain_dataset(
     model : classifier on the device that does the work
     layer : whose output is explained
     inputs : how images are prepared, from `camstudy.models.build.input_config`
-    method : catalogue entry: registered ``method``, its ``parameters``, the ``target`` class
+    method : catalogue entry: registered ``method``, its ``parameters``, the ``target`` class, the ``geometry``
     images : the range, all images or a part of them, from `camstudy.parts.part_slice`
     settings : ``batch_size`` and ``chunk_size`` of the study's ``explain``; no map depends on them
     attrs : attributes of the store but for the range and the crop box, which follows from ``inputs`` and the image
@@ -50,6 +51,8 @@ def explain_dataset(
     name, device = method["method"], next(model.parameters()).device
     if method["target"] == "label" and dataset.labels.min() < 0:
         raise CamstudyError(f"{dataset.path}: has no labels to explain; set `target: predicted` for method `{name}`")
+    authors = method["geometry"] == "authors"
+    make = prepare_as_authors if authors else prepare
     boxes = None if dataset.sizes is None else crop_boxes(inputs, dataset.sizes)
     writer = heatmap_writer(
         manifest,
@@ -57,7 +60,7 @@ def explain_dataset(
         chunk=settings["chunk_size"],
         attrs={
             **attrs,
-            "crop_box": crop_box(inputs) if boxes is None else None,
+            "crop_box": (FULL if authors else crop_box(inputs)) if boxes is None else None,
             "images": [images.start, images.stop, dataset.n],
         },
         fingerprint=fingerprint,
@@ -71,7 +74,7 @@ def explain_dataset(
         found = explain(
             model,
             layer,
-            prepare(dataset.images(source), inputs, device),
+            make(dataset.images(source), inputs, device),
             labels[source],
             {name: function},
             target=method["target"],

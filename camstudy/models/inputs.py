@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from camstudy.errors import CamstudyError
 from camstudy.geometry import Box, resized_crop
 
 
@@ -48,6 +50,20 @@ def prepare(
     batch = images.to(device, non_blocking=True).permute(0, 3, 1, 2)
     batch = F.resize(batch, [resize, resize], InterpolationMode(config["interpolation"]), antialias=True)
     return _normalized(F.crop(batch, offset, offset, size, size), config)
+
+
+def prepare_as_authors(images: np.ndarray, config: Mapping, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Prepare square images as the code of arXiv 2408.03164 does; returns what `prepare` does.
+
+    uint8 (n, side, side, 3) to 224x224, bilinear without antialiasing, truncated to whole grey levels; then the
+    model's own transform by PIL, which resizes again. For comparison with published numbers: it blurs, and the human
+    map, which is not cut, is off by the centre crop.
+    """
+    if isinstance(images, Sequence) or images.ndim != 4 or images.shape[1] != images.shape[2]:
+        raise CamstudyError("geometry: `authors` is defined for square images of one size; choose `aligned`")
+    batch = torch.as_tensor(images).permute(0, 3, 1, 2).float()
+    batch = interpolate(batch, size=(224, 224), mode="bilinear", align_corners=False, antialias=False)
+    return prepare(list(batch.to(torch.uint8).permute(0, 2, 3, 1).numpy()), config, device)
 
 
 def _normalized(batch: torch.Tensor, config: Mapping) -> torch.Tensor:

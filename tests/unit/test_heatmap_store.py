@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 
 N, CHUNK = 22, 8
 SETTINGS = {"batch_size": 3, "chunk_size": CHUNK}
-METHOD = {"method": "gradcam", "parameters": {}, "target": "label"}
+METHOD = {"method": "gradcam", "parameters": {}, "target": "label", "geometry": "aligned"}
 INPUTS = INPUT | {"size": 12, "crop_pct": 0.8}
 ATTRS = {
     "dataset": "squares",

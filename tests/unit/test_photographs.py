@@ -140,7 +140,7 @@ def explain(manifest, dataset, target):
     torch.manual_seed(0)
     model = Net().eval()
     layer = resolve_target_layer(model, "trunk.3", size=64)
-    method = {"method": "gradcam", "parameters": {}, "target": target}
+    method = {"method": "gradcam", "parameters": {}, "target": target, "geometry": "aligned"}
     rest = {"images": slice(0, dataset.n), "settings": SETTINGS, "attrs": ATTRS, "fingerprint": "f"}
     explain_dataset(manifest, dataset, model, layer, CONFIG, method, **rest)
     return Heatmaps([manifest])

@@ -1,0 +1,138 @@
+"""`geometry: authors` against a direct statement of the protocol of arXiv 2408.03164, with the same weights."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
+from timm.data import create_transform
+from torch.nn import functional as F
+
+from camstudy.data.clickme import blur_human_map
+from camstudy.data.store import Dataset
+from camstudy.errors import CamstudyError
+from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.postprocess import apply
+from camstudy.explain.run import explain_dataset
+from camstudy.explain.store import Heatmaps
+from camstudy.geometry import resample, resample_in_boxes
+from camstudy.metrics.alignment import score_agreement
+from camstudy.models.inputs import prepare_as_authors
+from camstudy.store import ArraySpec, StoreWriter, open_store
+
+torch.set_num_threads(1)
+
+N, CLASSES = 5, 4
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+INPUT = {"size": 224, "crop_pct": 0.875, "interpolation": "bicubic", "mean": MEAN, "std": STD}
+
+
+@pytest.fixture(scope="module")
+def clickme(tmp_path_factory):
+    """Images, clicks as ClickMe has them (256x256 grey levels), labels, and the prepared store of them."""
+    rng = np.random.default_rng(0)
+    images = gaussian_filter(rng.normal(size=(N, 256, 256, 3)), (0, 3, 3, 0))
+    images = (255 * (images - images.min()) / np.ptp(images)).astype(np.uint8)
+    clicks = gaussian_filter((rng.random((N, 256, 256)) < 2e-4).astype(float), (0, 6, 6))
+    clicks = (255 * clicks / clicks.max((1, 2), keepdims=True)).astype(np.uint8)
+    labels = np.arange(N) % CLASSES
+    manifest = tmp_path_factory.mktemp("data") / "clickme.json"
+    arrays = {
+        "image": ArraySpec("uint8", (256, 256, 3), ("y", "x", "channel")),
+        "label": ArraySpec("int64"),
+        "human_map": ArraySpec("float32", (64, 64), ("y", "x")),
+    }
+    writer = StoreWriter(manifest, n=N, chunk=N, arrays=arrays, attrs={}, fingerprint="clickme")
+    writer.write(slice(0, N), image=images, label=labels, human_map=blur_human_map(list(clicks)))
+    writer.finish()
+    return images, clicks, labels, Dataset(manifest, open_store(manifest))
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    net = timm.models.resnet.ResNet(
+        timm.models.resnet.BasicBlock, (1, 1, 1, 1), num_classes=CLASSES, channels=(8, 16, 24, 32), stem_width=8
+    )
+    # Mostly positive, so that no map is zero everywhere, with negative ones, so that the place of the ReLU matters.
+    torch.nn.init.uniform_(net.fc.weight, -0.5, 1.0)
+    return net.eval()
+
+
+def human_maps(clicks):
+    """Bilinear to 64x64, a kernel exp(-(x^2 + y^2) / 200), 4 zeros before and 5 after, bilinear to 224x224."""
+    x = torch.arange(-5.0, 5.0)
+    kernel = torch.exp(-(x[None] ** 2 + torch.arange(4.0, -6.0, -1.0)[:, None] ** 2) / 200)
+    maps = torch.tensor(clicks, dtype=torch.float64)[:, None]
+    maps = F.interpolate(maps, size=64, mode="bilinear", align_corners=False)
+    maps = F.conv2d(F.pad(maps, (4, 5, 4, 5)), (kernel / kernel.sum())[None, None].double())
+    return F.interpolate(maps, size=224, mode="bilinear", align_corners=False)[:, 0].numpy()
+
+
+def direct_scores(model, images, clicks, labels, floor):
+    """Return Spearman's correlation per image, one image at a time."""
+    transform = create_transform(
+        (3, 224, 224), is_training=False, interpolation="bicubic", mean=MEAN, std=STD, crop_pct=INPUT["crop_pct"]
+    )
+    scores = []
+    for image, human, label in zip(images, human_maps(clicks), labels, strict=True):
+        tensor = torch.tensor(image, dtype=torch.float32).permute(2, 0, 1)[None]
+        small = F.interpolate(tensor, size=224, mode="bilinear", align_corners=False)[0]
+        pixels = small.permute(1, 2, 0).numpy().astype(np.uint8)
+        kept = []
+        handle = model.layer4.register_forward_hook(lambda _module, _inputs, output, kept=kept: kept.append(output))
+        logits = model(transform(Image.fromarray(pixels))[None])
+        handle.remove()
+        (gradient,) = torch.autograd.grad(logits[0, label], kept[0])
+        products = gradient.mean((2, 3), keepdim=True) * kept[0]
+        if floor is None:
+            heat = products.mean(1).relu()
+        else:
+            heat = products.relu().mean(1)
+            heat = ((heat - heat.min()) / (heat.max() - heat.min())).clamp(min=floor)
+        heat = F.interpolate(heat[None], size=224, mode="bilinear", align_corners=False)
+        assert heat.max() > heat.min(), "the authors skip constant maps: none here"
+        scores.append(spearmanr(heat.detach().numpy().ravel(), human.ravel())[0])
+    return np.array(scores)
+
+
+def scores_of(tmp_path, model, dataset, name, postprocess, geometry):
+    manifest = tmp_path / f"{name}.json"
+    attrs = dict.fromkeys(("dataset", "model", "method", "parameters", "layer", "target_policy", "reference"))
+    explain_dataset(
+        manifest,
+        dataset,
+        model,
+        resolve_target_layer(model, "layer4", size=224),
+        INPUT,
+        {"method": name, "parameters": {}, "target": "label", "geometry": geometry},
+        images=slice(0, N),
+        settings={"batch_size": 2, "chunk_size": 3},
+        attrs=attrs,
+        fingerprint="f",
+    )
+    heatmaps = Heatmaps([manifest])
+    maps = resample(apply(heatmaps.maps(), postprocess))
+    return score_agreement(maps, resample_in_boxes(dataset.human_map(), heatmaps.boxes()))["spearman"]
+
+
+@pytest.mark.parametrize(
+    ("method", "postprocess", "floor"), [("gradcam", {}, None), ("threshold_gradcam", {"floor": 0.3}, 0.3)]
+)
+def test_scores_are_the_authors(tmp_path, clickme, model, method, postprocess, floor):
+    images, clicks, labels, dataset = clickme
+    expected = direct_scores(model, images, clicks, labels, floor)
+    found = scores_of(tmp_path, model, dataset, method, postprocess, "authors")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    # The protocol matters, or the comparison would prove nothing.
+    aligned = scores_of(tmp_path / "aligned", model, dataset, method, postprocess, "aligned")
+    assert np.abs(aligned - expected).max() > 1e-3
+
+
+def test_photographs_of_all_sizes_are_refused():
+    with pytest.raises(CamstudyError, match="`authors` is defined for square images"):
+        prepare_as_authors([np.zeros((10, 20, 3), np.uint8)], INPUT)
+    with pytest.raises(CamstudyError, match="`authors` is defined for square images"):
+        prepare_as_authors(np.zeros((1, 10, 20, 3), np.uint8), INPUT)
