@@ -25,7 +25,7 @@ TINY = {
     "figures": ["alignment", "accuracy_alignment", "qualitative"],
     "explain": {"chunk_size": 8, "batch_size": 4},
     "device": "cpu",
-    "threads": {"train": 1, "explain": 1},
+    "threads": {"prepare": 1, "train": 1, "explain": 1},
     "catalog": {
         "datasets": {
             "tiny": {"source": "digits", "split": "val", "n_images": 24},

@@ -1,10 +1,12 @@
 """A SLURM for the whole session, and copies of the project that submit to it."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -81,7 +83,9 @@ class ClusterProject(Project):
         """Start Snakemake and go on; its output goes to `head.log`."""
         with (self.path / "head.log").open("w") as log:
             where = {"cwd": self.path, "env": self.environment, "stdout": log, "stderr": subprocess.STDOUT}
-            return subprocess.Popen(self.command(*arguments), **where)
+            # Tests that run in a shell's background ignore interrupts, and so would their children.
+            listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+            return subprocess.Popen(self.command(*arguments), **where, preexec_fn=listen)
 
     def finish(self, head: subprocess.Popen) -> str:
         """Wait for the success of a Snakemake that `start` gave, and return its output."""

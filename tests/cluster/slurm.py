@@ -255,7 +255,9 @@ class Cluster:
         jobs = [dict(zip(names, line.split("|"), strict=True)) for line in text.splitlines()]
         for job in jobs:
             rule, _, wildcards = job["Comment"].removeprefix("rule_").partition("_wildcards_")
-            job.update(Rule=rule, Wildcards=wildcards)
+            # The tasks of an array have the comment of its first.
+            _, _, task = job["JobID"].partition("_")
+            job.update(Rule=rule, Wildcards=f"{wildcards.rstrip('_')}{task and f'[{task}]'}")
         return jobs
 
     def squeue(self, *fields: str) -> list[dict[str, str]]:

@@ -66,7 +66,6 @@ def test_a_changed_model_submits_that_models_jobs_alone(cluster, local, changed_
         ("explain", f"tiny_{CHANGED}_gradcam"),
         ("score_agreement", f"tiny_{CHANGED}_gradcam"),
         ("aggregate_scores", "tiny"),
-        ("make_table", "tiny_dcls"),
     ]
     cluster.settle()
     assert project.submitted() == Counter(expected)
