@@ -8,10 +8,11 @@
 # ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution; of a slow method in parts,
 # │                                                      {method}/3-of-20.zarr + .json
 # ├── scores/{dataset}/human_ceiling.json            the agreement between people
-# ├── scores/{dataset}/{model}/                      accuracy.parquet, {method}/agreement.parquet (a row per image)
+# ├── scores/{dataset}/{model}/                      accuracy.parquet, {method}/{agreement,sweep}.parquet (rows: images)
+# ├── cost/{model}.json                              parameters, multiply-adds, speed, memory
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
 # └── {study}/
-#     ├── scores.parquet, comparisons.parquet        the long tables
+#     ├── {scores,comparisons,sweep,layers}.parquet  the long tables
 #     ├── tables/{table}.{csv,md,tex,html}
 #     ├── figures/{figure}.{png,pdf}
 #     └── report/                                    what `make report` makes

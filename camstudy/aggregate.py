@@ -47,14 +47,22 @@ class Settings:
         if self.degenerate not in ("score", "skip"):
             raise unknown("policy for degenerate heatmaps", self.degenerate, ("score", "skip"))
 
+    @classmethod
+    def of(cls, study: Mapping) -> "Settings":
+        """Return those of a study: its ``seed``, ``degenerate`` and ``statistics``."""
+        statistics = {key: study["statistics"][key] for key in ("confidence", "resamples", "correction")}
+        return cls(seed=study["seed"], degenerate=study["degenerate"], **statistics)
+
     @property
     def bootstrap(self) -> dict[str, float | int]:
         """The arguments of the interval functions of `camstudy.statistics`."""
         return {"confidence": self.confidence, "resamples": self.resamples, "seed": self.seed}
 
 
-def summarize(frames: Frames, *, dataset: str, ceiling: float, settings: Settings) -> pd.DataFrame:
-    """Return the long table: one row per model, method and metric, with the columns `SCORES`.
+def summarize(
+    frames: Frames, *, dataset: str, ceiling: float, settings: Settings, metrics: tuple[str, ...] | None = None
+) -> pd.DataFrame:
+    """Return the long table: one row per model, method and metric, all or some, with the columns `SCORES`.
 
     ``alignment`` is added after ``spearman``: mean and interval divided by ``ceiling``, the mean correlation
     between people, taken as a constant. ``n`` counts the images in the mean, ``n_degenerate`` the degenerate
@@ -68,10 +76,26 @@ def summarize(frames: Frames, *, dataset: str, ceiling: float, settings: Setting
         degenerate = _degenerate(frame)
         kept = frame[~degenerate] if settings.degenerate == "skip" else frame
         for metric, column, scale in _metrics(frame, ceiling):
+            if metrics and metric not in metrics:
+                continue
             mean, low, high = _mean_and_interval(kept[column].to_numpy(), settings)
             row = (dataset, model, method, metric, mean / scale, low / scale, high / scale)
             rows.append((*row, len(kept), int(degenerate.sum())))
     return pd.DataFrame(rows, columns=list(SCORES))
+
+
+def summarize_sweep(frames: Frames, *, dataset: str, ceiling: float, settings: Settings) -> pd.DataFrame:
+    """Return the alignment of every model and method at every floor: the columns `SCORES` and ``floor``.
+
+    Frames have a row per image and ``floor``, NaN where there is none. Otherwise as `summarize`.
+    """
+    tables = []
+    for key, frame in frames.items():
+        for floor, part in frame.groupby("floor", dropna=False):
+            part = {key: part.drop(columns="floor")}
+            table = summarize(part, dataset=dataset, ceiling=ceiling, settings=settings, metrics=("alignment",))
+            tables.append(table.assign(floor=floor))
+    return pd.concat(tables, ignore_index=True)
 
 
 def compare(

@@ -9,9 +9,10 @@ from camstudy.configschema import Place, explain, load_schema, resolve, show, va
 from camstudy.data.layouts import LAYOUTS
 from camstudy.errors import CamstudyError, did_you_mean, unknown
 
-__all__ = ["load_schema", "validate"]
+__all__ = ["layer_sweep", "load_schema", "validate"]
 
 Mistakes = Iterator[tuple[Place, str]]
+SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")
 
 
 def validate(config: Mapping, known: Mapping[str, Collection[str]] | None = None, *, check_files: bool = True) -> dict:
@@ -110,6 +111,7 @@ def _cross_checks(
         stated = _at(written, "catalog", "models", name)
         yield from _check_model(("catalog", "models", name), model, stated)
     yield from _check_origins(_at(config, "catalog", "models"))
+    yield from _check_sweeps(config)
     yield from _check_registered(config, known)
     if check_files:
         yield from _check_files(config)
@@ -119,6 +121,7 @@ def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
     uses = [(("dataset",), "datasets", config.get("dataset"))]
     for key, kind in (("models", "models"), ("methods", "methods"), ("controls", "methods")):
         uses += [((key, index), kind, name) for index, name in enumerate(config.get(key, []))]
+    uses += [(place, "methods", name) for place, name in _swept(config)]
     for model, entry in _at(config, "catalog", "models").items():
         place = ("catalog", "models", model, "train", "dataset")
         uses.append((place, "datasets", _at(entry, "train").get("dataset")))
@@ -184,6 +187,35 @@ def _check_origins(models: Mapping) -> Mistakes:
             yield ("catalog", "models", name, "weights", "model"), f"starts {chain}; name another model or a file"
 
 
+def _swept(config: Mapping) -> Iterator[tuple[Place, str]]:
+    """Yield the methods of the sweeps that are asked for, and where they are named."""
+    if _shows(config, "threshold_sweep"):
+        yield from ((("sweep", role), config["sweep"][role]) for role in SWEEP_ROLES)
+    if _shows(config, "layer_sweep"):
+        yield from (
+            (("layer_sweep", "methods", index), name) for index, name in enumerate(config["layer_sweep"]["methods"])
+        )
+
+
+def _check_sweeps(config: Mapping) -> Mistakes:
+    """Refuse sweeps that lack what their tables show, and stages' names that mean something else."""
+    methods = _at(config, "catalog", "methods")
+    if _shows(config, "threshold_sweep"):
+        name, floors = config["sweep"]["relu_before_sum"], config["sweep"]["floors"]
+        floor = _at(methods, name, "postprocess").get("floor")
+        if name in methods and floor is None:
+            yield ("sweep", "relu_before_sum"), f"`{name}` has no floor in its `postprocess`; name a method that has"
+        for needed in (None, floor):
+            if needed not in floors:
+                yield ("sweep", "floors"), f"found {show(floors)}, expected {show(needed)} among them"
+    if _shows(config, "layer_sweep"):
+        for name, (_, stage) in layer_sweep(config).items():
+            found = _at(methods, name).get("stage", stage)
+            if found != stage:
+                text = f"found {show(found)}, but `layer_sweep` takes this name for stage {stage}; rename the entry"
+                yield ("catalog", "methods", name, "stage"), text
+
+
 def _check_registered(config: Mapping, known: Mapping[str, Collection[str]]) -> Mistakes:
     methods, controls = known.get("methods", ()), known.get("controls", ())
     used = {name: entry.get("method") for name, entry in _at(config, "catalog", "methods").items()}
@@ -192,16 +224,21 @@ def _check_registered(config: Mapping, known: Mapping[str, Collection[str]]) -> 
             if method is not None and method not in {*methods, *controls}:
                 text = str(unknown("method", method, {*methods, *controls}))
                 yield ("catalog", "methods", name, "method"), text
+            if method in controls and _at(config, "catalog", "methods", name).get("stage") is not None:
+                yield (
+                    ("catalog", "methods", name, "stage"),
+                    "a control looks at no model and has no stages; leave it out",
+                )
         for rule in config["resources"]["rules"]:
             if rule not in known["rules"]:
                 yield ("resources", "rules", rule), str(unknown("rule", rule, known["rules"]))
-    for key, wrong, advice in (
-        ("methods", controls, "is a control, which looks at no model; list it under `controls`"),
-        ("controls", methods, "explains a model, a control does not; list it under `methods`"),
-    ):
-        for index, name in enumerate(config.get(key, ())):
-            if used.get(name) in wrong:
-                yield (key, index), f"`{name}` {advice}"
+    explained = [(("methods", index), name) for index, name in enumerate(config.get("methods", ()))]
+    for place, name in [*explained, *_swept(config)]:
+        if used.get(name) in controls:
+            yield place, f"`{name}` is a control, which looks at no model; list it under `controls`"
+    for index, name in enumerate(config.get("controls", ())):
+        if used.get(name) in methods:
+            yield ("controls", index), f"`{name}` explains a model, a control does not; list it under `methods`"
 
 
 def _check_files(config: Mapping) -> Mistakes:
@@ -242,9 +279,26 @@ def _derive(config: dict) -> dict:
             model["train"]["seed"] = config["seed"]
     for comparison in config["comparisons"]:
         comparison["title"] = comparison["title"] or catalog["models"][comparison["baseline"]]["title"]
+    if _shows(config, "layer_sweep"):
+        for name, (method, stage) in layer_sweep(config).items():
+            base = catalog["methods"][method]
+            # A stage before the last has its gradients through the rest of the network: forward, and back.
+            own = {"title": f"{base['title']}, stage {stage}", "stage": stage, "passes": 3 * base["passes"]}
+            catalog["methods"].setdefault(name, copy.deepcopy(base) | own)
     if config["n_images"] is not None:
         catalog["datasets"][config["dataset"]]["n_images"] = config["n_images"]
     return config
+
+
+def layer_sweep(config: Mapping) -> dict[str, tuple[str, int]]:
+    """Return method and stage of each entry of the layer sweep by its name, whether it is asked for or not."""
+    sweep = config["layer_sweep"]
+    return {f"{method}_stage{stage}": (method, stage) for method in sweep["methods"] for stage in sweep["stages"]}
+
+
+def _shows(config: Mapping, name: str) -> bool:
+    """Whether a study has a table or figure of this name."""
+    return name in config["tables"] or name in config["figures"]
 
 
 def _report(errors: Mapping[Place, str]) -> str:

@@ -81,7 +81,7 @@ def estimate(
         gpus=gpus,
         seconds=60 * row["minutes"] + epochs * images * seconds_per_image,
         memory_mb=row["mem_mb"] * max(gpus, 1) + row["mem_mb_per_image"] * batch * _area(config, wildcards),
-        disk_mb=row["disk_mb"] + row["disk_kb_per_image"] * images / 1000,
+        disk_mb=row["disk_mb"] + row["disk_kb_per_image"] * images * _map_area(config, rule, wildcards) / 1000,
         files=row["files"] + row["files_per_chunk"] * math.ceil(images / config["explain"]["chunk_size"]),
     )
 
@@ -99,6 +99,13 @@ def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
         return 1
     method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if rule == "explain" else {}
     return method.get("passes", 1) * _area(config, wildcards)
+
+
+def _map_area(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> int:
+    """Return how many times as large the maps of a stage are as those of the last, of four that halve the image."""
+    method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if rule == "explain" else {}
+    stage = method.get("stage") or -1
+    return 4 ** (max(4 - stage, 0) if stage > 0 else -1 - stage)
 
 
 def _area(config: Mapping, wildcards: Mapping[str, str]) -> float:

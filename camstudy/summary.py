@@ -28,6 +28,9 @@ class TableInputs:
     models : records of the models by name: title, parameters, ...
     study : validated configuration; of its catalogue, ``methods`` with ``title`` and ``target``
     dataset : attributes of the dataset: dataset, human_maps ("simulated" or "recorded"), ..., and human_ceiling
+    sweep : only where it is asked for, alignment by floor: the columns of ``scores`` and ``floor``, NaN for none
+    layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
+    cost : only where it is asked for, the records of `scripts/cost.py` by model
     """
 
     scores: pd.DataFrame
@@ -35,11 +38,26 @@ class TableInputs:
     models: Mapping[str, Mapping]
     study: Mapping
     dataset: Mapping
+    sweep: pd.DataFrame | None = None
+    layers: pd.DataFrame | None = None
+    cost: Mapping[str, Mapping] | None = None
 
     def estimate(self, model: str, method: str, metric: str, scale: float = 1.0) -> "Estimate | None":
         """Return a score times ``scale``; None where the study has none."""
         row = _only(self.scores, model=model, method=method, metric=metric)
         return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"], scale)
+
+    def at_floor(self, model: str, method: str, floor: float | None) -> "Estimate | None":
+        """Return the alignment of the threshold sweep at a floor, None for none; None where there is no score."""
+        floors = self.sweep["floor"]
+        table = self.sweep[floors.isna() if floor is None else floors == floor]
+        row = _only(table, model=model, method=method)
+        return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
+
+    def at_stage(self, model: str, method: str, stage: int) -> "Estimate | None":
+        """Return the alignment of the layer sweep at a stage; None where there is no score."""
+        row = _only(self.layers, model=model, method=method, stage=stage)
+        return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
 
     def n_degenerate(self, model: str, method: str) -> int | None:
         """Return the number of constant or non-finite maps; None where the study has no score."""
@@ -65,6 +83,13 @@ class TableInputs:
         """Return the levels that one, two and three asterisks stand for: alpha and stricter ones."""
         alpha = self.study["statistics"]["alpha"]
         return [alpha, *(level for level in STRICTER_LEVELS if level < alpha)]
+
+    def by_architecture(self) -> list[tuple[str, str]]:
+        """Return (title of the architecture, model): each comparison's two models, then those in no comparison."""
+        pairs = self.study["comparisons"]
+        found = {pair[role]: pair["title"] for pair in pairs for role in ("baseline", "variant")}
+        found |= {model: self.title(model) for model in self.study["models"] if model not in found}
+        return [(title, model) for model, title in found.items()]
 
     def title(self, model: str) -> str:
         """Return the title of a model."""
@@ -122,10 +147,14 @@ def read_inputs(files: Mapping, params: Mapping) -> TableInputs:
     """Read the inputs of a table or score figure from the files and parameters of its workflow rule."""
     study, titles = json.loads(params["study"]), json.loads(params["titles"])
     records = map(read_json, files["models"])
+    further = {name: pd.read_parquet(files[name]) for name in ("sweep", "layers") if name in files}
+    if "cost" in files:
+        further["cost"] = dict(zip(study["models"], map(read_json, files["cost"]), strict=True))
     return TableInputs(
         scores=pd.read_parquet(files["scores"]),
         comparisons=pd.read_parquet(files["comparisons"]),
         models={name: {"title": titles[name], **record} for name, record in zip(study["models"], records, strict=True)},
         study=study,
         dataset={**open_store(files["dataset"]).attrs, "human_ceiling": read_json(files["ceiling"])["human_ceiling"]},
+        **further,
     )

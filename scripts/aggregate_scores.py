@@ -10,15 +10,10 @@ from camstudy.parts import by_key
 from camstudy.provenance import read_json
 
 with logged(snakemake.log[0]):
-    study = json.loads(snakemake.params.study)
     keys = snakemake.params.maps + [(model, "") for model in snakemake.params.models]
     files = [*snakemake.input.agreement, *snakemake.input.accuracy]
     frames = {key: pd.concat(map(pd.read_parquet, parts)) for key, parts in by_key(keys, files).items()}
-    settings = Settings(
-        seed=study["seed"],
-        degenerate=study["degenerate"],
-        **{key: study["statistics"][key] for key in ("confidence", "resamples", "correction")},
-    )
+    settings = Settings.of(json.loads(snakemake.params.study))
     ceiling = read_json(snakemake.input.ceiling)["human_ceiling"]
     where = {"dataset": snakemake.params.dataset, "ceiling": ceiling, "settings": settings}
     summarize(frames, **where).to_parquet(snakemake.output.scores, index=False)

@@ -17,7 +17,7 @@ with logged(snakemake.log[0]):
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     inputs = input_config(entry)
     model = load_model(entry, snakemake.input.model).to(device)
-    layer = resolve_target_layer(model, entry["target_layer"], size=inputs["size"])
+    layer = resolve_target_layer(model, entry["target_layer"], stage=method["stage"], size=inputs["size"])
     dataset, settings = open_dataset(snakemake.input.dataset), snakemake.config["explain"]
     images = part_slice(snakemake.wildcards.part, dataset.n, settings["chunk_size"])
     explain_dataset(

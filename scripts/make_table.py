@@ -4,7 +4,8 @@ from pathlib import Path
 
 from camstudy.job import logged
 from camstudy.summary import read_inputs
-from camstudy.tables import RENDERERS, TABLES
+from camstudy.tables import TABLES
+from camstudy.tables.render import RENDERERS
 
 with logged(snakemake.log[0]):
     table = TABLES[snakemake.wildcards.table].function(

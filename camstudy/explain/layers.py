@@ -29,7 +29,7 @@ class TargetLayer:
 
 
 def resolve_target_layer(
-    model: nn.Module, override: str | Mapping[str, str] | None = None, *, size: int = 224
+    model: nn.Module, override: str | Mapping[str, str] | None = None, *, stage: int | None = None, size: int = 224
 ) -> TargetLayer:
     """Return the layer of ``model`` to explain.
 
@@ -42,11 +42,16 @@ def resolve_target_layer(
     ----------
     model : a classifier of images (n, 3, size, size)
     override : a dotted module path, or ``{path: ..., layout: nchw | nhwc}``
+    stage : the output of this stage instead, whatever the override: 1 is the first after the stem, -1 the last.
+        Stages are `layer1`, `layer2`, ... of a ResNet and `stages` of ConvNeXt, MetaFormer and FastViT; FastViT's
+        last one comes before `final_conv`
     size : side of the model's input in pixels, used for the blank image only
 
     Raises `CamstudyError` for a path that the model does not have (with the nearest ones), an unknown key or
-    layout, and a model that has no default layer.
+    layout, a stage that it does not have, and a model that has no default layer.
     """
+    if stage is not None:
+        return _stage(model, stage)
     modules = dict(model.named_modules())
     if override is None:
         path, layout = _family_path(model) or _last_spatial_output(model, size), None
@@ -116,6 +121,25 @@ def _family_path(model: nn.Module) -> str | None:
         pools = [i for i, module in enumerate(model.features) if isinstance(module, nn.MaxPool2d)]
         return f"features.{pools[-1] - 1}"
     return None
+
+
+def _stage(model: nn.Module, stage: int) -> TargetLayer:
+    if isinstance(model, ResNet | torchvision.models.ResNet):
+        paths = [f"layer{number}" for number in range(1, 5)]
+    elif isinstance(model, ConvNeXt | MetaFormer | FastVit):
+        paths = [f"stages.{index}" for index in range(len(model.stages))]
+    else:
+        raise CamstudyError(
+            f"stage: of {type(model).__name__} it is not known what its stages are; leave the model out, or make it "
+            "an entry of its own for each layer, with `target_layer`"
+        )
+    if not 1 <= abs(stage) <= len(paths):
+        raise CamstudyError(
+            f"stage: found {stage}, but {type(model).__name__} has the stages 1 to {len(paths)}, or -{len(paths)} to "
+            "-1 counted from the last"
+        )
+    path = paths[stage - 1 if stage > 0 else stage]
+    return TargetLayer(path, model.get_submodule(path), "nchw")
 
 
 def _last_spatial_output(model: nn.Module, size: int) -> str:

@@ -26,13 +26,15 @@ class FigureRecord:
     """A figure that studies can ask for.
 
     ``needs`` says what its function is called with: ``"scores"``, a `camstudy.summary.TableInputs`, or
-    ``"maps"``, images with their maps (see `camstudy.figures.qualitative.qualitative`).
+    ``"maps"``, images with their maps (see `camstudy.figures.qualitative.qualitative`). ``also`` names what it is
+    drawn from beside the scores: ``sweep``, ``layers`` and ``cost`` of the inputs.
     """
 
     name: str
     function: Callable[..., Figure]
     title: str
     needs: Literal["scores", "maps"]
+    also: tuple[str, ...] = ()
 
 
 FIGURES: Registry[FigureRecord] = Registry("figure", FigureRecord)
@@ -57,6 +59,27 @@ def _accuracy_alignment(inputs: TableInputs) -> Figure:
     from camstudy.figures.accuracy_alignment import accuracy_alignment
 
     return accuracy_alignment(inputs)
+
+
+@FIGURES.register("threshold_sweep", title="Sensitivity to the threshold", needs="scores", also=("sweep",))
+def _threshold_sweep(inputs: TableInputs) -> Figure:
+    from camstudy.figures.sweeps import threshold_sweep
+
+    return threshold_sweep(inputs)
+
+
+@FIGURES.register("layer_sweep", title="Alignment by stage", needs="scores", also=("layers",))
+def _layer_sweep(inputs: TableInputs) -> Figure:
+    from camstudy.figures.sweeps import layer_sweep
+
+    return layer_sweep(inputs)
+
+
+@FIGURES.register("alignment_cost", title="Alignment against cost", needs="scores", also=("cost",))
+def _alignment_cost(inputs: TableInputs) -> Figure:
+    from camstudy.figures.alignment_cost import alignment_cost
+
+    return alignment_cost(inputs)
 
 
 def save(figure: Figure, path: str | Path) -> None:

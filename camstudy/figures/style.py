@@ -43,12 +43,14 @@ def styled():
     return mpl.rc_context(RC)
 
 
-def panels(n: int, width: float, height: float, **options: object) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``width`` x ``height`` inches with ``n`` axes in a row."""
+def panels(n: int, width: float, height: float, *, rows: int = 1, **options: object) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``width`` x ``height`` inches with ``n`` axes, in a row or in as many as said."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(wspace=0.05)
-    axes = figure.subplots(1, n, squeeze=False, **options)
-    return figure, list(axes[0])
+    figure.get_layout_engine().set(wspace=0.05, hspace=0.05)
+    axes = list(figure.subplots(rows, -(-n // rows), squeeze=False, **options).flat)
+    for axis in axes[n:]:
+        axis.remove()
+    return figure, axes[:n]
 
 
 def footer(figure: Figure, handles: list[Line2D], note: str) -> None:

@@ -33,13 +33,16 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return Spearman's correlation of each row of ``first`` (n, N) with that of ``second``, as float64 (n,).
 
+    With ``first`` (n, m, N), each of m rows with the same row of ``second``, which is ranked once: float64 (n, m).
     Pearson's correlation of average ranks; 0 where either row is constant. No value is rounded: float16 and
     float32 (and integers that fit) are sorted as float32, float64 through its dense ranks, which is slower.
     Other types raise TypeError; more than `MAX_LENGTH` values a row raise ValueError.
     """
-    if np.shape(first) != np.shape(second):
+    *rows, length = np.shape(first)
+    if len(rows) not in (1, 2) or (rows[0], length) != np.shape(second):
         raise ValueError(f"rows to correlate differ in shape: {np.shape(first)} and {np.shape(second)}")
-    return _correlate_rows(_bit_patterns(first), _bit_patterns(second))
+    patterns = _bit_patterns(np.reshape(first, (-1, length)))
+    return _correlate_rows(patterns, _bit_patterns(second)).reshape(rows)
 
 
 def _bit_patterns(values: np.ndarray) -> np.ndarray:
@@ -73,15 +76,18 @@ def _rank_rows(patterns: np.ndarray) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True)
 def _correlate_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the rank correlations (n,) of the rows of two sets of bit patterns (n, N)."""
+    """Return the rank correlations (n m,) of bit patterns (n m, N), m running rows with each of ``second`` (n, N)."""
     rows, length = first.shape
+    each = rows // max(len(second), 1)
     result = np.empty(rows)
+    variance_second = 0
     ranks = np.empty(length, np.uint32)
     work = np.empty((2, length), np.uint64)
     counts = np.empty((_PASSES, _BUCKETS), np.uint32)
     index = np.arange(length).astype(np.uint32)
     for row in range(rows):
-        variance_second = _rank(second[row], index, work, counts, ranks)
+        if row % each == 0:
+            variance_second = _rank(second[row // each], index, work, counts, ranks)
         # carrying the ranks of `second` through the sort of `first` puts them in its order without look-ups
         ordered = _sort(first[row], ranks, work, counts)
         variance_first = 0

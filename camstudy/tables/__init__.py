@@ -1,33 +1,62 @@
-"""Paper tables: pure functions from a study's numbers to a `Table`, and its rendering in four formats."""
+"""Paper tables: pure functions from a study's numbers to a `Table`, and its rendering in four formats.
+
+The workflow reads this registry whenever it starts, in every job on a cluster: pandas is imported when a table is made.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from camstudy.registry import Registry
-from camstudy.summary import TableInputs
-from camstudy.tables.dcls import dcls
-from camstudy.tables.render import to_csv, to_html, to_latex, to_markdown
-from camstudy.tables.table import Table
 
-__all__ = ["RENDERERS", "TABLES", "Table", "TableInputs", "TableRecord"]
+if TYPE_CHECKING:
+    from camstudy.summary import TableInputs
+    from camstudy.tables.table import Table
+
+__all__ = ["TABLES", "TableRecord"]
 
 
 @dataclass(frozen=True)
 class TableRecord:
-    """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``."""
+    """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
+
+    ``also`` names what it is made from beside the scores: ``sweep``, ``layers`` and ``cost`` of the inputs.
+    """
 
     name: str
     function: Callable[[TableInputs], Table]
     title: str
+    also: tuple[str, ...] = ()
 
 
 TABLES: Registry[TableRecord] = Registry("table", TableRecord)
-TABLES.register("dcls", title="Alignment of baselines and DCLS variants")(dcls)
 
-# File extension -> text of a table in that format.
-RENDERERS: dict[str, Callable[[Table], str]] = {
-    "csv": to_csv,
-    "md": to_markdown,
-    "tex": to_latex,
-    "html": to_html,
-}
+
+@TABLES.register("dcls", title="Alignment of baselines and DCLS variants")
+def _dcls(inputs: TableInputs) -> Table:
+    from camstudy.tables.dcls import dcls
+
+    return dcls(inputs)
+
+
+@TABLES.register("threshold_sweep", title="Sensitivity to the threshold", also=("sweep",))
+def _threshold_sweep(inputs: TableInputs) -> Table:
+    from camstudy.tables.sweeps import threshold_sweep
+
+    return threshold_sweep(inputs)
+
+
+@TABLES.register("layer_sweep", title="Alignment by stage", also=("layers",))
+def _layer_sweep(inputs: TableInputs) -> Table:
+    from camstudy.tables.sweeps import layer_sweep
+
+    return layer_sweep(inputs)
+
+
+@TABLES.register("cost", title="Cost beside alignment", also=("cost",))
+def _cost(inputs: TableInputs) -> Table:
+    from camstudy.tables.cost import cost
+
+    return cost(inputs)

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-import pandas as pd
-
 from camstudy.summary import CONTROL, TableInputs
+from camstudy.tables import notes
 from camstudy.tables.table import Column, Row, Table
 
 
@@ -127,28 +126,14 @@ def _model_rows(inputs: TableInputs) -> list[Row]:
 
 
 def _notes(inputs: TableInputs) -> Iterator[str]:
-    study, dataset = inputs.study, inputs.dataset
-    alignment = inputs.scores[inputs.scores["metric"] == "alignment"]
-    yield f"Dataset: {dataset['dataset']}, {_range(alignment['n'])} images."
-    if dataset["human_maps"] == "simulated":
-        yield (
-            "Human maps are simulated, not recorded from people: alignment says how well a map agrees with "
-            "the simulation."
-        )
-    else:
-        yield f"Human maps are {dataset['human_maps']}."
-    yield (
-        "Alignment: mean over images of the Spearman rank correlation between map and human map, divided by "
-        f"the human ceiling, {dataset['human_ceiling']:.5g}."
-    )
-    yield from _target_notes(inputs)
+    study, alignment = inputs.study, inputs.scores[inputs.scores["metric"] == "alignment"]
+    yield from notes.about(inputs, alignment)
+    yield from notes.targets(inputs, study["methods"])
     if study["controls"]:
         names = ", ".join(inputs.method_title(control).lower() for control in study["controls"])
         yield f"Controls ({names}) use no model: their one value stands under every method."
-    yield _degenerate_note(inputs, alignment)
-    confidence = f"{100 * study['statistics']['confidence']:.4g}"
-    resamples = f"{study['statistics']['resamples']:,}"
-    yield f"Intervals: {confidence}% BCa bootstrap confidence intervals over images, {resamples} resamples."
+    yield notes.degenerate(inputs, alignment)
+    yield notes.intervals(inputs)
     yield from _test_notes(inputs)
 
 
@@ -160,7 +145,7 @@ def _test_notes(inputs: TableInputs) -> Iterator[str]:
     if table.empty:
         yield f"{paired}; not tested."
     else:
-        tests = _range(table.loc[table["metric"] == "alignment", "n_tests"])
+        tests = notes.numbers(table.loc[table["metric"] == "alignment", "n_tests"])
         correction = {
             "holm": f"Holm-corrected for {tests} tests",
             "benjamini_hochberg": f"Benjamini-Hochberg-corrected for {tests} tests",
@@ -176,34 +161,3 @@ def _test_notes(inputs: TableInputs) -> Iterator[str]:
     others = [inputs.title(model) for model in study["models"] if model not in compared]
     if others:
         yield f"Not shown, since in no comparison: {', '.join(others)}."
-
-
-def _target_notes(inputs: TableInputs) -> Iterator[str]:
-    """Yield which class is explained, method by method only where they differ."""
-    words = {"label": "the image's label", "predicted": "the class that the model predicts"}
-    methods = inputs.study["catalog"]["methods"]
-    targets = {method: methods[method]["target"] for method in inputs.study["methods"]}
-    for target in dict.fromkeys(targets.values()):
-        names = [inputs.method_title(method) for method in targets if targets[method] == target]
-        which = "" if len(names) == len(targets) else f" ({', '.join(names)})"
-        yield f"Explained class{which}: {words[target]}."
-
-
-def _degenerate_note(inputs: TableInputs, alignment: pd.DataFrame) -> str:
-    found = alignment[alignment["n_degenerate"] > 0]
-    if found.empty:
-        return "Degenerate maps (constant or non-finite): no degenerate maps."
-    policy = {"score": "scored as 0", "skip": "left out of the means"}[inputs.study["degenerate"]]
-    names = []
-    for row in found.itertuples():
-        title = "" if row.model == CONTROL else f"{inputs.title(row.model)}, "
-        names.append(f"{title}{inputs.method_title(row.method)}: {row.n_degenerate:.0f}")
-    return f"Degenerate maps (constant or non-finite), {policy}: {'; '.join(names)}."
-
-
-def _range(counts: pd.Series) -> str:
-    """Return a number, or the smallest and largest where they differ."""
-    numbers = sorted({int(count) for count in counts.dropna()})
-    if not numbers:
-        return "no"
-    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"

@@ -1,4 +1,4 @@
-"""The text of a table as CSV, Markdown, LaTeX and HTML."""
+"""The text of a table as CSV, Markdown, LaTeX and HTML: `RENDERERS`."""
 
 import csv
 import io
@@ -310,3 +310,11 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+
+# File extension -> text of a table in that format.
+RENDERERS: dict[str, Callable[[Table], str]] = {
+    "csv": to_csv,
+    "md": to_markdown,
+    "tex": to_latex,
+    "html": to_html,
+}

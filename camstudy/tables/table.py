@@ -1,5 +1,6 @@
 """A paper table as data: columns in groups, rows, notes, and what each cell shows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -7,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from camstudy.summary import Estimate
 
-Format = Literal["text", "count", "millions", "percent", "estimate", "difference", "p"]
+Format = Literal["text", "count", "millions", "billions", "number", "percent", "estimate", "difference", "p"]
 DASH = "–"
 
 
@@ -15,9 +16,9 @@ DASH = "–"
 class Column:
     """A column: its key in the rows and the CSV, its header under the header of its group, how it is written.
 
-    ``text`` holds str; ``count`` int; ``millions`` a count shown in millions; ``percent``, ``estimate`` and
-    ``difference`` an `Estimate`, the last two shown with their interval, the last with its sign; ``p`` a
-    p-value. With ``shown=False`` it is in the CSV only.
+    ``text`` holds str; ``count`` int; ``millions`` and ``billions`` a count shown in these; ``number`` a float, shown
+    like billions with three significant digits; ``percent``, ``estimate`` and ``difference`` an `Estimate`, the last
+    two shown with their interval, the last with its sign; ``p`` a p-value. With ``shown=False`` it is in the CSV only.
     """
 
     key: str
@@ -93,9 +94,21 @@ def cell(column: Column, row: Row) -> Cell:
             return Cell(f"{value.value:.1f}", "", mark, bold)
         case "millions":
             return Cell(f"{value / 1e6:.2f}", "", mark, bold)
+        case "billions":
+            return Cell(_significant(value / 1e9), "", mark, bold)
+        case "number":
+            return Cell(_significant(value), "", mark, bold)
         case "p":
             return Cell("<0.001" if value < 0.001 else f"{value:.3f}", "", mark, bold)
     return Cell(str(value), "", mark, bold)
+
+
+def _significant(number: float) -> str:
+    """Write a number with three significant digits, those after the point in full: 4.10, 12.3, 1,230."""
+    if number == 0:
+        return "0"
+    rounded = float(f"{number:.3g}")
+    return f"{rounded:,.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
 
 
 def _decimal(number: float, sign: str = "") -> str:

@@ -1,5 +1,6 @@
 """Made-up results of a finished study, as the score stage would leave them; no test of its own."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -89,4 +90,53 @@ def make_inputs(
         models=models,
         study=study,
         dataset={"dataset": dataset, "human_ceiling": CEILING, "human_maps": "simulated"},
+    )
+
+
+FLOORS = [None, 0, 0.1, 0.3, 0.9]
+STAGES = [1, 2, -1]
+
+
+def with_sweeps(inputs, seed=0):
+    """Return the inputs with a threshold sweep, a layer sweep and costs, all made up."""
+    rng = np.random.default_rng(seed)
+    methods, dataset = ("gradcam", "threshold_gradcam"), inputs.dataset["dataset"]
+    sweep, layers, cost = [], [], {}
+    for model, method in itertools.product(inputs.models, methods):
+        for floor in FLOORS:
+            mean = rng.uniform(0.3, 0.9)
+            key = [dataset, model, method, "alignment", mean, mean - 0.02, mean + 0.03, 384, 0]
+            sweep.append([*key, np.nan if floor is None else floor])
+        for stage in STAGES:
+            mean = rng.uniform(0.3, 0.9)
+            layers.append([dataset, model, method, "alignment", mean, mean - 0.02, mean + 0.03, 384, 0, stage])
+    for model in inputs.models:
+        dcls = model.endswith("_dcls")
+        cost[model] = {
+            "parameters": int(rng.integers(2e6, 9e7)),
+            "multiply_adds": {"dense": int(rng.integers(4e9, 16e9)), "taps": int(rng.integers(3e9, 4e9))},
+            "input_size": 256 if "vit" in model else 224,
+            "device": "NVIDIA A100",
+            "memory": "torch.cuda.max_memory_allocated",
+            "batch_size": 32,
+            "repeats": 10,
+            "warm_up": 3,
+            "images_per_second": {"folded": rng.uniform(500, 4000), "unfolded": rng.uniform(50, 400) if dcls else None},
+            "peak_memory_mb": {"folded": 1234, "unfolded": 2345 if dcls else None},
+        }
+    entries = {name: {"postprocess": {}} | entry for name, entry in inputs.study["catalog"]["methods"].items()}
+    for name in methods:
+        entries.setdefault(name, {"title": TITLES[name], "target": "label", "postprocess": {}})
+    entries["threshold_gradcam"]["postprocess"] = {"floor": 0.3}
+    asked = {
+        "sweep": {"floors": FLOORS, "relu_after_sum": "gradcam", "relu_before_sum": "threshold_gradcam"},
+        "layer_sweep": {"methods": list(methods), "stages": STAGES},
+        "catalog": {"methods": entries},
+    }
+    return dataclasses.replace(
+        inputs,
+        study=inputs.study | asked,
+        sweep=pd.DataFrame(sweep, columns=[*SCORE, "floor"]),
+        layers=pd.DataFrame(layers, columns=[*SCORE, "stage"]),
+        cost=cost,
     )

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from camstudy.aggregate import COMPARISONS, SCORES, Settings, compare, summarize
+from camstudy.aggregate import COMPARISONS, SCORES, Settings, compare, summarize, summarize_sweep
 from camstudy.errors import CamstudyError
 
 N = 60
@@ -223,3 +223,36 @@ def test_unknown_choices_are_refused(frames):
         Settings(degenerate="skp")
     with pytest.raises(CamstudyError, match="did you mean `holm`"):
         comparison(frames, Settings(resamples=100, correction="holms"))
+
+
+def test_some_metrics_alone_are_the_rows_of_all(frames):
+    where = {"dataset": "digits", "ceiling": CEILING, "settings": SETTINGS}
+    alone = summarize(frames, **where, metrics=("alignment",))
+    every = summary(frames)
+    pd.testing.assert_frame_equal(alone, every[every["metric"] == "alignment"].reset_index(drop=True))
+
+
+@pytest.mark.parametrize("policy", ["score", "skip"])
+def test_the_sweep_has_the_alignment_of_every_floor(policy):
+    floors = [np.nan, 0.0, 0.3]
+    parts = [agreement(seed, degenerate=[4, 8]).assign(floor=floor) for seed, floor in enumerate(floors)]
+    frame = pd.concat(parts).sort_values(["image", "floor"])[["image", "floor", "spearman", "degenerate"]]
+    settings = Settings(resamples=500, seed=3, degenerate=policy)
+    table = summarize_sweep({("base", "gradcam"): frame}, dataset="digits", ceiling=CEILING, settings=settings)
+    assert [*SCORES, "floor"] == list(table.columns)
+    assert len(table) == len(floors)
+    for part, floor in zip(parts, floors, strict=True):
+        found = table[table["floor"].isna() if np.isnan(floor) else table["floor"] == floor].iloc[0]
+        values = part[~part["degenerate"]]["spearman"] if policy == "skip" else part["spearman"]
+        rng = np.random.default_rng(3)
+        expected = scipy.stats.bootstrap((values.to_numpy(),), np.mean, n_resamples=500, method="BCa", rng=rng)
+        assert found["mean"] == pytest.approx(values.mean() / CEILING)
+        interval = np.array(expected.confidence_interval) / CEILING
+        np.testing.assert_allclose([found["ci_low"], found["ci_high"]], interval)
+        assert (found["n"], found["n_degenerate"]) == (len(values), 2)
+
+
+def test_settings_of_a_study():
+    statistics = {"confidence": 0.9, "resamples": 200, "alpha": 0.05, "correction": "none"}
+    study = {"seed": 4, "degenerate": "skip", "statistics": statistics}
+    assert Settings.of(study) == Settings(0.9, 200, 4, "skip", "none")

@@ -629,3 +629,63 @@ def test_the_report_is_the_same_every_time(config):
     }
     assert len(reports) == 1
     assert "10 errors" in reports.pop()
+
+
+# Sweeps
+
+
+def test_sweeps_that_are_not_asked_for_change_nothing(config):
+    full = validate(drop(config, "catalog.methods.gradcam") | {"methods": ["threshold_gradcam"]})
+    assert full["tables"] == ["dcls"]
+    assert full["sweep"]["floors"] == [None, 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert full["catalog"]["methods"].keys() == {"threshold_gradcam", "random"}
+    assert full["catalog"]["methods"]["random"]["stage"] is None
+
+
+@pytest.mark.parametrize("key", ["tables", "figures"])
+def test_the_layer_sweep_makes_its_methods(config, key):
+    put(config, key, ["layer_sweep"])
+    put(config, "layer_sweep", {"methods": ["threshold_gradcam"], "stages": [2, -1]})
+    put(config, "catalog.methods.threshold_gradcam.passes", 2)
+    full = validate(config, KNOWN)
+    made = full["catalog"]["methods"].keys() - config["catalog"]["methods"].keys()
+    assert made == {"threshold_gradcam_stage2", "threshold_gradcam_stage-1"}
+    base, entry = (full["catalog"]["methods"][f"threshold_gradcam{stage}"] for stage in ("", "_stage-1"))
+    assert entry == base | {"title": "threshold_gradcam, stage -1", "stage": -1, "passes": 6}
+    assert validate(full, KNOWN) == full
+
+
+def test_an_entry_of_a_stage_may_be_written_by_hand(config):
+    put(config, "tables", ["layer_sweep"])
+    own = {"title": "First", "method": "gradcam", "stage": 1, "target": "predicted"}
+    put(config, "catalog.methods.gradcam_stage1", own)
+    entry = validate(config)["catalog"]["methods"]["gradcam_stage1"]
+    assert {key: entry[key] for key in own} == own
+    put(config, "catalog.methods.gradcam_stage1.stage", 3)
+    place = "catalog.methods.gradcam_stage1.stage"
+    expected = "found 3, but `layer_sweep` takes this name for stage 1; rename the entry"
+    assert errors(config) == {place: expected}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place", "text"),
+    [
+        ("sweep.floors", [0.3], "sweep.floors", "found [0.3], expected null among them"),
+        ("sweep.floors", [None, 0.5], "sweep.floors", "found [null, 0.5], expected 0.3 among them"),
+        ("sweep.floors", [None, 0.3, 1], "sweep.floors[2]", "found 1, expected a number of at least 0 and below 1, or"),
+        ("sweep.relu_after_sum", "gradcm", "sweep.relu_after_sum", "unknown method `gradcm`, did you mean `gradcam`?"),
+        ("sweep.relu_before_sum", "gradcam", "sweep.relu_before_sum", "`gradcam` has no floor in its `postprocess`"),
+        ("sweep.relu_after_sum", "random", "sweep.relu_after_sum", "`random` is a control, which looks at no model"),
+        ("layer_sweep.methods", ["random"], "layer_sweep.methods[0]", "`random` is a control, which looks at no model"),
+        ("layer_sweep.methods", ["gradcm"], "layer_sweep.methods[0]", "unknown method `gradcm`, did you mean"),
+        ("layer_sweep.stages", [1, 0], "layer_sweep.stages[1]", "found 0, expected an integer other than 0"),
+        ("catalog.methods.random.stage", 2, "catalog.methods.random.stage", "a control looks at no model and has no"),
+        ("catalog.methods.gradcam.stage", 0, "catalog.methods.gradcam.stage", "found 0, expected an integer other"),
+        ("cost.repeats", 0, "cost.repeats", "found 0, expected an integer of at least 1"),
+    ],
+)
+def test_mistakes_in_sweeps(config, path, value, place, text):
+    put(config, "figures", ["threshold_sweep", "layer_sweep", "alignment_cost"])
+    found = errors(put(config, path, value), known=KNOWN)
+    assert found.keys() == {place}
+    assert found[place].startswith(text)

@@ -11,6 +11,7 @@ from torch import nn
 
 from camstudy.config import validate
 from camstudy.explain.layers import check_output, resolve_target_layer
+from camstudy.metrics.cost import multiply_adds
 from camstudy.models.build import build_model, input_config, parameter_count
 from camstudy.models.dcls import dcls_layers
 
@@ -36,6 +37,17 @@ PUBLISHED = {
     "convformer_s18": (224, 1.0, "v1", 17, 40, "state_dict_ema", 8370737),
     "fastvit_sa24": (256, 0.9, "v1", 17, 34, "state_dict_ema", 8370737),
     "fastvit_sa36": (256, 0.9, "v1", 17, 34, "state_dict_ema", 8370737),
+}
+# Multiply-adds in G of the baseline, of the DCLS variant with dense kernels, and with its taps only.
+MULTIPLY_ADDS = {
+    "resnet50": ("4.089", "12.310", "3.267"),
+    "convnext_tiny": ("4.456", "4.970", "4.423"),
+    "convnext_small": ("8.684", "9.524", "8.652"),
+    "convnext_base": ("15.355", "16.475", "15.313"),
+    "caformer_s18": ("3.878", "4.312", "3.851"),
+    "convformer_s18": ("3.941", "4.682", "3.913"),
+    "fastvit_sa24": ("3.753", "4.359", "3.715"),
+    "fastvit_sa36": ("5.571", "6.475", "5.514"),
 }
 VARIANTS = ["", "_dcls"]
 
@@ -104,6 +116,31 @@ def test_the_explained_layer_is_what_enters_global_pooling(catalog, build, name,
     assert seen["output"].shape == (1, *shape)
     assert seen["pooled"] is seen["output"]
     assert check_output(seen["output"], layer, 1) == "nchw"
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_multiply_adds(catalog, build, name, variant, monkeypatch):
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    found = multiply_adds(build(name + variant), input_config(catalog[name + variant])["size"])
+    base, dense, taps = MULTIPLY_ADDS[name]
+    expected = (dense, taps) if variant else (base, base)
+    assert (f"{found.dense / 1e9:.3f}", f"{found.taps / 1e9:.3f}") == expected
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_every_model_has_four_stages(build, name, monkeypatch):
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    *_, (_, _, last) = REFERENCE[name]
+    model, seen = build(f"{name}_dcls"), {}
+    layers = {stage: resolve_target_layer(model, stage=stage) for stage in range(1, 5)}
+    for stage, layer in layers.items():
+        layer.module.register_forward_hook(lambda _, __, output, stage=stage: seen.update({stage: output}))
+    with torch.no_grad():
+        model(torch.zeros(1, 3, 32 * last, 32 * last, device="meta"))
+    for stage, layer in layers.items():
+        assert check_output(seen[stage], layer, 1) == "nchw"
+        assert seen[stage].shape[2:] == (last << (4 - stage),) * 2
 
 
 @pytest.mark.parametrize("name", REFERENCE)

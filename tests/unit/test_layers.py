@@ -201,3 +201,49 @@ def test_frozen_restores_after_an_exception():
         work()
     assert [module.training for module in model.modules()] == [True, True, True, False]
     assert [p.requires_grad for p in model.parameters()] == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("build", "paths"),
+    [
+        (_resnet, ["layer1", "layer2", "layer3", "layer4"]),
+        (
+            lambda: ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 8, 16, 16), num_classes=5),
+            [f"stages.{index}" for index in range(4)],
+        ),
+        (
+            lambda: MetaFormer(depths=(1, 1, 1), dims=(8, 16, 24), token_mixers=SepConv, num_classes=5),
+            [f"stages.{index}" for index in range(3)],
+        ),
+        (_fastvit, ["stages.0", "stages.1"]),
+    ],
+    ids=["resnet", "convnext", "metaformer", "fastvit"],
+)
+def test_stages_halve_the_image_and_count_from_either_end(build, paths):
+    with torch.device("meta"):
+        model = build().eval()
+    seen = {}
+    for stage, path in enumerate(paths, 1):
+        layer = resolve_target_layer(model, "stem", stage=stage)  # whatever the override
+        assert layer == TargetLayer(path, model.get_submodule(path), "nchw")
+        assert resolve_target_layer(model, stage=stage - 1 - len(paths)) == layer
+        layer.module.register_forward_hook(lambda _, __, output, stage=stage: seen.update({stage: output}))
+    with torch.no_grad():
+        model(torch.zeros(1, 3, 128, 128, device="meta"))
+    for stage, path in enumerate(paths, 1):
+        assert check_output(seen[stage], TargetLayer(path, model, "nchw"), 1) == "nchw"
+        assert seen[stage].shape[2:] == (32 >> (stage - 1),) * 2
+
+
+@pytest.mark.parametrize(
+    ("build", "stage", "message"),
+    [
+        (_fastvit, 3, "found 3, but FastVit has the stages 1 to 2, or -2 to -1 counted from the last"),
+        (_resnet, -5, "found -5, but ResNet has the stages 1 to 4"),
+        (_resnet, 0, "found 0, but"),
+        (_swin, 1, "of SwinTransformer it is not known what its stages are"),
+    ],
+)
+def test_stages_that_are_not_there(build, stage, message):
+    with pytest.raises(CamstudyError, match=message):
+        resolve_target_layer(build(), stage=stage)

@@ -92,3 +92,16 @@ def test_rows_of_different_shape_are_refused():
 
 def test_no_rows_give_no_correlations():
     assert rank_correlation(np.ones((0, 9), np.float32), np.ones((0, 9), np.float32)).shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_several_rows_with_the_same_row(dtype):
+    first = np.stack([ROWS["no ties"], ROWS["plateau at the minimum"], ROWS["constant"]] * 2).reshape(2, 3, -1)
+    second = np.stack([ROWS["few values"], ROWS["no ties"][::-1]])
+    found = rank_correlation(first.astype(dtype), second.astype(dtype))
+    for row, column in np.ndindex(2, 2):
+        expected = scipy.stats.spearmanr(first[row, column].astype(dtype), second[row].astype(dtype)).statistic
+        assert found[row, column] == pytest.approx(expected, abs=1e-12)
+    assert (found[:, 2] == 0).all()
+    with pytest.raises(ValueError, match="differ in shape"):
+        rank_correlation(first, second[:1])

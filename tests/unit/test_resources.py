@@ -48,6 +48,10 @@ CONFIG = {
             "slow": {"passes": 500, "parts": None},
             "by_hand": {"passes": 1, "parts": 7},
             "too_many": {"passes": 1, "parts": 1000},
+            "first": {"passes": 1, "parts": None, "stage": 1},
+            "third": {"passes": 1, "parts": None, "stage": 3},
+            "before_last": {"passes": 1, "parts": None, "stage": -2},
+            "last": {"passes": 1, "parts": None, "stage": 4},
         },
     },
 }
@@ -187,3 +191,9 @@ def test_without_gpus_the_plan_has_no_gpu_hours():
 
 def test_nothing_to_be_done():
     assert render("demo", plan(CONFIG, [], {}, gpu=True)) == "Plan of demo: nothing to be done."
+
+
+@pytest.mark.parametrize(("method", "larger"), [("first", 64), ("third", 4), ("before_last", 4), ("last", 1)])
+def test_maps_of_early_stages_are_larger(method, larger):
+    assert estimate(CONFIG, "explain", job(method=method)).disk_mb == pytest.approx(larger * 6000 * 2 / 1000)
+    assert estimate(CONFIG, "score", job(method=method)) == estimate(CONFIG, "score", job())

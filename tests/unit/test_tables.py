@@ -14,8 +14,8 @@ from studies import ARCHITECTURES, make_inputs
 
 from camstudy.errors import CamstudyError
 from camstudy.summary import CONTROL, Estimate, TableInputs
-from camstudy.tables import RENDERERS, TABLES
-from camstudy.tables.render import to_csv, to_html, to_latex, to_markdown
+from camstudy.tables import TABLES
+from camstudy.tables.render import RENDERERS, to_csv, to_html, to_latex, to_markdown
 from camstudy.tables.table import Column, Row, Table
 
 VOID = {"meta", "br", "link", "img", "col"}

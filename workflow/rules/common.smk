@@ -9,7 +9,7 @@ from snakemake.io import regex_from_filepattern
 
 sys.path.insert(0, workflow.basedir)
 
-from camstudy.config import validate
+from camstudy.config import layer_sweep, validate
 from camstudy.errors import CamstudyError
 from camstudy.explain import controls
 from camstudy.explain.families import METHODS
@@ -19,6 +19,7 @@ from camstudy.orphans import cancel_orphans
 from camstudy.parts import part_names
 from camstudy.provenance import canonical, imported_sources
 from camstudy.resources import count_parts, request
+from camstudy.tables import TABLES
 
 share_library()
 
@@ -190,13 +191,56 @@ def agreement_files(controls=True):
     ]
 
 
+def sweep_files():
+    """Inputs: scores of the threshold sweep, as (model, method, file)."""
+    methods = [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")]
+    return [
+        (model, method, f"results/scores/{DATASET}/{model}/{method}/sweep{part}.parquet")
+        for model in config["models"]
+        for method in dict.fromkeys(methods)
+        for part in parts("sweep_thresholds", DATASET, model, method)
+    ]
+
+
+def layer_files():
+    """Inputs: scores of the layer sweep, as (model, method at a stage, file)."""
+    if not any("layers" in record.also for record in shown_records()):
+        return []  # then the methods at stages are not in the catalogue
+    return [
+        (model, method, f"results/scores/{DATASET}/{model}/{method}/agreement{part}.parquet")
+        for model in config["models"]
+        for method in layer_sweep(config)
+        for part in parts("score_agreement", DATASET, model, method)
+    ]
+
+
+def shown_records():
+    """The records of the study's tables and figures."""
+    return [TABLES[name] for name in config["tables"]] + [FIGURES[name] for name in config["figures"]]
+
+
+def record(wildcards):
+    """The record of the table or figure that a job makes."""
+    return TABLES[wildcards.table] if "table" in wildcards.keys() else FIGURES[wildcards.figure]
+
+
+def further(wildcards):
+    """Inputs: what a table or figure is made from beside the scores."""
+    sources = {
+        "sweep": "results/{study}/sweep.parquet",
+        "layers": "results/{study}/layers.parquet",
+        "cost": expand("results/cost/{model}.json", model=config["models"]),
+    }
+    return {name: sources[name] for name in record(wildcards).also}
+
+
 def study(*keys):
     """Canonical text of some of the study's settings, for params."""
     return canonical({key: config[key] for key in keys})
 
 
-def shown():
-    """Canonical text of what tables and figures state about the study."""
+def shown(wildcards):
+    """Canonical text of what a table or figure states about the study."""
     keys = [
         "study",
         "dataset",
@@ -207,7 +251,14 @@ def shown():
         "statistics",
         "degenerate",
     ]
-    methods = {name: CATALOG["methods"][name] for name in config["methods"] + config["controls"]}
+    used = config["methods"] + config["controls"]
+    if "sweep" in record(wildcards).also:
+        keys.append("sweep")
+        used += [config["sweep"]["relu_after_sum"], config["sweep"]["relu_before_sum"]]
+    if "layers" in record(wildcards).also:
+        keys.append("layer_sweep")
+        used += config["layer_sweep"]["methods"]
+    methods = {name: CATALOG["methods"][name] for name in used}
     return canonical({key: config[key] for key in keys} | {"catalog": {"methods": methods}})
 
 

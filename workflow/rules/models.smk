@@ -93,6 +93,34 @@ rule assemble_model:
         "../../scripts/assemble_model.py"
 
 
+# Weights play no part, so that another training measures nothing again.
+rule cost:
+    input:
+        code=code("cost"),
+    output:
+        cost="results/cost/{model}.json",
+    log:
+        "results/logs/cost/{model}.log",
+    benchmark:
+        "results/benchmarks/cost/{model}.tsv"
+    wildcard_constraints:
+        model=names("models", lambda item: True),
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["explain"]
+    resources:
+        gpu=gpus,
+        mem_mb=memory("cost"),
+        runtime=minutes("cost"),
+    params:
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "target_layer"),
+        settings=canonical(config["cost"]),
+    message:
+        "Measure what {wildcards.model} costs"
+    script:
+        "../../scripts/cost.py"
+
+
 rule export_demo_weights:
     input:
         model="results/models/{model}_pretraining/model.safetensors",

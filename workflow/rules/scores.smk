@@ -55,6 +55,33 @@ rule score_agreement:
         "../../scripts/score_agreement.py"
 
 
+rule sweep_thresholds:
+    input:
+        heatmaps=lambda wildcards: heatmap_files(wildcards.dataset, wildcards.model, wildcards.method),
+        dataset="results/data/{dataset}.json",
+        code=code("sweep_thresholds"),
+    output:
+        scores="results/scores/{dataset}/{model}/{method}/sweep{part}.parquet",
+    log:
+        "results/logs/sweep_thresholds/{dataset}/{model}/{method}{part}.log",
+    benchmark:
+        "results/benchmarks/sweep_thresholds/{dataset}/{model}/{method}{part}.tsv"
+    wildcard_constraints:
+        model=names("models", lambda item: True),
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("sweep_thresholds"),
+        runtime=minutes("sweep_thresholds"),
+    params:
+        floors=canonical(config["sweep"]["floors"]),
+    message:
+        "Sweep the thresholds of {wildcards.method}{wildcards.part} of {wildcards.model}"
+    script:
+        "../../scripts/sweep_thresholds.py"
+
+
 rule human_ceiling:
     input:
         dataset="results/data/{dataset}.json",

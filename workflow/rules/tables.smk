@@ -43,8 +43,64 @@ rule aggregate_scores:
         "../../scripts/aggregate_scores.py"
 
 
+rule aggregate_sweep:
+    input:
+        scores=[file for _, _, file in sweep_files()],
+        ceiling=f"results/scores/{DATASET}/human_ceiling.json",
+        code=code("aggregate_sweep"),
+    output:
+        sweep="results/{study}/sweep.parquet",
+    log:
+        "results/logs/aggregate_sweep/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_sweep/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("aggregate_sweep"),
+        runtime=minutes("aggregate_sweep"),
+    params:
+        maps=[(model, method) for model, method, _ in sweep_files()],
+        dataset=DATASET,
+        study=study("seed", "statistics", "degenerate"),
+    message:
+        "Aggregate the threshold sweep of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_sweep.py"
+
+
+rule aggregate_layers:
+    input:
+        scores=[file for _, _, file in layer_files()],
+        ceiling=f"results/scores/{DATASET}/human_ceiling.json",
+        code=code("aggregate_layers"),
+    output:
+        layers="results/{study}/layers.parquet",
+    log:
+        "results/logs/aggregate_layers/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_layers/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("aggregate_layers"),
+        runtime=minutes("aggregate_layers"),
+    params:
+        maps=[(model, method) for model, method, _ in layer_files()],
+        stages=layer_sweep(config),
+        dataset=DATASET,
+        study=study("seed", "statistics", "degenerate"),
+    message:
+        "Aggregate the layer sweep of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_layers.py"
+
+
 rule make_table:
     input:
+        unpack(further),
         scores="results/{study}/scores.parquet",
         comparisons="results/{study}/comparisons.parquet",
         dataset=f"results/data/{DATASET}.json",
@@ -72,7 +128,7 @@ rule make_table:
         mem_mb=memory("make_table"),
         runtime=minutes("make_table"),
     params:
-        study=shown(),
+        study=shown,
         titles=titles("models", config["models"]),
     message:
         "Make table {wildcards.table} of {wildcards.study}"
@@ -82,6 +138,7 @@ rule make_table:
 
 rule draw_scores:
     input:
+        unpack(further),
         scores="results/{study}/scores.parquet",
         comparisons="results/{study}/comparisons.parquet",
         dataset=f"results/data/{DATASET}.json",
@@ -109,7 +166,7 @@ rule draw_scores:
         mem_mb=memory("draw_scores"),
         runtime=minutes("draw_scores"),
     params:
-        study=shown(),
+        study=shown,
         titles=titles("models", config["models"]),
     message:
         "Draw {wildcards.figure} of {wildcards.study}"

@@ -1,0 +1,64 @@
+"""Notes that tables have in common: the data, what alignment is, degenerate maps, intervals."""
+
+from collections.abc import Iterable, Iterator
+
+import pandas as pd
+
+from camstudy.summary import CONTROL, TableInputs
+
+
+def about(inputs: TableInputs, alignment: pd.DataFrame) -> Iterator[str]:
+    """Yield the dataset with the number of images of these scores, its human maps, and the alignment."""
+    dataset = inputs.dataset
+    yield f"Dataset: {dataset['dataset']}, {numbers(alignment['n'])} images."
+    if dataset["human_maps"] == "simulated":
+        yield (
+            "Human maps are simulated, not recorded from people: alignment says how well a map agrees with "
+            "the simulation."
+        )
+    else:
+        yield f"Human maps are {dataset['human_maps']}."
+    yield (
+        "Alignment: mean over images of the Spearman rank correlation between map and human map, divided by "
+        f"the human ceiling, {dataset['human_ceiling']:.5g}."
+    )
+
+
+def targets(inputs: TableInputs, methods: Iterable[str]) -> Iterator[str]:
+    """Yield which class is explained, method by method only where they differ."""
+    words = {"label": "the image's label", "predicted": "the class that the model predicts"}
+    catalog = inputs.study["catalog"]["methods"]
+    chosen = {method: catalog[method]["target"] for method in methods}
+    for target in dict.fromkeys(chosen.values()):
+        names = [inputs.method_title(method) for method in chosen if chosen[method] == target]
+        which = "" if len(names) == len(chosen) else f" ({', '.join(names)})"
+        yield f"Explained class{which}: {words[target]}."
+
+
+def degenerate(inputs: TableInputs, alignment: pd.DataFrame) -> str:
+    """Return the numbers of degenerate maps behind these scores, and what was done about them."""
+    found = alignment[alignment["n_degenerate"] > 0]
+    if found.empty:
+        return "Degenerate maps (constant or non-finite): no degenerate maps."
+    policy = {"score": "scored as 0", "skip": "left out of the means"}[inputs.study["degenerate"]]
+    names = []
+    for row in found.itertuples():
+        title = "" if row.model == CONTROL else f"{inputs.title(row.model)}, "
+        stage = f", stage {row.stage}" if "stage" in found else ""
+        names.append(f"{title}{inputs.method_title(row.method)}{stage}: {row.n_degenerate:.0f}")
+    return f"Degenerate maps (constant or non-finite), {policy}: {'; '.join(names)}."
+
+
+def intervals(inputs: TableInputs) -> str:
+    """Return what the intervals are."""
+    statistics = inputs.study["statistics"]
+    level, resamples = f"{100 * statistics['confidence']:.4g}", f"{statistics['resamples']:,}"
+    return f"Intervals: {level}% BCa bootstrap confidence intervals over images, {resamples} resamples."
+
+
+def numbers(counts: pd.Series) -> str:
+    """Return a number, or the smallest and largest where they differ."""
+    found = sorted({int(count) for count in counts.dropna()})
+    if not found:
+        return "no"
+    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"

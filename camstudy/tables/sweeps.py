@@ -1,0 +1,111 @@
+"""The tables of sweeps: alignment by threshold, and by stage of the network."""
+
+from collections.abc import Iterator
+
+from camstudy.summary import Estimate, TableInputs
+from camstudy.tables import notes
+from camstudy.tables.table import Column, Row, Table
+
+ROLES = {"relu_after": "relu_after_sum", "relu_before": "relu_before_sum"}
+
+
+def threshold_sweep(inputs: TableInputs) -> Table:
+    """Return a row per model: alignment with neither, either and both of Threshold-Grad-CAM's changes, and best floors.
+
+    The changes are the ReLU before the sum over channels instead of after it, and min-max with the method's floor. The
+    best floor is the one of the highest mean alignment, the first of equals in the order of ``sweep.floors``.
+    """
+    sweep = inputs.study["sweep"]
+    after, before = (sweep[role] for role in ROLES.values())
+    floor = inputs.study["catalog"]["methods"][before]["postprocess"]["floor"]
+    group = "Alignment"
+    columns = (
+        Column("architecture", shown=False),
+        Column("title", "Model"),
+        Column("model", shown=False),
+        Column("neither_alignment", f"Neither ({inputs.method_title(after)})", group, "estimate"),
+        Column("relu_before_alignment", "ReLU before sum", group, "estimate"),
+        Column("floor_alignment", f"Floor {floor:g}", group, "estimate"),
+        Column("both_alignment", f"Both ({inputs.method_title(before)})", group, "estimate"),
+        Column("relu_after_best_floor", "ReLU after", "Best floor"),
+        Column("relu_before_best_floor", "ReLU before", "Best floor"),
+        Column("relu_after_best_alignment", format="estimate", shown=False),
+        Column("relu_before_best_alignment", format="estimate", shown=False),
+    )
+    rows = []
+    for architecture, model in inputs.by_architecture():
+        cells = {
+            **_named(inputs, architecture, model),
+            "neither_alignment": inputs.at_floor(model, after, None),
+            "relu_before_alignment": inputs.at_floor(model, before, None),
+            "floor_alignment": inputs.at_floor(model, after, floor),
+            "both_alignment": inputs.at_floor(model, before, floor),
+        }
+        for role, key in ROLES.items():
+            cells[f"{role}_best_floor"], cells[f"{role}_best_alignment"] = _best(inputs, model, sweep[key])
+        rows.append(Row(cells))
+    return Table(
+        name="threshold_sweep",
+        caption=f"Sensitivity of alignment to the threshold on {inputs.dataset['dataset']}.",
+        columns=columns,
+        rows=tuple(rows),
+        notes=tuple(_threshold_notes(inputs, after, before, floor)),
+    )
+
+
+def _best(inputs: TableInputs, model: str, method: str) -> tuple[str | None, Estimate | None]:
+    found = [(floor, inputs.at_floor(model, method, floor)) for floor in inputs.study["sweep"]["floors"]]
+    scored = [(floor, estimate) for floor, estimate in found if estimate is not None]
+    if not scored:
+        return None, None
+    floor, estimate = max(scored, key=lambda pair: pair[1].value)
+    return "none" if floor is None else f"{floor:g}", estimate
+
+
+def _threshold_notes(inputs: TableInputs, after: str, before: str, floor: float) -> Iterator[str]:
+    raw = inputs.sweep[inputs.sweep["floor"].isna()]
+    yield from notes.about(inputs, raw)
+    yield from notes.targets(inputs, [after, before])
+    yield (
+        f"Neither: ReLU(mean of a A over channels), with activations A and weights a; ReLU before the sum: mean of "
+        f"ReLU(a A). Floor {floor:g}: each map is scaled to 0 to 1, then lower values are raised to {floor:g}."
+    )
+    floors = ", ".join("none" if each is None else f"{each:g}" for each in inputs.study["sweep"]["floors"])
+    yield f"Best floor: of {floors}; chosen on these images, so that its own alignment is an optimistic one."
+    yield notes.degenerate(inputs, raw)
+    yield notes.intervals(inputs)
+
+
+def layer_sweep(inputs: TableInputs) -> Table:
+    """Return a row per model and a column per method and stage: the alignment of maps of that stage's output."""
+    sweep = inputs.study["layer_sweep"]
+    columns = [Column("architecture", shown=False), Column("title", "Model"), Column("model", shown=False)]
+    for method in sweep["methods"]:
+        for stage in sweep["stages"]:
+            columns.append(Column(f"{method}_stage{stage}", f"Stage {stage}", inputs.method_title(method), "estimate"))
+    rows = []
+    for architecture, model in inputs.by_architecture():
+        cells = _named(inputs, architecture, model)
+        for method in sweep["methods"]:
+            for stage in sweep["stages"]:
+                cells[f"{method}_stage{stage}"] = inputs.at_stage(model, method, stage)
+        rows.append(Row(cells))
+    return Table(
+        name="layer_sweep",
+        caption=f"Alignment with human maps on {inputs.dataset['dataset']} by stage of the network.",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=(
+            *notes.about(inputs, inputs.layers),
+            *notes.targets(inputs, sweep["methods"]),
+            "Stage: the output of this stage is explained instead of what enters global pooling; 1 is the first after "
+            "the stem, -1 the last. Earlier stages have finer maps.",
+            notes.degenerate(inputs, inputs.layers),
+            notes.intervals(inputs),
+        ),
+    )
+
+
+def _named(inputs: TableInputs, architecture: str, model: str) -> dict[str, object]:
+    """Return the cells that name a row; rules part architectures."""
+    return {"kind": architecture, "architecture": architecture, "title": inputs.title(model), "model": model}

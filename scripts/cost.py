@@ -1,0 +1,23 @@
+"""Count and measure what a model costs: parameters, multiply-adds, images per second, peak memory."""
+
+import json
+from dataclasses import asdict
+
+from camstudy.job import logged, torch_device
+from camstudy.metrics.cost import multiply_adds
+from camstudy.models.build import input_config, parameter_count
+from camstudy.models.speed import measure, network
+from camstudy.provenance import versions, write_json
+
+with logged(snakemake.log[0]):
+    entry, settings = json.loads(snakemake.params.model), json.loads(snakemake.params.settings)
+    device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
+    size, model = input_config(entry)["size"], network(entry, folded=False)
+    record = {
+        "parameters": parameter_count(model),
+        "multiply_adds": asdict(multiply_adds(model, size)),
+        "input_size": size,
+        **measure(entry, size, device, **settings),
+        "versions": versions("torch", "timm", "DCLS"),
+    }
+    write_json(snakemake.output.cost, record)

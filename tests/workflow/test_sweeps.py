@@ -1,0 +1,78 @@
+"""Sweeps and costs in the workflow: what they add to a finished study, and what reruns when something changes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TINY
+from test_incrementality import change_study, edit_code, explaining, planned, training
+
+ASKED = {
+    "tables": ["dcls", "threshold_sweep", "layer_sweep", "cost"],
+    "figures": [*TINY["figures"], "threshold_sweep", "layer_sweep", "alignment_cost"],
+    "sweep": {"floors": [None, 0, 0.3]},
+    "layer_sweep": {"methods": ["gradcam"], "stages": [2, -1]},
+    "cost": {"batch_size": 2, "repeats": 1},
+}
+MODELS, METHODS, STAGES = TINY["models"], TINY["methods"], ["gradcam_stage2", "gradcam_stage-1"]
+SWEEPS = {f"Sweep the thresholds of {method} of {model}" for model in MODELS for method in METHODS}
+COSTS = {f"Measure what {model} costs" for model in MODELS}
+LAYERS = explaining(*MODELS, methods=STAGES) | {
+    f"Compare {method} of {model} with human maps" for model in MODELS for method in STAGES
+}
+AGGREGATES = {"Aggregate the threshold sweep of tiny", "Aggregate the layer sweep of tiny"}
+OF_SWEEP = {"Make table threshold_sweep of tiny", "Draw threshold_sweep of tiny"}
+OF_LAYERS = {"Make table layer_sweep of tiny", "Draw layer_sweep of tiny"}
+OF_COST = {"Make table cost of tiny", "Draw alignment_cost of tiny"}
+EVERYTHING = SWEEPS | COSTS | LAYERS | AGGREGATES | OF_SWEEP | OF_LAYERS | OF_COST
+
+
+def write(project, **changed):
+    project.write_study(TINY | ASKED | changed)
+
+
+def test_sweeps_add_their_jobs_and_change_nothing_else(copied):
+    write(copied)
+    assert planned(copied) == EVERYTHING
+    copied.run()
+    assert planned(copied) == set()
+
+    # The maps are read as the scores read them.
+    for model in MODELS:
+        sweep = pd.read_parquet(copied.path / f"results/scores/tiny/{model}/threshold_gradcam/sweep.parquet")
+        scores = pd.read_parquet(copied.path / f"results/scores/tiny/{model}/threshold_gradcam/agreement.parquet")
+        assert sweep.groupby("image").size().eq(3).all()
+        at_floor = sweep[sweep["floor"] == 0.3].set_index("image")
+        np.testing.assert_array_equal(at_floor["spearman"], scores["spearman"])
+        np.testing.assert_array_equal(at_floor["degenerate"], scores["degenerate"])
+    # A ResNet's last stage is what is explained otherwise.
+    table = pd.read_csv(copied.path / "results/tiny/tables/layer_sweep.csv").set_index("model")
+    scores = pd.read_parquet(copied.path / "results/tiny/scores.parquet").set_index(["model", "method", "metric"])
+    for model in MODELS:
+        expected = scores.loc[(model, "gradcam", "alignment"), "mean"]
+        assert table.loc[model, "gradcam_stage-1"] == pytest.approx(expected, abs=1e-6)
+
+    write(copied, sweep={"floors": [None, 0.3, 0.6]})
+    assert planned(copied) == SWEEPS | {"Aggregate the threshold sweep of tiny"} | OF_SWEEP
+    model, models = MODELS[0], TINY["catalog"]["models"]
+    entry = models[model] | {"train": models[model]["train"] | {"learning_rate": 0.003}}
+    write(copied, catalog=TINY["catalog"] | {"models": models | {model: entry}})
+    jobs = planned(copied)
+    assert training(model) < jobs
+    assert f"Sweep the thresholds of gradcam of {model}" in jobs
+    assert not jobs & COSTS, "another training measures nothing again"
+    write(copied)
+    edit_code(copied, "camstudy/metrics/sweep.py")
+    assert planned(copied) == SWEEPS | {"Aggregate the threshold sweep of tiny"} | OF_SWEEP
+
+
+def test_stages_that_a_model_lacks_are_told(copied):
+    write(copied, layer_sweep={"methods": ["gradcam"], "stages": [5]})
+    done = copied.run("results/heatmaps/tiny/tiny_resnet/gradcam_stage5.json", check=False)
+    assert done.returncode == 1
+    assert "error: stage: found 5, but ResNet has the stages 1 to 4" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_method_s_stage_is_part_of_it(copied):
+    change_study(copied, "catalog", "methods", "gradcam", "stage", value=3)
+    assert explaining(*MODELS, methods=["gradcam"]) < planned(copied)
