@@ -2,13 +2,14 @@
 #
 # results/
 # ├── raw/{dataset}/                                 TFRecord shards, drawn (demo dataset) or downloaded
-# ├── data/{dataset}.zarr + .json                    images, labels, human maps
+# ├── data/{dataset}.zarr + .json                    images, labels, human maps, boxes, masks
 # ├── weights/{model}.safetensors + .json            verified starting weights
 # ├── models/{model}/                                model.safetensors, model.json, history.csv
 # ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution; of a slow method in parts,
 # │                                                      {method}/3-of-20.zarr + .json
 # ├── scores/{dataset}/human_ceiling.json            the agreement between people
-# ├── scores/{dataset}/{model}/                      accuracy.parquet, {method}/{agreement,sweep}.parquet (rows: images)
+# ├── scores/{dataset}/{model}/                      accuracy.parquet; {method}/{agreement,sweep,faithfulness,curves,
+# │                                                  localization}.parquet (rows: images)
 # ├── cost/{model}.json                              parameters, multiply-adds, speed, memory
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
 # └── {study}/

@@ -2,25 +2,29 @@
 
 Scores come as data frames keyed by (model, method), one row per image: `image`, what the image is about
 (`label`, `target`, `predicted`), `degenerate` where there are heatmaps, and one column per metric. Scores
-that need no heatmap, such as accuracy, have the method ``""``. Bool columns are proportions, all others are
-means.
+that need no heatmap, such as accuracy, have the method ``""``. Scores of several families make one frame by
+`combine`. Bool columns are proportions, all others are means. Metrics registered as partial may miss values (NaN,
+or NA in columns of pandas' type `boolean`): those images do not count. A column `box_hits` holds an array for each
+image, from which box accuracy is computed for the dataset as a whole.
 
 The bootstrap seed is the study's seed for every row and images are sorted first, so equal scores give equal
 numbers whatever their order, and whatever else the study holds.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from camstudy.errors import CamstudyError, unknown
-from camstudy.statistics import correct, interval, paired_comparison
+from camstudy.metrics.families import METRICS
+from camstudy.metrics.localization import HITS, box_accuracy
+from camstudy.statistics import bca_interval_of_means, correct, interval, paired_comparison
 
 Frames = Mapping[tuple[str, str], pd.DataFrame]
 
-DESCRIPTIVE = ("image", "label", "target", "predicted", "degenerate")
+DESCRIPTIVE = ("image", "label", "target", "predicted", "degenerate", "n_boxes", "n_boxes_dropped", HITS)
 SCORES = ("dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate")
 COMPARISONS = (
     *("dataset", "baseline", "variant", "method", "metric", "difference", "ci_low", "ci_high"),
@@ -34,7 +38,7 @@ class Settings:
 
     ``degenerate``: "score" keeps degenerate heatmaps with the score that each metric states for them, "skip"
     leaves them out of means and pairs; they are counted either way. ``correction`` is a name in
-    `camstudy.statistics.CORRECTIONS`.
+    `camstudy.statistics.CORRECTIONS`. ``iou`` are the levels that `box_hits` was made with.
     """
 
     confidence: float = 0.95
@@ -42,6 +46,7 @@ class Settings:
     seed: int = 0
     degenerate: str = "score"
     correction: str = "holm"
+    iou: tuple[float, ...] = (0.5,)
 
     def __post_init__(self) -> None:
         if self.degenerate not in ("score", "skip"):
@@ -59,17 +64,37 @@ class Settings:
         return {"confidence": self.confidence, "resamples": self.resamples, "seed": self.seed}
 
 
+def combine(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return one frame of several families' scores of the same maps, whose columns about the image must agree."""
+    first, *others = (frame.sort_values("image", ignore_index=True) for frame in frames)
+    for frame in others:
+        for column in first.columns.intersection(frame.columns):
+            if not first[column].equals(frame[column]):
+                raise CamstudyError(
+                    f"scores to combine differ in `{column}`: they are not of the same maps; delete the files and "
+                    "score again"
+                )
+        first = pd.concat([first, frame[frame.columns.difference(first.columns, sort=False)]], axis=1)
+    return first
+
+
 def summarize(
-    frames: Frames, *, dataset: str, ceiling: float, settings: Settings, metrics: tuple[str, ...] | None = None
+    frames: Frames,
+    *,
+    dataset: str,
+    ceiling: float | None,
+    settings: Settings,
+    metrics: tuple[str, ...] | None = None,
 ) -> pd.DataFrame:
     """Return the long table: one row per model, method and metric, all or some, with the columns `SCORES`.
 
     ``alignment`` is added after ``spearman``: mean and interval divided by ``ceiling``, the mean correlation
-    between people, taken as a constant. ``n`` counts the images in the mean, ``n_degenerate`` the degenerate
-    heatmaps, skipped or not. With no image left, mean and interval are NaN. Repeated images, missing scores
-    and an impossible ceiling raise `CamstudyError`.
+    between people, taken as a constant; where nothing was compared with people, it may be None. ``box_accuracy`` is
+    added at the end, where there are `box_hits`; its interval repeats the choice of the threshold in each resample.
+    ``n`` counts the images in the mean, ``n_degenerate`` the degenerate heatmaps, skipped or not. With no image left,
+    mean and interval are NaN. Repeated images, missing scores and an impossible ceiling raise `CamstudyError`.
     """
-    _check_ceiling(dataset, ceiling)
+    _check_ceiling(dataset, ceiling, frames.values())
     rows = []
     for (model, method), frame in frames.items():
         frame = _sorted_scores(model, method, frame)
@@ -78,9 +103,14 @@ def summarize(
         for metric, column, scale in _metrics(frame, ceiling):
             if metrics and metric not in metrics:
                 continue
-            mean, low, high = _mean_and_interval(kept[column].to_numpy(), settings)
+            values = _values(kept[column].dropna())
+            mean, low, high = _mean_and_interval(values, settings)
             row = (dataset, model, method, metric, mean / scale, low / scale, high / scale)
-            rows.append((*row, len(kept), int(degenerate.sum())))
+            rows.append((*row, len(values), int(degenerate.sum())))
+        if HITS in frame:
+            hits = kept[HITS].dropna()
+            found = _box_accuracy(hits, settings)
+            rows.append((dataset, model, method, "box_accuracy", *found, len(hits), int(degenerate.sum())))
     return pd.DataFrame(rows, columns=list(SCORES))
 
 
@@ -103,7 +133,7 @@ def compare(
     pairs: Iterable[tuple[str, str]],
     *,
     dataset: str,
-    ceiling: float,
+    ceiling: float | None,
     settings: Settings,
     metrics: tuple[str, ...] = ("alignment", "top1"),
 ) -> pd.DataFrame:
@@ -111,11 +141,12 @@ def compare(
 
     One row per pair of models (baseline, variant), method of the two models and metric.
     p-values are corrected over all rows of the table, whose number is ``n_tests``. ``n`` counts the pairs
-    compared and ``n_degenerate`` those with a degenerate heatmap in either model. With no pair left the
-    difference is NaN and p is 1. Models without scores, and models scored with different methods or on
-    different images raise `CamstudyError`.
+    compared and ``n_degenerate`` those with a degenerate heatmap in either model. Pairs of which a partial metric
+    misses a value do not count. With no pair left the difference is NaN and p is 1. Metrics of a whole dataset, such
+    as ``box_accuracy``, have no pairs and no rows. Models without scores, and models scored with different methods or
+    on different images raise `CamstudyError`.
     """
-    _check_ceiling(dataset, ceiling)
+    _check_ceiling(dataset, ceiling, frames.values())
     rows = []
     for baseline, variant in pairs:
         for method in _common_methods(frames, baseline, variant):
@@ -125,9 +156,11 @@ def compare(
                 first, second = first[~degenerate], second[~degenerate]
             for metric, column, scale in _metrics(first, ceiling):
                 if metric in metrics:
-                    found = _difference(first[column].to_numpy(), second[column].to_numpy(), scale, settings)
+                    both = first[column].notna() & second[column].notna()
+                    pair = (_values(frame.loc[both, column]) for frame in (first, second))
+                    found = _difference(*pair, scale, settings)
                     row = (dataset, baseline, variant, method, metric, *found)
-                    rows.append((*row, len(first), int(degenerate.sum())))
+                    rows.append((*row, int(both.sum()), int(degenerate.sum())))
     columns = [name for name in COMPARISONS if name not in ("p_corrected", "n_tests")]
     table = pd.DataFrame(rows, columns=columns)
     table["p_corrected"] = correct(table["p"].to_numpy(dtype=np.float64), settings.correction)
@@ -135,13 +168,31 @@ def compare(
     return table[list(COMPARISONS)]
 
 
-def _metrics(frame: pd.DataFrame, ceiling: float) -> Iterator[tuple[str, str, float]]:
+def _metrics(frame: pd.DataFrame, ceiling: float | None) -> Iterator[tuple[str, str, float]]:
     """Yield the metrics of a frame: name, column, and what to divide the column's values by."""
     for column in frame.columns:
         if column not in DESCRIPTIVE:
             yield column, column, 1.0
         if column == "spearman":
             yield "alignment", column, ceiling
+
+
+def _values(scores: pd.Series) -> np.ndarray:
+    """Return scores without missing values as an array, pandas' own booleans as bool."""
+    return scores.to_numpy(dtype=bool) if scores.dtype == "boolean" else scores.to_numpy()
+
+
+def _box_accuracy(hits: pd.Series, settings: Settings) -> tuple[float, float, float]:
+    if len(hits) == 0:
+        return np.nan, np.nan, np.nan
+    hits = np.stack(hits.to_list())
+    levels, thresholds = len(settings.iou), hits.shape[1]
+    # Of the share of images found at each level and threshold: the best threshold for a level, the mean over levels.
+    reached = (hits[:, None] > np.arange(levels)[:, None]).reshape(len(hits), -1)
+    interval = bca_interval_of_means(
+        reached, lambda shares: shares.reshape(-1, levels, thresholds).max(2).mean(1), **settings.bootstrap
+    )
+    return box_accuracy(hits, iou=settings.iou), *interval
 
 
 def _mean_and_interval(values: np.ndarray, settings: Settings) -> tuple[float, float, float]:
@@ -165,7 +216,10 @@ def _sorted_scores(model: str, method: str, frame: pd.DataFrame) -> pd.DataFrame
         image = frame.loc[frame["image"].duplicated(), "image"].iloc[0]
         raise CamstudyError(f"{where}: image {image} occurs more than once; delete the file and score again")
     for metric in frame.columns.difference(DESCRIPTIVE):
-        missing = int((~np.isfinite(frame[metric])).sum())
+        scores = frame[metric]
+        if metric in METRICS and METRICS[metric].partial:
+            scores = scores.dropna()
+        missing = int((~np.isfinite(_values(scores.dropna()))).sum() + scores.isna().sum())
         if missing:
             raise CamstudyError(
                 f"{where}: `{metric}` is not finite for {missing} images; delete the file and score again"
@@ -204,6 +258,8 @@ def _pairs(frames: Frames, method: str, baseline: str, variant: str) -> tuple[pd
     return first, second
 
 
-def _check_ceiling(dataset: str, ceiling: float | None) -> None:
+def _check_ceiling(dataset: str, ceiling: float | None, frames: Iterable[pd.DataFrame]) -> None:
+    if not any("spearman" in frame for frame in frames):
+        return
     if ceiling is None or not (np.isfinite(ceiling) and ceiling > 0):
         raise CamstudyError(f"dataset `{dataset}`: human_ceiling must be a positive number, found {ceiling}")

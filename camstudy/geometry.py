@@ -58,6 +58,58 @@ def resample_in_boxes(maps: np.ndarray, boxes: np.ndarray, size: tuple[int, int]
     return np.stack([resample(one, size, tuple(box)) for one, box in zip(maps, boxes, strict=True)])
 
 
+def within(box: Box, outer: Box) -> Box:
+    """Return ``box`` in fractions of ``outer``, both given in fractions of the same image.
+
+    >>> within((0.25, 0.25, 0.75, 0.75), (0.0, 0.25, 1.0, 0.75))
+    (0.25, 0.0, 0.75, 1.0)
+    """
+    top, left, bottom, right = outer
+    rows, columns = bottom - top, right - left
+    return ((box[0] - top) / rows, (box[1] - left) / columns, (box[2] - top) / rows, (box[3] - left) / columns)
+
+
+def boxes_in_view(
+    boxes: np.ndarray,
+    source: np.ndarray | tuple[int, int],
+    view: np.ndarray | Box,
+    size: tuple[int, int] = COMPARISON_SIZE,
+    *,
+    clip: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where objects' boxes lie in the part of the image that the model saw, and how many are lost.
+
+    Boxes are edges (top, left, bottom, right) in pixels: a box of the first row of pixels ends at bottom 1, and
+    every edge is mapped alike, without rounding.
+
+    Parameters
+    ----------
+    boxes : (n, k, 4) in pixels of the source images; unused places are negative
+    source : height and width of the source images, for all or (n, 2)
+    view : what the model saw in fractions of the image (top, left, bottom, right), for all or (n, 4)
+    size : height and width that the view is resized to
+    clip : whether boxes end where the view does, and those with less than one pixel left are dropped
+
+    Returns
+    -------
+    ``(mapped, dropped)``: float64 (n, k, 4) in pixels of ``size``, all zero where there is no box; int64 (n,).
+    """
+    boxes = np.asarray(boxes, np.float64)
+    if boxes.ndim != 3 or boxes.shape[2] != 4:
+        raise ValueError(f"expected boxes (n, k, 4), found shape {boxes.shape}")
+    there = (boxes >= 0).all(2)
+    scale = np.tile(np.broadcast_to(np.asarray(source, np.float64), (len(boxes), 2)), 2)[:, None]
+    view = np.broadcast_to(np.asarray(view, np.float64), (len(boxes), 4))[:, None]
+    start, extent = np.tile(view[..., :2], 2), np.tile(view[..., 2:] - view[..., :2], 2)
+    mapped = (boxes / scale - start) / extent * np.tile(np.asarray(size, np.float64), 2)
+    kept = there
+    if clip:
+        mapped = np.clip(mapped, 0, np.tile(np.asarray(size, np.float64), 2))
+        # A pixel's worth in both directions, up to rounding.
+        kept = there & ((mapped[..., 2:] - mapped[..., :2]) > 1 - 1e-9).all(2)
+    return np.where(kept[..., None], mapped, 0.0), np.count_nonzero(there & ~kept, axis=1)
+
+
 @lru_cache(maxsize=64)
 def _weights(source: int, target: int, low: float, high: float) -> np.ndarray:
     """Return the (target, source) matrix of linear interpolation along one axis."""

@@ -1,4 +1,4 @@
-"""Make one TFRecord shard of the demo dataset, in ClickMe's own format: images, simulated click maps, labels."""
+"""Make one TFRecord shard of the demo dataset, in ClickMe's own format: images, simulated click maps, labels, boxes."""
 
 import json
 
@@ -15,5 +15,6 @@ with logged(snakemake.log[0]):
     last = min(first + snakemake.params.shard_size, entry["n_images"])
     scenes = (make_scene(entry["split"], index, entry["seed"]) for index in tqdm(range(first, last), mininterval=10))
     write_shard(
-        snakemake.output[0], (encode_example(scene.image, scene.heatmap, scene.label, scene.halves) for scene in scenes)
+        snakemake.output[0],
+        (encode_example(s.image, s.heatmap, s.label, s.halves, s.boxes, s.mask) for s in scenes),
     )

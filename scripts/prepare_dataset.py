@@ -30,4 +30,6 @@ with logged(snakemake.log[0]):
         ),
         has_halves=halves,
         threads=snakemake.threads,
+        # A scene has one digit; ClickMe's own shards have no boxes.
+        max_boxes=1 if entry["source"] == "digits" else 0,
     )

@@ -19,6 +19,7 @@ from camstudy.errors import CamstudyError
 SIZE = 256
 MAP_SIZE = 64
 HALVES = "heatmap_halves"
+BOXES, MASK = "boxes", "mask"
 MODES = {"L": "grey", "RGB": "RGB colour"}
 
 
@@ -31,6 +32,8 @@ class Record:
     label : class index
     halves : uint8 (2, 256, 256), heatmaps of two random halves of the annotators, or None if unknown
     shard, index : where it comes from
+    boxes : int64 (k, 4), edges (top, left, bottom, right) of the objects in pixels, or None if unknown
+    mask : uint8 (256, 256), 1 on the objects, or None if unknown
     """
 
     image: np.ndarray
@@ -39,11 +42,18 @@ class Record:
     halves: np.ndarray | None
     shard: str
     index: int
+    boxes: np.ndarray | None = None
+    mask: np.ndarray | None = None
 
 
 def encode_example(
-    image: np.ndarray, heatmap: np.ndarray, label: int, halves: np.ndarray | None = None
-) -> dict[str, bytes | int | list[bytes]]:
+    image: np.ndarray,
+    heatmap: np.ndarray,
+    label: int,
+    halves: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+) -> dict[str, bytes | int | list[bytes] | list[int]]:
     """Return the features of one ClickMe record, ready for `camstudy.data.tfrecord.write_shard`.
 
     Parameters
@@ -53,10 +63,17 @@ def encode_example(
     heatmap : uint8 (256, 256); stored as grey JPEG of quality 95
     label : class index
     halves : uint8 (2, 256, 256), heatmaps of two halves of the annotators; the real ClickMe has none
+    boxes : integers (k, 4), edges (top, left, bottom, right) of the objects in pixels: a box of the first row ends
+        at bottom 1; the real ClickMe has none
+    mask : (256, 256), true on the objects; stored as PNG of one bit; the real ClickMe has none
     """
     features = {"image": _encode_jpeg(image), "heatmap": _encode_jpeg(heatmap), "label": int(label)}
     if halves is not None:
         features[HALVES] = [_encode_jpeg(half) for half in halves]
+    if boxes is not None:
+        features[BOXES] = np.asarray(boxes, np.int64).ravel().tolist()
+    if mask is not None:
+        features[MASK] = _encode_mask(mask)
     return features
 
 
@@ -160,6 +177,8 @@ def _decode(payload: bytes, shard: str, index: int, num_classes: int) -> Record:
         halves,
         shard,
         index,
+        _decode_boxes(features[BOXES], where) if BOXES in features else None,
+        _decode_mask(*_feature(features, MASK, bytes, 1, where), where) if MASK in features else None,
     )
 
 
@@ -191,6 +210,37 @@ def _decode_jpeg(data: bytes, mode: str, where: str) -> np.ndarray:
         raise CamstudyError(f"{where} is no JPEG: its {len(data)} bytes begin with {data[:4]}") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise CamstudyError(f"{where} cannot be decoded as JPEG ({len(data)} bytes): {error}") from None
+
+
+def _encode_mask(mask: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(np.asarray(mask, bool)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _decode_mask(data: bytes, where: str) -> np.ndarray:
+    try:
+        with Image.open(BytesIO(data), formats=["PNG"]) as image:
+            mask = np.asarray(image)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CamstudyError(f"{where}: `{MASK}` cannot be decoded as PNG ({len(data)} bytes): {error}") from None
+    if mask.dtype != bool or mask.shape != (SIZE, SIZE):
+        raise CamstudyError(
+            f"{where}: `{MASK}` is a PNG of {mask.dtype} {mask.shape}, expected {SIZE}x{SIZE} pixels of one bit"
+        )
+    return mask.astype(np.uint8)
+
+
+def _decode_boxes(values: list, where: str) -> np.ndarray:
+    """Return boxes (k, 4) after checking that they have edges in order and lie in the image."""
+    if len(values) % 4 or not all(isinstance(value, int) for value in values):
+        raise CamstudyError(f"{where}: `{BOXES}` holds {len(values)} values, expected four integers for each box")
+    boxes = np.array(values, np.int64).reshape(-1, 4)
+    if (boxes < 0).any() or (boxes > SIZE).any() or (boxes[:, 2:] <= boxes[:, :2]).any():
+        raise CamstudyError(
+            f"{where}: `{BOXES}` holds {boxes.tolist()}, expected edges (top, left, bottom, right) within {SIZE} pixels"
+        )
+    return boxes
 
 
 def _describe(mode: str, size: tuple[int, int]) -> str:

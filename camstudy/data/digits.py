@@ -59,6 +59,17 @@ class Scene:
     heatmap: np.ndarray
     halves: np.ndarray
 
+    @property
+    def mask(self) -> np.ndarray:
+        """The digit's pixels, bool (256, 256): those that its colour covers by more than half."""
+        return self.stroke > 0.5
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """The tight box around the mask, int64 (1, 4): edges (top, left, bottom, right) in pixels."""
+        rows, columns = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
+        return np.array([[rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]])
+
 
 def make_scene(split: str, index: int, seed: int) -> Scene:
     """Make scene ``index`` of a split, always the same for a seed; classes take turns, so that splits are balanced."""

@@ -4,6 +4,9 @@
 - `label`: int64 (image), -1 where there are no classes
 - `human_map`: float32 (image, map_y, map_x), the blurred 64x64 map of ClickMe's preprocessing
 - `human_half`: float32 (image, half, map_y, map_x), where known: the same for two halves of the annotators
+- `box`: int64 (image, box, edge), where known: top, left, bottom, right of the objects of the image's class in
+  pixels of `image`, a box of its first row ending at bottom 1; -1 in the places of images with fewer
+- `mask`: uint8 (image, y, x), where known: 1 on these objects
 
 Stores of photographs (`camstudy.data.photographs`) have no `image` but the files themselves, and gaze where known:
 
@@ -34,8 +37,8 @@ from camstudy.store import ArraySpec, StoreWriter, open_store, store_path
 ATTRIBUTES = {"dataset", "source", "licence", "human_maps", "class_names"}
 
 
-def dataset_arrays(*, has_halves: bool) -> dict[str, ArraySpec]:
-    """Return the arrays of a dataset store, with or without the maps of two halves of the annotators."""
+def dataset_arrays(*, has_halves: bool, max_boxes: int = 0) -> dict[str, ArraySpec]:
+    """Return the arrays of a dataset store, with or without maps of halves of the annotators, and boxes with masks."""
     arrays = {
         "image": ArraySpec("uint8", (SIZE, SIZE, 3), ("y", "x", "channel")),
         "label": ArraySpec("int64"),
@@ -43,6 +46,9 @@ def dataset_arrays(*, has_halves: bool) -> dict[str, ArraySpec]:
     }
     if has_halves:
         arrays["human_half"] = ArraySpec("float32", (2, MAP_SIZE, MAP_SIZE), ("half", "map_y", "map_x"))
+    if max_boxes:
+        arrays["box"] = ArraySpec("int64", (max_boxes, 4), ("box", "edge"), fill_value=-1)
+        arrays["mask"] = ArraySpec("uint8", (SIZE, SIZE), ("y", "x"))
     return arrays
 
 
@@ -54,6 +60,7 @@ def write_dataset(
     attrs: Mapping[str, object],
     fingerprint: str,
     has_halves: bool = False,
+    max_boxes: int = 0,
     chunk: int = 64,
     threads: int = 1,
 ) -> None:
@@ -70,17 +77,18 @@ def write_dataset(
     attrs : attributes of the store, see `ATTRIBUTES`
     fingerprint : identity of the content (source, selection, code)
     has_halves : whether the records carry maps of two halves of the annotators
+    max_boxes : the largest number of boxes of a record; 0 where records carry neither boxes nor masks
     chunk : images per chunk, the step in which an interrupted job resumes
     threads : chunks in the making at the same time; decoding, blurring and compressing run outside Python's lock
 
     Raises
     ------
-    CamstudyError : a part has fewer records than images, or one lacks the halves.
+    CamstudyError : a part has fewer records than images, or one lacks the halves, boxes or mask.
     """
     missing = ATTRIBUTES - attrs.keys()
     if missing:
         raise ValueError(f"{manifest}: attributes {sorted(missing)} are missing")
-    arrays = dataset_arrays(has_halves=has_halves)
+    arrays = dataset_arrays(has_halves=has_halves, max_boxes=max_boxes)
     writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
 
     def prepare(part: slice) -> None:
@@ -88,7 +96,7 @@ def write_dataset(
         if len(batch) < part.stop - part.start:
             found = part.start + len(batch)
             raise CamstudyError(f"{manifest}: {n} images asked for, but the source has {found}; ask for fewer")
-        writer.write(part, **_arrays(batch, has_halves))
+        writer.write(part, **_arrays(batch, has_halves), **_objects(batch, max_boxes))
 
     parts = writer.pending()
     interval = 0.1 if sys.stderr.isatty() else 30
@@ -113,6 +121,19 @@ def _arrays(batch: list[Record], has_halves: bool) -> dict[str, np.ndarray]:
                 raise CamstudyError(f"{where}: has no maps of two halves of its annotators")
         values["human_half"] = np.stack([blur_human_map(record.halves) for record in batch])
     return values
+
+
+def _objects(batch: list[Record], max_boxes: int) -> dict[str, np.ndarray]:
+    if not max_boxes:
+        return {}
+    boxes = np.full((len(batch), max_boxes, 4), -1, np.int64)
+    for row, record in zip(boxes, batch, strict=True):
+        found = None if record.boxes is None or record.mask is None else len(record.boxes)
+        if found is None or found > max_boxes:
+            has = "no boxes or no mask" if found is None else f"{found} boxes, expected at most {max_boxes}"
+            raise CamstudyError(f"{record.shard}, record {record.index}: has {has}")
+        row[:found] = record.boxes
+    return {"box": boxes, "mask": np.stack([record.mask for record in batch])}
 
 
 @dataclass(frozen=True)
@@ -179,6 +200,14 @@ class Dataset:
             content = self.group[name][first:last]
             return np.split(content, offsets[positions[1:]] - first)
         return [self.group[name][offsets[position] : offsets[position + 1]] for position in positions]
+
+    def boxes(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return the objects' boxes, int64 (k, boxes, 4): edges in pixels of the image, -1 where there is no box."""
+        return self._read("box", part)
+
+    def masks(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return the objects' masks, uint8 (k, 256, 256) of 0 and 1."""
+        return self._read("mask", part)
 
     def _read(self, name: str, part: slice | Sequence[int]) -> np.ndarray:
         if name not in self.group:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from camstudy.errors import CamstudyError, unknown
+from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
 
 TARGETS = ("label", "predicted")
@@ -64,24 +65,12 @@ def explain(
     if labels.shape != (len(images),):
         raise ValueError(f"{len(images)} images, but labels of shape {labels.shape}")
     device = next(model.parameters()).device
-    batches: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]] = []
-    start = 0
-    with frozen(model), _float32(device):
-        while start < len(images):
-            part = slice(start, start + batch_size)
-            try:
-                batch = _explain_batch(model, layer, images[part].to(device), labels[part], methods, target)
-            except torch.cuda.OutOfMemoryError:
-                batch = None
-            # Outside the handler, whose exception keeps the tensors of the failed attempt alive.
-            if batch is None:
-                torch.cuda.empty_cache()
-                batch_size = len(labels[part]) // 2
-                if batch_size == 0:
-                    raise CamstudyError(f"{device}: out of memory with one image; take a device with more memory")
-                continue
-            batches.append(batch)
-            start += batch_size
+
+    def work(part: slice) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        return _explain_batch(model, layer, images[part].to(device), labels[part], methods, target)
+
+    with frozen(model), torch.enable_grad(), plain_float32(device):
+        batches, batch_size = in_batches(work, len(images), batch_size, device)
     maps, targets, predicted = zip(*batches, strict=True)
     return Explanation(
         {name: np.concatenate([part[name] for part in maps]) for name in methods},
@@ -152,13 +141,3 @@ def _cut(layer: TargetLayer, n: int) -> Iterator[list[tuple[Tensor, str]]]:
         yield outputs
     finally:
         handle.remove()
-
-
-@contextmanager
-def _float32(device: torch.device) -> Iterator[None]:
-    """Record gradients and compute in plain float32: no autocast, no TF32, no algorithms picked by timing."""
-    cudnn = torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    with torch.enable_grad(), torch.autocast(device.type, enabled=False), cudnn:
-        yield

@@ -28,7 +28,10 @@ def score_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarr
     needs=("logits", "label"),
 )
 def top1(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return whether the label has the largest logit, as bool (n,); among ties the lower class is first."""
+    """Return whether the label has the largest logit, as bool (n,).
+
+    Edge cases: among ties the lower class is first.
+    """
     return _rank_of_label(logits, labels) < 1
 
 
@@ -45,7 +48,7 @@ def top1(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def top5(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return whether the label is among the five largest logits, as bool (n,).
 
-    Ties as for `top1`. Trivially true with five classes or fewer.
+    Edge cases: ties as for `top1`; trivially true with five classes or fewer.
     """
     return _rank_of_label(logits, labels) < 5
 
@@ -61,7 +64,10 @@ def top5(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     needs=("logits", "label"),
 )
 def probability(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the softmax probability of the label, as float64 (n,) in [0, 1]."""
+    """Return the softmax probability of the label, exp(y) / sum_k exp(y_k), as float64 (n,) in [0, 1].
+
+    Edge cases: none; logits must be finite.
+    """
     logits, labels = _check(logits, labels)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted[np.arange(len(labels)), labels] / shifted.sum(axis=1)

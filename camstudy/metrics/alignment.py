@@ -46,9 +46,10 @@ def spearman(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
     """Return Spearman's rank correlation of heatmaps and human maps over all pixels.
 
     rho = Pearson's correlation of the average ranks of both maps; tied pixels share the mean of their ranks.
-    In [-1, 1], higher is better, 0 by chance. Equal to ``scipy.stats.spearmanr``, except that a degenerate
-    heatmap and a constant human map give 0 where scipy returns NaN. No input is rounded: float64 maps are
-    ranked as they are.
+    In [-1, 1], higher is better, 0 by chance. No input is rounded: float64 maps are ranked as they are.
+
+    Edge cases: equal to ``scipy.stats.spearmanr``, except that a degenerate heatmap and a constant human map give
+    0 where scipy returns NaN.
 
     >>> ramp = np.arange(9.0).reshape(1, 3, 3)
     >>> spearman(ramp, ramp**3), spearman(ramp, -ramp)
@@ -73,9 +74,10 @@ def spearman(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
 def dice_at_10(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
     """Return Dice's coefficient of the top tenth of heatmaps and human maps.
 
-    With a, b = `top_tenth` of the maps: 2 |a and b| / (|a| + |b| + 1e-9). In [0, 1], higher is better. A
-    plateau at the maximum wider than a tenth of the map leaves its mask empty: 0; so does a degenerate
-    heatmap.
+    With a, b = `top_tenth` of the maps: 2 |a and b| / (|a| + |b| + 1e-9). In [0, 1], higher is better.
+
+    Edge cases: a plateau at the maximum wider than a tenth of the map leaves its mask empty: 0; so does a
+    degenerate heatmap.
     """
     both, first, second = _overlap(maps, human)
     return 2 * both / (first + second + 1e-9)
@@ -94,8 +96,9 @@ def dice_at_10(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
 def iou_at_10(maps: np.ndarray, human: np.ndarray) -> np.ndarray:
     """Return the intersection over union of the top tenth of heatmaps and human maps.
 
-    With a, b = `top_tenth` of the maps: |a and b| / (|a or b| + 1e-9). In [0, 1], higher is better. Empty
-    masks and degenerate heatmaps give 0, as for `dice_at_10`.
+    With a, b = `top_tenth` of the maps: |a and b| / (|a or b| + 1e-9). In [0, 1], higher is better.
+
+    Edge cases: empty masks and degenerate heatmaps give 0, as for `dice_at_10`.
     """
     both, first, second = _overlap(maps, human)
     return both / (first + second - both + 1e-9)
@@ -115,7 +118,9 @@ def alignment(rho: np.ndarray, ceiling: float) -> float:
     """Return the mean of per-image Spearman correlations as a share of the human ceiling.
 
     mean(rho) / ceiling, where the ceiling is the mean correlation between people (0.65753 for ClickMe), taken
-    as a constant. Higher is better; 1 is as well as people agree with each other, and more is possible.
+    as a constant. Higher is better; 1 is as well as people agree with each other.
+
+    Edge cases: more than 1 is possible, since the map of all people is less noisy than that of one or of half.
     """
     return float(np.mean(rho) / ceiling)
 

@@ -1,15 +1,21 @@
 """The registry of metrics: a name, a pure function, and the facts that tables and documentation print."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from camstudy.registry import Registry
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is known of a metric; its formula and edge cases are in the function's docstring."""
+    """What is known of a metric; its formula and edge cases are in the function's docstring.
+
+    docs/metrics.md is made of both (`camstudy.metrics.docs`). Keyword-only arguments are the metric's parameters.
+    """
 
     name: str
     function: Callable
@@ -20,6 +26,14 @@ class Metric:
     label: str  # column title in tables
     source: str
     needs: tuple[str, ...]  # what its positional arguments are, in order
+    unit: Literal["1", "%", "nat"] = "1"  # in tables; "%": they print 100 times the value, which is a share
+    partial: bool = False  # whether it may be missing (NaN) for an image, which then does not count
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """Names of the function's keyword-only arguments and their defaults."""
+        arguments = inspect.signature(self.function).parameters.values()
+        return {argument.name: argument.default for argument in arguments if argument.kind is argument.KEYWORD_ONLY}
 
 
 METRICS: Registry[Metric] = Registry("metric", Metric)
@@ -28,3 +42,16 @@ METRICS: Registry[Metric] = Registry("metric", Metric)
 def image_metrics(family: str) -> list[Metric]:
     """Return a family's metrics that give one value per image, in the order of registration."""
     return [metric for metric in METRICS.values() if metric.family == family and metric.level == "image"]
+
+
+def score_family(
+    family: str, evidence: Mapping[str, np.ndarray], parameters: Mapping[str, Mapping[str, object]] | None = None
+) -> dict[str, np.ndarray]:
+    """Return a family's per-image metrics, as arrays (n,) by name: all whose needs are in ``evidence``.
+
+    ``evidence`` holds positional arguments by the name that `Metric.needs` gives them, ``parameters`` keyword
+    arguments by the name of the metric.
+    """
+    known = [metric for metric in image_metrics(family) if evidence.keys() >= set(metric.needs)]
+    given = parameters or {}
+    return {m.name: m.function(*(evidence[need] for need in m.needs), **given.get(m.name, {})) for m in known}

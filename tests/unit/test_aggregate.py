@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from camstudy.aggregate import COMPARISONS, SCORES, Settings, compare, summarize, summarize_sweep
+from camstudy.aggregate import COMPARISONS, SCORES, Settings, combine, compare, summarize, summarize_sweep
 from camstudy.errors import CamstudyError
 
 N = 60
@@ -256,3 +256,139 @@ def test_settings_of_a_study():
     statistics = {"confidence": 0.9, "resamples": 200, "alpha": 0.05, "correction": "none"}
     study = {"seed": 4, "degenerate": "skip", "statistics": statistics}
     assert Settings.of(study) == Settings(0.9, 200, 4, "skip", "none")
+
+
+def localization(seed, missing=()):
+    """Scores of maps against boxes; images without boxes have no values."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "image": np.arange(N),
+            "label": 1,
+            "degenerate": False,
+            "n_boxes": (~np.isin(np.arange(N), missing)).astype(int),
+            "n_boxes_dropped": 0,
+            "localization_error": pd.array(rng.random(N) < 0.4, dtype="boolean"),
+            "pixel_f1": rng.random(N),
+            "box_hits": list((rng.random((N, 255)) < 0.7 * rng.random(255)).astype(np.uint8)),
+        }
+    )
+    columns = ["localization_error", "pixel_f1", "box_hits"]
+    frame.loc[list(missing), columns] = None
+    return frame
+
+
+def faithfulness(seed):
+    rng = np.random.default_rng(seed)
+    columns = {"image": np.arange(N)[::-1], "label": 1, "degenerate": False}
+    return pd.DataFrame(columns | {"average_drop": rng.random(N), "average_increase": rng.random(N) < 0.5})
+
+
+def only_boxes(frames, settings=SETTINGS):
+    return summarize(frames, dataset="voc", ceiling=None, settings=settings)
+
+
+def test_metrics_of_any_family_have_intervals():
+    table = only_boxes({("base", "gradcam"): faithfulness(0)})
+    drop, increase = (faithfulness(0)[name].to_numpy() for name in ("average_drop", "average_increase"))
+    found = row(table, metric="average_drop")
+    rng = np.random.default_rng(3)
+    expected = scipy.stats.bootstrap((drop[::-1],), np.mean, n_resamples=500, method="BCa", rng=rng)
+    np.testing.assert_allclose([found["ci_low"], found["ci_high"]], expected.confidence_interval)
+    found = row(table, metric="average_increase")
+    wilson = scipy.stats.binomtest(int(increase.sum()), N).proportion_ci(method="wilson")
+    np.testing.assert_allclose([found["ci_low"], found["ci_high"]], wilson)
+
+
+def test_images_without_boxes_do_not_count():
+    frame = localization(0, missing=[3, 9])
+    table = only_boxes({("base", "gradcam"): frame})
+    kept = frame.drop([3, 9])
+    errors = kept["localization_error"].astype(bool)
+    found = row(table, metric="localization_error")
+    assert (found["mean"], found["n"]) == (pytest.approx(errors.mean()), N - 2)
+    wilson = scipy.stats.binomtest(int(errors.sum()), N - 2).proportion_ci(method="wilson")
+    np.testing.assert_allclose([found["ci_low"], found["ci_high"]], wilson)
+    assert row(table, metric="pixel_f1")["mean"] == pytest.approx(kept["pixel_f1"].mean())
+    found = row(table, metric="box_accuracy")
+    assert (found["mean"], found["n"]) == (np.stack(kept["box_hits"]).mean(0).max(), N - 2)
+
+
+def test_box_accuracy_is_resampled_as_a_whole():
+    """The threshold is chosen anew in each resample, by scipy's general bootstrap here."""
+    frame = localization(1)
+    hits = np.stack(frame["box_hits"]).astype(float)
+    found = row(only_boxes({("base", "gradcam"): frame}), metric="box_accuracy")
+    expected = scipy.stats.bootstrap(
+        (np.arange(N),),
+        lambda images, axis=-1: hits[images].mean(-2).max(-1),
+        vectorized=True,
+        n_resamples=500,
+        method="BCa",
+        rng=np.random.default_rng(3),
+    )
+    np.testing.assert_allclose([found["ci_low"], found["ci_high"]], expected.confidence_interval)
+    best = hits[:, hits.mean(0).argmax()]
+    naive = scipy.stats.binomtest(int(best.sum()), N).proportion_ci(method="wilson")
+    assert abs(found["ci_low"] - naive.low) > 0.005  # as if the threshold had been known
+
+
+def test_box_accuracy_is_the_mean_over_levels():
+    frame = localization(1)
+    levels = np.stack(frame["box_hits"]) * np.random.default_rng(0).integers(1, 4, (N, 255))
+    frame["box_hits"] = list(levels.astype(np.uint8))
+    settings = Settings(resamples=100, iou=(0.3, 0.5, 0.7))
+    found = row(only_boxes({("base", "gradcam"): frame}, settings), metric="box_accuracy")
+    assert found["mean"] == pytest.approx(np.mean([(levels > level).mean(0).max() for level in range(3)]))
+    assert found["ci_low"] <= found["mean"] < found["ci_high"]
+
+
+def test_families_are_combined_by_image():
+    found = combine([localization(0), faithfulness(1)])
+    expected = faithfulness(1).sort_values("image")["average_drop"].to_numpy()
+    assert found["average_drop"].tolist() == expected.tolist()
+    metrics = set(only_boxes({("base", "gradcam"): found})["metric"])
+    assert metrics == {"localization_error", "pixel_f1", "box_accuracy", "average_drop", "average_increase"}
+
+
+@pytest.mark.parametrize(("column", "values"), [("image", np.arange(N) + 1), ("label", 2), ("degenerate", True)])
+def test_scores_of_other_maps_are_not_combined(column, values):
+    with pytest.raises(CamstudyError, match=f"differ in `{column}`"):
+        combine([localization(0), faithfulness(1).assign(**{column: values})])
+
+
+def test_pairs_with_a_missing_value_do_not_count():
+    frames = {("base", "gradcam"): localization(0, [3]), ("dcls", "gradcam"): localization(1, [3, 9])}
+    found = compare(frames, PAIR, dataset="voc", ceiling=None, settings=SETTINGS, metrics=("localization_error",))
+    assert found["n"].tolist() == [N - 2]
+    base, dcls = (frame["localization_error"].drop([3, 9]).astype(bool) for frame in frames.values())
+    lost, won = int((base & ~dcls).sum()), int((dcls & ~base).sum())
+    assert found["p"][0] == pytest.approx(scipy.stats.binomtest(won, won + lost).pvalue)
+
+
+def test_missing_values_of_other_metrics_are_refused():
+    frame = faithfulness(0)
+    frame.loc[4, "average_drop"] = np.nan
+    with pytest.raises(CamstudyError, match="`average_drop` is not finite for 1 images"):
+        only_boxes({("base", "gradcam"): frame})
+    frame = localization(0)
+    frame.loc[4, "pixel_f1"] = np.inf
+    with pytest.raises(CamstudyError, match="`pixel_f1` is not finite for 1 images"):
+        only_boxes({("base", "gradcam"): frame})
+
+
+def test_no_image_with_boxes_is_reported_as_missing():
+    table = only_boxes({("base", "gradcam"): localization(0, range(N))})
+    assert (table["n"] == 0).all()
+    assert table[["mean", "ci_low", "ci_high"]].isna().all().all()
+
+
+def test_scores_survive_their_file(tmp_path):
+    """As scripts write them, in parts of which only one has images without boxes."""
+    parts = [localization(0, [3]).iloc[:20], localization(0).iloc[20:]]
+    for number, part in enumerate(parts):
+        part.to_parquet(tmp_path / f"{number}.parquet", index=False)
+    read = pd.concat(pd.read_parquet(tmp_path / f"{number}.parquet") for number in range(2))
+    expected = only_boxes({("base", "gradcam"): pd.concat(parts)})
+    pd.testing.assert_frame_equal(only_boxes({("base", "gradcam"): read}), expected)
+    assert set(expected["n"]) == {N - 1}

@@ -35,6 +35,12 @@ def jpeg(pixels, mode=None, **options):
     return buffer.getvalue()
 
 
+def png(pixels):
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def shards_of(tmp_path, *counts):
     paths, number = [], 0
     for part, count in enumerate(counts):
@@ -144,6 +150,14 @@ IMAGE, HEATMAP = scene(1)
         (broken(image=3), "`image` holds 1 int, expected 1 bytes"),
         (broken(image=[]), "`image` holds nothing, expected 1 bytes"),
         (broken(heatmap_halves=jpeg(HEATMAP)), "`heatmap_halves` holds 1 bytes, expected 2 bytes"),
+        (broken(boxes=[1, 2, 3]), "`boxes` holds 3 values, expected four integers for each box"),
+        (broken(boxes=[0.5] * 4), "`boxes` holds 4 values, expected four integers"),
+        (broken(boxes=[5, 5, 5, 9]), r"`boxes` holds \[\[5, 5, 5, 9\]\], expected edges"),
+        (broken(boxes=[0, 0, 9, 257]), "expected edges .* within 256 pixels"),
+        (broken(mask=3), "`mask` holds 1 int, expected 1 bytes"),
+        (broken(mask=b"PNG"), "`mask` cannot be decoded as PNG"),
+        (broken(mask=png(HEATMAP)), r"`mask` is a PNG of uint8 \(256, 256\), expected 256x256 pixels of one bit"),
+        (broken(mask=png(HEATMAP[:9] > 0)), r"`mask` is a PNG of bool \(9, 256\)"),
         (broken(label=10), "label 10 is out of range; expected 0 to 9"),
         (broken(label=-1), "label -1 is out of range; expected 0 to 9"),
         (broken(image=jpeg(IMAGE, "CMYK")), "`image` is a JPEG of 256x256 pixels in CMYK, expected"),

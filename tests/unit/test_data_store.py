@@ -200,3 +200,47 @@ def test_reading_data_does_not_import_torch_or_tensorflow():
     code = "import sys, camstudy.data.store; print({'torch', 'timm', 'tensorflow'} & sys.modules.keys())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def objects(n_boxes):
+    """Boxes and a mask of their pixels."""
+    boxes = np.array([[10, 20, 30, 60], [100, 0, 256, 256], [0, 5, 1, 6]])[:n_boxes]
+    mask = np.zeros((256, 256), bool)
+    for top, left, bottom, right in boxes:
+        mask[top:bottom, left:right] = True
+    return boxes, mask
+
+
+def with_objects(shard, tree, *truths):
+    _, images, heatmaps, halves, labels = tree
+    write_shard(shard, [encode_example(images[i], heatmaps[i], labels[i], halves[i], *t) for i, t in enumerate(truths)])
+
+
+def test_boxes_and_masks_come_back_from_the_store(tmp_path, tree):
+    truths = [objects(1), objects(3), objects(0)]
+    with_objects(tmp_path / "a.tfrecords", tree, *truths)
+    source = ClickMe([tmp_path / "a.tfrecords"])
+    write_dataset(
+        tmp_path / "toy.json", lambda _: source.read(range(3)), n=3, attrs=ATTRS, fingerprint="f", max_boxes=3
+    )
+    data = open_dataset(tmp_path / "toy.json")
+    for number, (boxes, mask) in enumerate(truths):
+        assert data.boxes()[number, : len(boxes)].tolist() == boxes.tolist()
+        assert (data.boxes()[number, len(boxes) :] == -1).all()
+        assert (data.masks([number])[0] == mask).all()
+    assert (data.boxes().shape, data.masks().dtype) == ((3, 3, 4), np.uint8)
+    dataset = xarray.open_zarr(tmp_path / "toy.zarr", consolidated=False)
+    assert (dataset["box"].dims, dataset["mask"].dims) == (("image", "box", "edge"), ("image", "y", "x"))
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [((None, None), "no boxes or no mask"), (objects(1)[:1], "no boxes or no mask"), (objects(3), "3 boxes, expected")],
+)
+def test_records_without_boxes_or_with_too_many_are_named(tmp_path, tree, truth, message):
+    shard = tmp_path / "a.tfrecords"
+    with_objects(shard, tree, truth)
+    with pytest.raises(CamstudyError, match=rf"{shard}, record 0: has {message}"):
+        write_dataset(
+            tmp_path / "toy.json", lambda _: ClickMe([shard]).read([0]), n=1, attrs=ATTRS, fingerprint="f", max_boxes=2
+        )

@@ -174,3 +174,14 @@ def test_digits_are_spread_to_the_edges(scenes):
     assert (centres.max(0) > 3 * SIZE / 4).all()
     # Uniform over what a digit of about 100 pixels can reach would be 45.
     assert (centres.std(0) > 45).all()
+
+
+def test_boxes_and_masks_are_the_digits(scenes):
+    for scene in scenes:
+        assert (scene.mask == (scene.stroke > 0.5)).all()
+        ((top, left, bottom, right),) = scene.boxes
+        rows, columns = np.nonzero(scene.stroke > 0.5)
+        assert (top, left, bottom - 1, right - 1) == (rows.min(), columns.min(), rows.max(), columns.max())
+        outside = scene.stroke.copy()
+        outside[top:bottom, left:right] = 0
+        assert outside.max() <= 0.5

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 from timm.data import create_transform
 
+from camstudy import geometry
 from camstudy.geometry import FULL, resample, resized_crop
 
 torch.set_num_threads(1)
@@ -107,3 +108,59 @@ def test_no_crop_keeps_the_full_box():
 def test_impossible_geometry_is_refused(source, size, crop_pct):
     with pytest.raises(ValueError, match="impossible geometry"):
         resized_crop(source, size, crop_pct)
+
+
+def test_boxes_are_mapped_like_the_pixels_they_are_around():
+    """A white box on black, cut and enlarged like an image, is where its mapped edges are."""
+    box, view, size = np.array([[[12, 20, 30, 52]]]), (0.125, 0.125, 0.875, 0.875), (96, 192)
+    image = np.zeros((64, 64))
+    image[12:30, 20:52] = 1
+    seen = resample(image, size, view)
+    (((top, left, bottom, right),),), dropped = geometry.boxes_in_view(box, (64, 64), view, size)
+    assert (top, left, bottom, right) == (4 * 2, 12 * 4, 22 * 2, 44 * 4)
+    assert dropped.tolist() == [0]
+    # Half a source pixel beyond the edges nothing is left of either colour's blend.
+    assert (seen[int(top) + 1 : int(bottom) - 1, int(left) + 2 : int(right) - 2] == 1).all()
+    assert seen.sum() == pytest.approx((bottom - top) * (right - left))
+
+
+def test_boxes_are_clipped_dropped_and_counted():
+    inside, across, beyond, sliver = [40, 40, 60, 60], [0, 50, 45, 99], [0, 0, 24, 24], [10, 40, 25.5, 60]
+    boxes = np.array([[inside, across], [beyond, sliver], [inside, [-1] * 4], [[-1] * 4] * 2])
+    view, size = (0.25, 0.25, 0.75, 0.75), (50, 50)  # a pixel of the view is one of the source
+    mapped, dropped = geometry.boxes_in_view(boxes, (100, 100), view, size)
+    np.testing.assert_allclose(mapped[0], [[15, 15, 35, 35], [0, 25, 20, 50]])
+    assert not mapped[1].any()
+    np.testing.assert_allclose(mapped[2], [[15, 15, 35, 35], [0] * 4])
+    assert dropped.tolist() == [0, 2, 0, 0]
+    whole, dropped = geometry.boxes_in_view(boxes, (100, 100), view, size, clip=False)
+    np.testing.assert_allclose(whole[0, 1], [-25, 25, 20, 74])
+    assert dropped.tolist() == [0, 0, 0, 0]
+    assert not whole[3].any()
+
+
+def test_a_box_of_just_one_pixel_is_kept():
+    for view in ((0.0, 0.0, 1.0, 1.0), (0.1, 0.1, 0.9, 0.9)):
+        extent = 224 / (view[2] - view[0])
+        edge = (view[0] * extent + 7) * 256 / extent
+        box = np.array([[[edge, edge, edge + 256 / extent, edge + 256 / extent]]])
+        mapped, dropped = geometry.boxes_in_view(box, (256, 256), view)
+        np.testing.assert_allclose(mapped, [[[7, 7, 8, 8]]])
+        assert dropped.tolist() == [0]
+
+
+def test_sizes_and_views_may_differ_by_image():
+    boxes = np.array([[[0, 0, 50, 100]], [[0, 0, 50, 100]]])
+    views = np.array([[0, 0, 1, 1], [0, 0, 0.5, 1]])
+    mapped, _ = geometry.boxes_in_view(boxes, np.array([[100, 200], [100, 100]]), views, (10, 10))
+    assert mapped.tolist() == [[[0, 0, 5, 5]], [[0, 0, 10, 10]]]
+
+
+def test_a_view_within_another():
+    view = (0.2, 0.1, 0.6, 0.9)
+    assert geometry.within(view, geometry.FULL) == view
+    assert geometry.within(view, view) == geometry.FULL
+    ramp = np.linspace(0, 1, 40)[:, None] * np.linspace(1, 3, 40)
+    outer, inner = (0.1, 0.0, 0.9, 1.0), (0.3, 0.25, 0.7, 0.75)
+    twice = resample(resample(ramp, (800, 800), outer), (16, 16), geometry.within(inner, outer))
+    np.testing.assert_allclose(twice, resample(ramp, (16, 16), inner), atol=1e-3)

@@ -8,6 +8,7 @@ from camstudy import statistics
 from camstudy.errors import CamstudyError
 from camstudy.statistics import (
     bca_interval,
+    bca_interval_of_means,
     benjamini_hochberg,
     bootstrap_means,
     correct,
@@ -207,3 +208,48 @@ def test_corrections_by_name():
 def test_impossible_p_values_are_refused(correction, p):
     with pytest.raises(ValueError, match="p-values must lie"):
         correct(np.array(p), correction)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES.keys() - {"few"}))
+def test_interval_of_one_mean_is_that_of_the_mean(name):
+    # Few values in decimals have equal means that rounding tells apart, differently when they are added differently.
+    values = SAMPLES[name]
+    found = bca_interval_of_means(values[:, None], lambda means: means[:, 0], resamples=800, seed=5)
+    np.testing.assert_allclose(found, bca_interval(values, resamples=800, seed=5), rtol=1e-9)
+
+
+def test_interval_of_a_ratio_of_means_equals_scipys():
+    rng = np.random.default_rng(2)
+    top, bottom = rng.exponential(2, 90), rng.uniform(1, 3, 90)
+    expected = scipy.stats.bootstrap(
+        (top, bottom),
+        lambda a, b, axis=-1: a.mean(axis) / b.mean(axis),
+        paired=True,
+        n_resamples=800,
+        method="BCa",
+        rng=np.random.default_rng(4),
+    )
+    rows = np.stack([top, bottom], 1)
+    found = bca_interval_of_means(rows, lambda means: means[:, 0] / means[:, 1], resamples=800, seed=4)
+    np.testing.assert_allclose(found, expected.confidence_interval, rtol=1e-9)
+
+
+def test_interval_of_means_does_not_depend_on_the_chunks(monkeypatch):
+    rows = np.random.default_rng(3).random((70, 4))
+    options = {"statistic": lambda means: means.max(1), "resamples": 300}
+    whole = bca_interval_of_means(rows, **options)
+    for draws in (1, 1000):
+        monkeypatch.setattr(statistics, "_DRAWS_AT_ONCE", draws)
+        np.testing.assert_allclose(bca_interval_of_means(rows, **options), whole, rtol=1e-12)
+
+
+def test_interval_of_a_constant_statistic_is_its_value():
+    ones = np.ones((12, 3))
+    assert bca_interval_of_means(ones, lambda means: means.max(1), resamples=100) == (1, 1)
+    assert bca_interval_of_means(ones[:1] / 4, lambda means: means.max(1), resamples=100) == (0.25, 0.25)
+
+
+def test_interval_of_the_largest_of_many_means_holds_the_estimate():
+    rows = np.random.default_rng(5).random((30, 400)) < 0.5
+    low, high = bca_interval_of_means(rows, lambda means: means.max(1), resamples=100)
+    assert low <= rows.mean(0).max() <= high

@@ -182,6 +182,17 @@ def heatmap_files(dataset, model, method):
     ]
 
 
+def network_maps(wildcards):
+    """Inputs: the heatmap stores that a network is tried with; a control's are the same for all models."""
+    control = METHODS[CATALOG["methods"][wildcards.method]["method"]].needs == "dataset"
+    return heatmap_files(wildcards.dataset, "control" if control else wildcards.model, wildcards.method)
+
+
+def predictions(wildcards):
+    """Input: what a model predicts; nothing for a control, which is no model."""
+    return [] if wildcards.model == "control" else "results/scores/{dataset}/{model}/accuracy.parquet"
+
+
 def agreement_files(controls=True):
     """Inputs: scores against human maps, as (model, method, file); several files where jobs share the images."""
     return [

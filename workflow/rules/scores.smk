@@ -82,6 +82,66 @@ rule sweep_thresholds:
         "../../scripts/sweep_thresholds.py"
 
 
+rule score_faithfulness:
+    input:
+        model="results/models/{model}/model.safetensors",
+        record="results/models/{model}/model.json",
+        heatmaps=network_maps,
+        dataset="results/data/{dataset}.json",
+        code=code("score_faithfulness"),
+    output:
+        scores="results/scores/{dataset}/{model}/{method}/faithfulness{part}.parquet",
+        curves="results/scores/{dataset}/{model}/{method}/curves{part}.parquet",
+    log:
+        "results/logs/score_faithfulness/{dataset}/{model}/{method}{part}.log",
+    benchmark:
+        "results/benchmarks/score_faithfulness/{dataset}/{model}/{method}{part}.tsv"
+    wildcard_constraints:
+        model=names("models", lambda item: True),
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["explain"]
+    resources:
+        gpu=gpus,
+        mem_mb=memory("score_faithfulness"),
+        runtime=minutes("score_faithfulness"),
+    params:
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "target_layer"),
+        postprocess=lambda wildcards: canonical(CATALOG["methods"][wildcards.method]["postprocess"]),
+        settings=canonical(config["faithfulness"]),
+    message:
+        "Try {wildcards.model} on {wildcards.dataset} masked by {wildcards.method}{wildcards.part}"
+    script:
+        "../../scripts/score_faithfulness.py"
+
+
+rule score_localization:
+    input:
+        heatmaps=lambda wildcards: heatmap_files(wildcards.dataset, wildcards.model, wildcards.method),
+        accuracy=predictions,
+        dataset="results/data/{dataset}.json",
+        code=code("score_localization"),
+    output:
+        scores="results/scores/{dataset}/{model}/{method}/localization{part}.parquet",
+    log:
+        "results/logs/score_localization/{dataset}/{model}/{method}{part}.log",
+    benchmark:
+        "results/benchmarks/score_localization/{dataset}/{model}/{method}{part}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("score_localization"),
+        runtime=minutes("score_localization"),
+    params:
+        postprocess=lambda wildcards: canonical(CATALOG["methods"][wildcards.method]["postprocess"]),
+        settings=canonical(config["localization"]),
+    message:
+        "Compare {wildcards.method}{wildcards.part} of {wildcards.model} with the boxes of {wildcards.dataset}"
+    script:
+        "../../scripts/score_localization.py"
+
+
 rule human_ceiling:
     input:
         dataset="results/data/{dataset}.json",

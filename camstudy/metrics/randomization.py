@@ -1,0 +1,146 @@
+"""Randomise a model's weights from the top, part by part, and see what its maps become."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from camstudy.explain.layers import frozen
+from camstudy.metrics.sanity import stage_correlation
+
+
+def randomize_from_top(
+    model: nn.Module,
+    explain: Callable[[nn.Module], np.ndarray],
+    *,
+    size: int,
+    max_stages: int = 12,
+    seed: int = 0,
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Return the stages' names and the evidence for `camstudy.metrics.sanity`.
+
+    Maps are made once for the trained model and once for each stage, in which one part more is randomised than in
+    the one before. The model is left as it was, also after an error.
+
+    Parameters
+    ----------
+    model : classifier of images (n, 3, size, size)
+    explain : returns the model's maps (n, h, w) of the same images and classes each time. Classes must not be chosen
+        anew by what the model predicts, which changes.
+    size : side of the model's input in pixels, for the blank image that finds the order of its parts
+    max_stages : at most so many parts, at least 1
+    seed : of the random weights
+
+    Returns
+    -------
+    ``(names, evidence)``: paths of modules from the top; `stage_correlation` and `stage_correlation_absolute`,
+    float64 (n, stages).
+    """
+    groups = cascade(model, size=size, max_stages=max_stages)
+    original = explain(model)
+    found: dict[str, list[np.ndarray]] = {"stage_correlation": [], "stage_correlation_absolute": []}
+    with _restored(model):
+        for group in groups.values():
+            randomize(model, group, seed)
+            maps = explain(model)
+            found["stage_correlation"].append(stage_correlation(original, maps))
+            found["stage_correlation_absolute"].append(stage_correlation(original, maps, absolute=True))
+    return list(groups), {name: np.stack(values, 1) for name, values in found.items()}
+
+
+def cascade(model: nn.Module, *, size: int, max_stages: int) -> dict[str, list[str]]:
+    """Return the model's parts from the top as ``{path: names of parameters}``; each parameter is in one part.
+
+    The whole model is divided into its children, then again and again the part with the most modules, until there
+    are ``max_stages`` parts; children that are too many for that share parts with their neighbours, under the path of
+    the uppermost. The order is that in which modules finish in a forward pass of a blank image, last first; what a
+    divided module has of its own, such as embeddings of positions, comes after its children.
+    """
+    if max_stages < 1:
+        raise ValueError(f"max_stages must be at least 1, found {max_stages}")
+    finished = _finishing_order(model, size)
+    own: dict[str, list[str]] = {}  # parameters by the module that has them
+    for name, _ in model.named_parameters():
+        own.setdefault(name.rpartition(".")[0], []).append(name)
+    parts = [("", list(own))]
+    while len(parts) < max_stages:
+        for position in sorted(range(len(parts)), key=lambda i: -len(parts[i][1])):
+            children = _divide(*parts[position], finished)
+            if len(children) > 1:
+                break
+        else:
+            break
+        shares = np.array_split(np.arange(len(children)), min(len(children), max_stages - len(parts) + 1))
+        merged = [(children[share[0]][0], [member for i in share for member in children[i][1]]) for share in shares]
+        parts[position : position + 1] = merged
+    return {
+        path or type(model).__name__: [name for member in members for name in own[member]] for path, members in parts
+    }
+
+
+def randomize(model: nn.Module, names: Sequence[str], seed: int) -> None:
+    """Replace parameters by draws from N(mean, std^2) of their own values, in place; buffers stay.
+
+    Their scale stays that of the trained ones: freshly initialised layers can silence a deep network, whose maps are
+    then constant and would pass the check for the wrong reason. A draw depends on the seed and the parameter's
+    name alone.
+    """
+    parameters: Mapping[str, nn.Parameter] = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in names:
+            entropy = np.random.SeedSequence([seed, *name.encode()]).generate_state(1, np.uint64)
+            generator = torch.Generator().manual_seed(int(entropy[0] >> np.uint64(1)))
+            old = parameters[name]
+            draws = torch.randn(old.shape, generator=generator, dtype=torch.float64)
+            std = old.double().std(correction=0).cpu()
+            old.copy_(draws * std + old.double().mean().cpu())
+
+
+def _divide(path: str, members: Sequence[str], finished: Mapping[str, int]) -> list[tuple[str, list[str]]]:
+    """Divide a part into its children, last finished first, and then what belongs to its own module."""
+    divided: dict[str, list[str]] = {}
+    prefix = f"{path}." if path else ""
+    for member in members:
+        inside = member != path and member.startswith(prefix)
+        # A part that several neighbours share is divided no further.
+        child = prefix + member.removeprefix(prefix).partition(".")[0] if inside else path
+        divided.setdefault(child, []).append(member)
+    return sorted(divided.items(), key=lambda part: (part[0] == path, -finished[part[0]]))
+
+
+def _finishing_order(model: nn.Module, size: int) -> dict[str, int]:
+    """Return when each module finishes in a forward pass; one of which nothing is called, when its parent does."""
+    calls: list[str] = []
+    handles = [
+        module.register_forward_hook(lambda *_, path=path: calls.append(path)) for path, module in model.named_modules()
+    ]
+    try:
+        with frozen(model), torch.no_grad():
+            model(next(model.parameters()).new_zeros(1, 3, size, size))
+    finally:
+        for handle in handles:
+            handle.remove()
+    order: dict[str, int] = {}
+    for position, path in enumerate(calls):
+        order[path] = position
+        # A mere list of modules finishes with the last of them.
+        while path:
+            path = path.rpartition(".")[0]
+            order[path] = max(position, order.get(path, 0))
+    for path, _ in model.named_modules():
+        order.setdefault(path, order[path.rpartition(".")[0]])
+    return order
+
+
+@contextmanager
+def _restored(model: nn.Module) -> Iterator[None]:
+    """Give the parameters their values back in the end."""
+    saved: list[tuple[nn.Parameter, Tensor]] = [(p, p.detach().cpu().clone()) for p in model.parameters()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, values in saved:
+                parameter.copy_(values)

@@ -1,0 +1,58 @@
+"""Try a network on images masked by heatmaps: one row per image, one column per metric, and the curves beside them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from camstudy.data.store import open_dataset
+from camstudy.errors import CamstudyError
+from camstudy.explain.postprocess import apply
+from camstudy.explain.store import Heatmaps
+from camstudy.geometry import FULL, within
+from camstudy.job import logged, torch_device
+from camstudy.metrics.alignment import degenerate
+from camstudy.metrics.faithfulness import FAMILY, protocol
+from camstudy.metrics.probing import probe
+from camstudy.metrics.registry import score_family
+from camstudy.models.build import input_config
+from camstudy.models.inputs import crop_box, prepare
+from camstudy.models.load import load_model
+from camstudy.parts import part_slice
+
+# Images on the device at a time; some 130 MB at 224x224, whatever the batch size.
+STEP = 64
+
+with logged(snakemake.log[0]):
+    entry, settings = json.loads(snakemake.params.model), json.loads(snakemake.params.settings)
+    perturbation = settings.pop("perturbation")
+    chosen = protocol(settings.pop("protocol"), settings)
+    print(chosen)
+    dataset, inputs = open_dataset(snakemake.input.dataset), input_config(entry)
+    device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
+    model = load_model(entry, snakemake.input.model).to(device)
+    heatmaps, postprocess = Heatmaps(snakemake.input.heatmaps), json.loads(snakemake.params.postprocess)
+    explain = snakemake.config["explain"]
+    images, batch_size = part_slice(snakemake.wildcards.part, dataset.n, explain["chunk_size"]), explain["batch_size"]
+    # Maps of the model cover what it saw; those of a control may cover more.
+    own = heatmaps.attrs["model"] == snakemake.wildcards.model
+    if not own and dataset.sizes is not None:
+        raise CamstudyError(
+            f"{dataset.path}: faithfulness of controls is for square images; leave them out of the study"
+        )
+    options = {"mean": inputs["mean"], "std": inputs["std"], "protocol": chosen, "perturbation": perturbation}
+    options["view"] = FULL if own else within(crop_box(inputs), tuple(heatmaps.attrs["crop_box"]))
+    scores, curves = [], []
+    for start in tqdm(range(images.start, images.stop, STEP), "images", unit=f"x{STEP}", mininterval=10):
+        part = slice(start, min(start + STEP, images.stop))
+        maps, labels = apply(heatmaps.maps(part), postprocess), dataset.labels[part]
+        seen, targets = prepare(dataset.images(part), inputs, device), heatmaps.targets(part)
+        found, batch_size = probe(model, seen, maps, targets, labels, batch_size=batch_size, **options)
+        about = {"image": np.arange(part.start, part.stop), "label": labels, "target": targets}
+        flags = {"degenerate": degenerate(maps)}
+        scores.append(pd.DataFrame(about | score_family(FAMILY, found) | flags))
+        kept = {name: list(found[f"{name}_curve"].astype(np.float32)) for name in ("insertion", "deletion")}
+        curves.append(pd.DataFrame(about | kept))
+    pd.concat(scores).to_parquet(snakemake.output.scores, index=False)
+    pd.concat(curves).to_parquet(snakemake.output.curves, index=False)

@@ -1,0 +1,50 @@
+"""Score heatmaps against the boxes of objects in the square that the model saw: one row per image."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from camstudy.data.store import open_dataset
+from camstudy.explain.postprocess import apply
+from camstudy.explain.store import Heatmaps
+from camstudy.geometry import boxes_in_view, resample
+from camstudy.job import logged
+from camstudy.metrics.alignment import degenerate
+from camstudy.metrics.localization import HITS, box_hits, has_boxes, score_localization
+from camstudy.parts import part_slice
+
+# Images compared at a time; float64 maps of 224x224 stay within 30 MB.
+STEP = 64
+
+with logged(snakemake.log[0]):
+    settings, postprocess = json.loads(snakemake.params.settings), json.loads(snakemake.params.postprocess)
+    dataset, heatmaps = open_dataset(snakemake.input.dataset), Heatmaps(snakemake.input.heatmaps)
+    images = part_slice(snakemake.wildcards.part, dataset.n, snakemake.config["explain"]["chunk_size"])
+    predicted = snakemake.input.accuracy
+    correct = pd.read_parquet(predicted).sort_values("image")["top1"].to_numpy() if predicted else None
+    sizes = np.tile(dataset.group["image"].shape[1:3], (dataset.n, 1)) if dataset.sizes is None else dataset.sizes
+    parameters = {
+        "pointing_game": {"tolerance": settings["pointing_tolerance"], "ties": settings["pointing_ties"]},
+        "energy_pointing_game": {"max_box_share": settings["max_box_share"]},
+    }
+    frames = []
+    for start in range(images.start, images.stop, STEP):
+        part = slice(start, min(start + STEP, images.stop))
+        maps = apply(heatmaps.maps(part), postprocess)
+        boxes, dropped = boxes_in_view(
+            dataset.boxes(part), sizes[part], heatmaps.boxes(part), clip=settings["clip_boxes"]
+        )
+        seen, named = resample(maps), None if correct is None else correct[part]
+        scores = pd.DataFrame(score_localization(seen, boxes, named, parameters))
+        scores = scores.astype(dict.fromkeys(scores.select_dtypes(bool).columns, "boolean"))
+        scores[HITS] = list(box_hits(seen, boxes, iou=settings["iou"]))
+        scores.loc[~has_boxes(boxes)] = None
+        about = {"image": np.arange(part.start, part.stop), "label": dataset.labels[part]}
+        about |= {"target": heatmaps.targets(part), "degenerate": degenerate(maps)}
+        about |= {"n_boxes": boxes.any(2).sum(1), "n_boxes_dropped": dropped}
+        frames.append(pd.DataFrame(about).join(scores))
+    frame = pd.concat(frames)
+    lost, without = int(frame["n_boxes_dropped"].sum()), int((frame["n_boxes"] == 0).sum())
+    print(f"{lost} boxes lie outside what the model saw; {without} of {len(frame)} images have no box and do not count")
+    frame.to_parquet(snakemake.output.scores, index=False)
