@@ -111,6 +111,8 @@ def _cross_checks(
         stated = _at(written, "catalog", "models", name)
         yield from _check_model(("catalog", "models", name), model, stated)
     yield from _check_origins(_at(config, "catalog", "models"))
+    if "published" in config["tables"] and config["published"] is None:
+        yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
     yield from _check_sweeps(config)
     yield from _check_registered(config, known)
     if check_files:
@@ -118,7 +120,7 @@ def _cross_checks(
 
 
 def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
-    uses = [(("dataset",), "datasets", config.get("dataset"))]
+    uses = [((key,), "datasets", config.get(key)) for key in ("dataset", "accuracy_dataset")]
     for key, kind in (("models", "models"), ("methods", "methods"), ("controls", "methods")):
         uses += [((key, index), kind, name) for index, name in enumerate(config.get(key, []))]
     uses += [(place, "methods", name) for place, name in _swept(config)]
@@ -244,7 +246,8 @@ def _check_registered(config: Mapping, known: Mapping[str, Collection[str]]) -> 
 def _check_files(config: Mapping) -> Mistakes:
     """Look for the files of what the study selects; those of other entries may be on another machine."""
     files = []
-    datasets = {config.get("dataset")}
+    datasets = {config.get("dataset"), config.get("accuracy_dataset")}
+    files.append((("published",), config.get("published")))
     for name in config.get("models", ()):
         model = _at(config, "catalog", "models", name)
         datasets.add(_at(model, "train").get("dataset"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from camstudy.provenance import read_json
+from camstudy.published import read_published
 from camstudy.store import open_store
 
 CONTROL = "control"  # stands where the long table has a model's name
@@ -31,6 +32,7 @@ class TableInputs:
     sweep : only where it is asked for, alignment by floor: the columns of ``scores`` and ``floor``, NaN for none
     layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
     cost : only where it is asked for, the records of `scripts/cost.py` by model
+    published : only where it is asked for, published values as `camstudy.published.read_published` returns them
     """
 
     scores: pd.DataFrame
@@ -41,6 +43,7 @@ class TableInputs:
     sweep: pd.DataFrame | None = None
     layers: pd.DataFrame | None = None
     cost: Mapping[str, Mapping] | None = None
+    published: pd.DataFrame | None = None
 
     def estimate(self, model: str, method: str, metric: str, scale: float = 1.0) -> "Estimate | None":
         """Return a score times ``scale``; None where the study has none."""
@@ -150,6 +153,8 @@ def read_inputs(files: Mapping, params: Mapping) -> TableInputs:
     further = {name: pd.read_parquet(files[name]) for name in ("sweep", "layers") if name in files}
     if "cost" in files:
         further["cost"] = dict(zip(study["models"], map(read_json, files["cost"]), strict=True))
+    if "published" in files:
+        further["published"] = read_published(files["published"])
     return TableInputs(
         scores=pd.read_parquet(files["scores"]),
         comparisons=pd.read_parquet(files["comparisons"]),

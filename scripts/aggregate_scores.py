@@ -16,7 +16,11 @@ with logged(snakemake.log[0]):
     settings = Settings.of(json.loads(snakemake.params.study))
     ceiling = read_json(snakemake.input.ceiling)["human_ceiling"]
     where = {"dataset": snakemake.params.dataset, "ceiling": ceiling, "settings": settings}
-    summarize(frames, **where).to_parquet(snakemake.output.scores, index=False)
+    about_maps = {key: frame for key, frame in frames.items() if key[1]}
+    about_models = {key: frame for key, frame in frames.items() if not key[1]}
+    on = where | {"dataset": snakemake.params.accuracy_dataset}
+    scores = [summarize(about_maps, **where), summarize(about_models, **on)]
+    pd.concat(scores, ignore_index=True).to_parquet(snakemake.output.scores, index=False)
     compare(frames, snakemake.params.pairs, **where, metrics=("alignment",)).to_parquet(
         snakemake.output.comparisons, index=False
     )

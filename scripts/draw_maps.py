@@ -19,9 +19,14 @@ with logged(snakemake.log[0]):
     dataset, inputs = open_dataset(snakemake.input.dataset), snakemake.input
     count = min(settings["n_images"], dataset.n)
     chosen = np.sort(np.random.default_rng(settings["seed"]).choice(dataset.n, count, replace=False))
-    names = np.array(dataset.attrs["class_names"] or np.arange(dataset.labels.max() + 1), str)
+
+    def names(classes):
+        """Return the classes' names; their numbers where they have none."""
+        known = dataset.attrs["class_names"]
+        return np.array([known[number] if known else str(number) for number in classes])
+
     predicted = {
-        models[model]: names[pd.read_parquet(path).set_index("image").loc[chosen, "predicted"]]
+        models[model]: names(pd.read_parquet(path).set_index("image").loc[chosen, "predicted"])
         for model, path in zip(snakemake.params.models, inputs.accuracy, strict=True)
     }
     maps, scores, boxes = {}, {}, {}
@@ -35,7 +40,7 @@ with logged(snakemake.log[0]):
         dataset.images(chosen),
         dataset.human_map(chosen),
         maps,
-        names[dataset.labels[chosen]],
+        names(dataset.labels[chosen]),
         boxes=boxes,
         predicted=predicted,
         scores=scores,

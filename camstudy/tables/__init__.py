@@ -22,7 +22,7 @@ __all__ = ["TABLES", "TableRecord"]
 class TableRecord:
     """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
 
-    ``also`` names what it is made from beside the scores: ``sweep``, ``layers`` and ``cost`` of the inputs.
+    ``also`` names what it is made from beside the scores: ``sweep``, ``layers``, ``cost``, ``published`` of the inputs.
     """
 
     name: str
@@ -60,3 +60,10 @@ def _cost(inputs: TableInputs) -> Table:
     from camstudy.tables.cost import cost
 
     return cost(inputs)
+
+
+@TABLES.register("published", title="Measured beside published", also=("published",))
+def _published(inputs: TableInputs) -> Table:
+    from camstudy.tables.published import published
+
+    return published(inputs)

@@ -76,6 +76,7 @@ def make_inputs(
     study = {
         "study": "demo",
         "dataset": dataset,
+        "accuracy_dataset": None,
         "models": list(models),
         "methods": list(methods),
         "controls": list(controls),

@@ -689,3 +689,17 @@ def test_mistakes_in_sweeps(config, path, value, place, text):
     found = errors(put(config, path, value), known=KNOWN)
     assert found.keys() == {place}
     assert found[place].startswith(text)
+
+
+def test_an_unknown_dataset_for_accuracy_is_named(config):
+    found = errors(put(config, "accuracy_dataset", "scene"))
+    assert found["accuracy_dataset"].startswith("unknown dataset `scene`, did you mean `scenes`?")
+
+
+def test_the_table_of_published_values_needs_them(config, tmp_path):
+    put(config, "tables", ["published"])
+    assert errors(config)["published"].startswith("missing, and `tables` has `published`")
+    missing = str(tmp_path / "values.csv")
+    assert errors(put(config, "published", missing), check_files=True)["published"].startswith(f"no file `{missing}`")
+    (tmp_path / "values.csv").touch()
+    validate(config)

@@ -5,6 +5,7 @@ import dataclasses
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from studies import ARCHITECTURES, FLOORS, STAGES, make_inputs, with_sweeps
 
@@ -13,6 +14,7 @@ from camstudy.tables.render import RENDERERS, to_csv, to_markdown
 from camstudy.tables.table import Column, Row, cell
 
 METHODS = ("gradcam", "threshold_gradcam")
+METHOD_COLUMNS = ["method", "catalog_model", "catalog_method", "metric", "value"]
 MODELS = [name + suffix for name in ARCHITECTURES for suffix in ("", "_dcls")]
 ENDS = {"": "mean", "_ci_low": "ci_low", "_ci_high": "ci_high"}
 
@@ -148,3 +150,52 @@ def test_models_in_no_comparison_have_rows():
 )
 def test_three_significant_digits(format, value, text):
     assert cell(Column("key", format=format), Row({"key": value})).value == text
+
+
+PUBLISHED = {
+    "dataset": "digits_clickme",
+    "model": "ResNet",
+    "variant": "",
+    "unit": "%",
+    "table": "1",
+    "page": "",
+    "source": "Someone 2020",
+    "verified": True,
+    "note": "",
+}
+
+
+def test_published_values_stand_beside_measured_ones():
+    inputs = make_inputs()
+    model = MODELS[0]
+    known = [
+        PUBLISHED | {"method": "", "catalog_model": model, "catalog_method": "", "metric": "top1", "value": 95.5},
+        PUBLISHED
+        | {
+            **{"method": "Grad-CAM", "catalog_model": model, "catalog_method": "gradcam", "metric": "alignment"},
+            **{"value": 0.5, "unit": "1", "verified": False},
+        },
+    ]
+    inputs = dataclasses.replace(inputs, published=pd.DataFrame(known))
+    table = make("published", inputs)
+    rows = {(row["model"], row["method"]): row for row in csv.DictReader(io.StringIO(to_csv(table)))}
+    assert set(rows) == {(name, method) for name in MODELS for method in ("", *METHODS)}
+    top1 = found(inputs.scores, model, "", metric="top1")["mean"]
+    assert float(rows[model, ""]["top1_measured"]) == pytest.approx(100 * top1)
+    assert float(rows[model, ""]["top1_published"]) == pytest.approx(95.5)
+    assert float(rows[model, ""]["top1_difference"]) == pytest.approx(100 * top1 - 95.5)
+    alignment = found(inputs.scores, model, "gradcam", metric="alignment")["mean"]
+    assert float(rows[model, "gradcam"]["alignment_difference"]) == pytest.approx(alignment - 0.5)
+    # Nothing was published for the others, nor of this model with the other method.
+    others = [row for key, row in rows.items() if key not in ((model, ""), (model, "gradcam"))]
+    assert all(row["top1_published"] == row["alignment_published"] == "" for row in others)
+    assert any("2 of " in note for note in table.notes)
+    assert any("1 of them are second-hand" in note for note in table.notes)
+    for render in RENDERERS.values():
+        assert "Someone 2020" in render(table)
+
+
+def test_without_published_values_the_column_stays_away():
+    inputs = dataclasses.replace(make_inputs(), published=pd.DataFrame(columns=list(PUBLISHED) + METHOD_COLUMNS))
+    table = make("published", inputs)
+    assert [column.key for column in table.shown()] == ["title", "method_title", "top1_measured", "alignment_measured"]

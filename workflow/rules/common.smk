@@ -45,6 +45,7 @@ onstart:
 
 STUDY = config["study"]
 DATASET = config["dataset"]
+ACCURACY_DATASET = config["accuracy_dataset"] or DATASET
 CATALOG = config["catalog"]
 DEVICE = config["device"]
 GPUS = count_gpus()
@@ -241,6 +242,7 @@ def further(wildcards):
         "sweep": "results/{study}/sweep.parquet",
         "layers": "results/{study}/layers.parquet",
         "cost": expand("results/cost/{model}.json", model=config["models"]),
+        "published": config["published"],
     }
     return {name: sources[name] for name in record(wildcards).also}
 
@@ -255,6 +257,7 @@ def shown(wildcards):
     keys = [
         "study",
         "dataset",
+        "accuracy_dataset",
         "models",
         "methods",
         "controls",

@@ -13,7 +13,7 @@ rule aggregate_scores:
         agreement=[file for _, _, file in agreement_files()],
         accuracy=expand(
             "results/scores/{dataset}/{model}/accuracy.parquet",
-            dataset=DATASET,
+            dataset=ACCURACY_DATASET,
             model=config["models"],
         ),
         ceiling=f"results/scores/{DATASET}/human_ceiling.json",
@@ -35,6 +35,7 @@ rule aggregate_scores:
         maps=[(model, method) for model, method, _ in agreement_files()],
         models=config["models"],
         dataset=DATASET,
+        accuracy_dataset=ACCURACY_DATASET,
         pairs=[[pair["baseline"], pair["variant"]] for pair in config["comparisons"]],
         study=study("seed", "statistics", "degenerate"),
     message:
