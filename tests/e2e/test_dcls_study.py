@@ -94,7 +94,7 @@ def test_the_table_is_filled(study):
         assert cells
         assert all(np.isfinite(float(text)) for text in cells.values()), cells
         # Other networks, other maps.
-        assert row["baseline_gradcam_alignment"] != row["dcls_gradcam_alignment"]
+        assert row["gradcam_baseline_alignment"] != row["gradcam_dcls_alignment"]
 
 
 def test_weights_and_images_are_the_files(study):
