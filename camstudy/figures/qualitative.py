@@ -139,9 +139,11 @@ def _wrap(title: str) -> str:
     """Return a title on lines that fit, broken at spaces, and at hyphens where a word is too long."""
     lines = textwrap.wrap(title, LETTERS, break_on_hyphens=False, break_long_words=False)
     if max(map(len, lines), default=0) > LETTERS:
-        # Of the widths that need no more lines, the least gives the most even ones.
-        options = [textwrap.wrap(title, width, break_long_words=False) for width in range(1, LETTERS + 1)]
-        lines = next(option for option in options if len(option) == len(options[-1]))
+        # By itself, textwrap breaks at hyphens between letters only. Of the widths that need no more lines, the least
+        # gives the most even ones.
+        apart = title.replace("-", "- ")
+        options = [textwrap.wrap(apart, width, break_long_words=False) for width in range(1, LETTERS + 2)]
+        lines = [line.replace("- ", "-") for line in next(o for o in options if len(o) == len(options[-1]))]
     return "\n".join(lines)
 
 
