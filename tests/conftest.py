@@ -79,10 +79,9 @@ class Project:
         # Only what the workflow itself sets may make the library importable.
         return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            self.command(*arguments), cwd=self.path, env=self.environment, capture_output=True, text=True, timeout=600
-        )
+    def run(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess:
+        where = {"cwd": self.path, "env": self.environment, "timeout": timeout}
+        done = subprocess.run(self.command(*arguments), **where, capture_output=True, text=True)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 

@@ -22,6 +22,9 @@ MODELS = [name + suffix for name in FAMILIES for suffix in ("", "_dcls")]
 METHODS = ["gradcam", "threshold_gradcam"]
 SHARDS, IMAGES = 2, 4
 
+# A hundred jobs with networks of full size: minutes on two cores, more beside other work.
+pytestmark = pytest.mark.timeout(3600)
+
 
 def write_models(folder):
     """Write a random network of each family, plain by timm's names, with DCLS by the authors'.
@@ -76,7 +79,7 @@ def study(tmp_path_factory):
         },
     }
     project.write_study(overlay)
-    project.run("--configfile", STUDY, "study.yaml")
+    project.run("--configfile", STUDY, "study.yaml", timeout=3000)
     return project
 
 

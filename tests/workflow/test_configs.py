@@ -111,7 +111,7 @@ PROBE = """
 include: "Snakefile"
 from types import SimpleNamespace
 asked = workflow.get_rule("train").resources["gpu"]._value
-count_gpus = lambda: 3
+GPUS = 3
 for DEVICE in ("cuda", "auto", "cpu"):
     print("asks for", asked(SimpleNamespace(model="tiny_resnet")), "with", DEVICE)
 """
