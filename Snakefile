@@ -27,6 +27,7 @@ min_version("9.18")
 configfile: "config/catalog/datasets.yaml"
 configfile: "config/catalog/models.yaml"
 configfile: "config/catalog/imagenet_models.yaml"
+configfile: "config/catalog/finetuning.yaml"
 configfile: "config/catalog/methods.yaml"
 configfile: "config/resources.yaml"
 configfile: "config/config.yaml"
@@ -53,8 +54,4 @@ rule all:
 
 rule demo_weights:
     input:
-        expand(
-            "results/demo_weights/{model}.{ext}",
-            model=demo_weights(),
-            ext=["safetensors", "json"],
-        ),
+        expand("results/demo_weights/{model}.{ext}", model=demo_weights(), ext=["safetensors", "json"]),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from camstudy.configschema import Place, explain, load_schema, resolve, show, validator
-from camstudy.data.layouts import LAYOUTS
+from camstudy.data.layouts import layout
 from camstudy.errors import CamstudyError, did_you_mean, unknown
 
 __all__ = ["layer_sweep", "load_schema", "validate"]
@@ -165,12 +165,19 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
     recipe = model["train"]
     if recipe is None:
         return
-    for low, high in (("min_learning_rate", "learning_rate"), ("warmup_epochs", "epochs")):
-        if recipe[low] > recipe[high]:
-            limit = f"at most `{high}` ({show(recipe[high])})"
-            yield (*place, "train", low), f"found {show(recipe[low])}, expected {limit}"
-    if recipe["batch_size"] % recipe["gpu"]:
-        limit = f"a divisor of `batch_size` ({recipe['batch_size']}), which the GPUs share evenly"
+    if recipe["min_learning_rate"] > recipe["learning_rate"]:
+        limit = f"at most `learning_rate` ({show(recipe['learning_rate'])})"
+        yield (*place, "train", "min_learning_rate"), f"found {show(recipe['min_learning_rate'])}, expected {limit}"
+    if recipe["warmup_epochs"] >= recipe["epochs"]:
+        limit = f"less than `epochs` ({recipe['epochs']}), as the learning rate would only rise; 0 for no warm-up"
+        yield (*place, "train", "warmup_epochs"), f"found {show(recipe['warmup_epochs'])}, expected {limit}"
+    batch, passes = recipe["batch_size"], recipe["accumulate"]
+    if batch % passes:
+        limit = f"a divisor of `batch_size` ({batch}), which the passes share evenly"
+        yield (*place, "train", "accumulate"), f"found {passes}, expected {limit}"
+    elif batch // passes % recipe["gpu"]:
+        shared = f"`batch_size` ({batch})" if passes == 1 else f"`batch_size` / `accumulate` ({batch} / {passes})"
+        limit = f"a divisor of {shared}, which the GPUs share evenly"
         yield (*place, "train", "gpu"), f"found {recipe['gpu']}, expected {limit}"
     scale = recipe["augment"]["scale"]
     if None not in scale and scale[0] > scale[1]:
@@ -259,7 +266,7 @@ def _check_files(config: Mapping) -> Mistakes:
         entry = _at(config, "catalog", "datasets", name)
         if "root" in entry and not Path(entry["root"]).is_dir():
             place = ("catalog", "datasets", name, "root")
-            yield place, f"no directory `{entry['root']}` in {Path.cwd()}; make it and {LAYOUTS[entry['source']]}"
+            yield place, f"no directory `{entry['root']}` in {Path.cwd()}; make it and {layout(entry)}"
     for place, path in files:
         if path is not None and not Path(path).is_file():
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"

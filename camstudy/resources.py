@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 # What data sets of unknown length are taken to hold: a shard of ClickMe, or the photographs of a source.
 SHARD_RECORDS = 3072
-PHOTOGRAPHS = {"imagenet": 50_000, "mit1003": 1003, "salicon": 15_000, "cat2000": 2000}
+PHOTOGRAPHS = {"imagenet": 50_000, "imagenet_train": 1_281_167, "mit1003": 1003, "salicon": 15_000, "cat2000": 2000}
 SIDE = 224  # of the images that seconds and memory of the table are stated for
 
 
@@ -30,7 +30,7 @@ def expected_images(entry: Mapping) -> int:
     if entry.get("n_images"):
         return entry["n_images"]
     if "shards" not in entry:
-        return PHOTOGRAPHS[entry["source"]]
+        return PHOTOGRAPHS[entry["source"] + ("_train" if entry.get("split") == "train" else "")]
     shards = entry["shards"]
     return SHARD_RECORDS * (shards["count"] if isinstance(shards, Mapping) else len(shards))
 
@@ -76,7 +76,9 @@ def estimate(
     if seconds_per_image is None:
         slower = config["resources"]["cpu_factor"] if row["gpu"] and not gpu else 1 / max(gpus, 1)
         seconds_per_image = slower * row["seconds_per_image"] * _weight(config, rule, wildcards)
-    epochs, batch = (recipe["epochs"], recipe["batch_size"]) if recipe else (1, config["explain"]["batch_size"])
+    epochs, batch = 1, config["explain"]["batch_size"]
+    if recipe:
+        epochs, batch = recipe["epochs"], recipe["batch_size"] // recipe["accumulate"]
     return Estimate(
         gpus=gpus,
         seconds=60 * row["minutes"] + epochs * images * seconds_per_image,

@@ -13,7 +13,7 @@ from camstudy.provenance import fingerprint, sha256_files
 with logged(snakemake.log[0]):
     entry, root, density = json.loads(snakemake.params.entry), snakemake.input.root, None
     if entry["source"] == "imagenet":
-        files, photographs, class_names = read_imagenet(root, entry["num_classes"])
+        files, photographs, class_names = read_imagenet(root, entry["num_classes"], entry["split"])
     else:
         files, photographs, class_names = *GAZE[entry["source"]](root), None
         density = partial(fixation_density, sigma=entry["sigma"] or SIGMA[entry["source"]])

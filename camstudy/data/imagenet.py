@@ -1,4 +1,4 @@
-"""ImageNet's validation images (Russakovsky et al. 2015, arXiv 1409.0575), as folders of classes or as distributed.
+"""ImageNet (Russakovsky et al. 2015, arXiv 1409.0575): training and validation images, as folders or as distributed.
 
 Labels follow the sorted synset names, the order of the classes in timm's and torchvision's weights.
 """
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from camstudy.data.files import Files, find
-from camstudy.data.layouts import LAYOUTS
+from camstudy.data.layouts import LAYOUTS, layout
 from camstudy.data.photographs import Photograph
 from camstudy.errors import CamstudyError
 
@@ -17,27 +17,38 @@ IMAGES, DEVKIT = "ILSVRC2012_img_val", "ILSVRC2012_devkit_t12"
 SYNSET = re.compile(r"n\d{8}")
 
 
-def read_imagenet(root: str | Path, num_classes: int = 1000) -> tuple[Files, list[Photograph], list[str]]:
-    """Return the files, the images in the order of their file names, and the names of the classes.
+def read_imagenet(
+    root: str | Path, num_classes: int = 1000, split: str = "val"
+) -> tuple[Files, list[Photograph], list[str]]:
+    """Return the files, the images in their order, and the names of the classes.
 
-    Two layouts are understood: folders named by synset, whose sorted names are the classes; and the distributed
-    archives or their content, where the development kit has the true class of every image.
+    Of the validation images (``split="val"``) two layouts are understood: folders named by synset, whose sorted names
+    are the classes; and the distributed archives or their content, where the development kit has the true class of
+    every image. Their order is that of the file names. Training images (``split="train"``) are in folders named by
+    synset, and their order is a random one, always the same: training reads neighbours together, which must not be of
+    one class.
 
     Raises
     ------
-    CamstudyError : there are no images, the development kit is missing or lacks something, or the number of
-        classes is not ``num_classes``.
+    CamstudyError : there are no images, the development kit is missing or lacks something, training images are in
+        no class's folder, or the number of classes is not ``num_classes``.
     """
-    files = find(root, IMAGES) or Files(root)
+    files = _find_train(root) if split == "train" else _find_val(root)
     # Not by folder: the first images would otherwise be those of the first classes.
     names = sorted(files.endswith(".jpeg", ".jpg", ".png"), key=lambda name: PurePosixPath(name).name)
     if not names:
-        raise CamstudyError(f"{root}: no images found; {LAYOUTS['imagenet']}")
+        raise CamstudyError(f"{root}: no images found; {layout({'source': 'imagenet', 'split': split})}")
+    if split == "train":
+        # Names of training images begin with their class.
+        names = [names[position] for position in np.random.default_rng(0).permutation(len(names))]
     folders = [PurePosixPath(name).parent.name for name in names]
-    if all(map(SYNSET.fullmatch, folders)):
+    foreign = next((name for name, folder in zip(names, folders, strict=True) if not SYNSET.fullmatch(folder)), None)
+    if foreign is None:
         class_names = sorted(set(folders))
         label = {synset: index for index, synset in enumerate(class_names)}
         labels = [label[folder] for folder in folders]
+    elif split == "train":
+        raise CamstudyError(f"{files.path}, {foreign}: in no folder named by synset; {LAYOUTS['imagenet train']}")
     else:
         class_names, truth = _read_devkit(root)
         labels = [truth[_number(name, len(truth)) - 1] for name in names]
@@ -47,6 +58,20 @@ def read_imagenet(root: str | Path, num_classes: int = 1000) -> tuple[Files, lis
             "mean nothing if some are missing; complete the folders, or set `num_classes` for models of fewer classes"
         )
     return files, [Photograph(name, label) for name, label in zip(names, labels, strict=True)], class_names
+
+
+def _find_train(root: str | Path) -> Files:
+    files = find(root, "train")
+    if files is None:
+        raise CamstudyError(f"{root}: has no `train`; {LAYOUTS['imagenet train']}")
+    return files
+
+
+def _find_val(root: str | Path) -> Files:
+    files = find(root, IMAGES) or find(root, "val")
+    if files is None and Path(root, "train").is_dir():
+        raise CamstudyError(f"{root}: has `train`, but neither {IMAGES} nor `val`; {LAYOUTS['imagenet']}")
+    return files or Files(root)
 
 
 def _number(name: str, n: int) -> int:

@@ -54,7 +54,8 @@ def decode(content: bytes, where: str) -> np.ndarray:
     """Return the pixels of a JPEG or PNG file, uint8 (h, w, 3); grey, CMYK and transparent ones become RGB."""
     with _opened(content, where) as image:
         try:
-            return np.asarray(image.convert("RGB"))
+            # Converting what is RGB would copy it.
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
         except (OSError, SyntaxError) as error:
             raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
 

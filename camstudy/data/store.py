@@ -192,13 +192,13 @@ class Dataset:
         return self._read("human_half", part)
 
     def _read_ragged(self, name: str, part: slice | Sequence[int]) -> list[np.ndarray]:
-        offsets = self._read(f"{name}_offset", slice(None))
         positions = np.arange(self.n)[part]
         if len(positions) and np.all(np.diff(positions) == 1):
-            # Neighbours in one go: chunks hold many images.
-            first, last = offsets[positions[0]], offsets[positions[-1] + 1]
-            content = self.group[name][first:last]
-            return np.split(content, offsets[positions[1:]] - first)
+            # Neighbours in one go: chunks hold many images, and a large store has many offsets.
+            offsets = self._read(f"{name}_offset", slice(positions[0], positions[-1] + 2))
+            content = self.group[name][offsets[0] : offsets[-1]]
+            return np.split(content, offsets[1:-1] - offsets[0])
+        offsets = self._read(f"{name}_offset", slice(None))
         return [self.group[name][offsets[position] : offsets[position + 1]] for position in positions]
 
     def boxes(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:

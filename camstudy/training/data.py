@@ -8,11 +8,13 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
+from camstudy.data.photographs import Pictures
 from camstudy.data.store import Dataset as ImageStore
 from camstudy.errors import CamstudyError
 from camstudy.training.distributed import ALONE, Group
 
-# Chunks shuffled together: enough to mix classes, few enough to stay in memory (16 x 64 images of 256 px: 200 MB).
+# Chunks shuffled together: enough to mix classes, few enough to stay in memory (16 x 64 images of 256 px: 200 MB; as
+# many encoded photographs of ImageNet: 110 MB).
 BUFFER_CHUNKS = 16
 
 
@@ -39,20 +41,32 @@ class ChunkShuffle(Sampler[int]):
 
 
 class BatchShare(BatchSampler):
-    """One process's part of every batch: together, the processes of a group have the batches of one alone."""
+    """One process's part of every batch, in ``passes`` pieces; the pieces of all processes are the batch of one alone.
 
-    def __init__(self, sampler: Sampler[int], batch_size: int, group: Group) -> None:
-        if batch_size % group.size:
+    A piece holds neighbours, so that whoever prepares it reads few chunks. Which images make a pass does not depend on
+    the number of processes.
+    """
+
+    def __init__(self, sampler: Sampler[int], batch_size: int, group: Group, passes: int = 1) -> None:
+        self.group, self.passes, self.pieces = group, passes, passes * group.size
+        if batch_size % self.pieces:
             raise CamstudyError(
-                f"train.batch_size: {batch_size} images cannot be divided evenly between {group.size} processes, one "
-                "per GPU; choose a multiple, or another `train.gpu`"
+                f"train.batch_size: {batch_size} images cannot be divided evenly among {group.size} processes, one per "
+                f"GPU, of {passes} passes each; choose a multiple of {self.pieces}, or another `train.gpu` or "
+                "`train.accumulate`"
             )
         super().__init__(sampler, batch_size, drop_last=True)
-        self.group = group
+
+    def __len__(self) -> int:
+        return super().__len__() * self.passes
 
     def __iter__(self) -> Iterator[list[int]]:
+        size = self.batch_size // self.pieces
         for batch in super().__iter__():
-            yield batch[self.group.rank :: self.group.size]
+            ordered = sorted(batch) if self.pieces > 1 else batch
+            for number in range(self.passes):
+                start = (number * self.group.size + self.group.rank) * size
+                yield ordered[start : start + size]
 
 
 def augmentation(config: Mapping, size: int, mean: list[float], std: list[float]) -> v2.Transform:
@@ -79,16 +93,18 @@ class TrainingSamples(Dataset):
 
     def __init__(self, store: ImageStore, transform: v2.Transform, seed: int) -> None:
         self.store, self.transform, self.seed = store, transform, seed
-        self.labels = store.labels
+        # Asking the store would open an array for every image.
+        self.labels, self.chunk = store.labels, store.chunk
         self.epoch = 0
-        self._chunks: OrderedDict[int, torch.Tensor] = OrderedDict()
+        self._chunks: OrderedDict[int, np.ndarray | Pictures] = OrderedDict()
 
     def __len__(self) -> int:
-        return self.store.n
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        chunk, offset = divmod(index, self.store.chunk)
-        image = self._chunk(chunk)[offset]
+        chunk, offset = divmod(index, self.chunk)
+        # A copy: pixels of photographs, which are decoded here, cannot be written to.
+        image = torch.from_numpy(np.array(self._chunk(chunk)[offset])).permute(2, 0, 1)
         # Seeding each sample makes it independent of the order and of the number of worker processes.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(
@@ -96,11 +112,11 @@ class TrainingSamples(Dataset):
             )
             return self.transform(image), int(self.labels[index])
 
-    def _chunk(self, number: int) -> torch.Tensor:
+    def _chunk(self, number: int) -> np.ndarray | Pictures:
+        """Return the images of a chunk; photographs stay files until they are needed."""
         if number not in self._chunks:
-            start = number * self.store.chunk
-            images = self.store.images(slice(start, min(start + self.store.chunk, self.store.n)))
-            self._chunks[number] = torch.from_numpy(images).permute(0, 3, 1, 2)
+            start = number * self.chunk
+            self._chunks[number] = self.store.images(slice(start, min(start + self.chunk, len(self))))
             if len(self._chunks) > BUFFER_CHUNKS:
                 self._chunks.popitem(last=False)
         return self._chunks[number]
@@ -110,8 +126,9 @@ class TrainingLoader:
     """Batches of one epoch at a time: ``loader.epoch(3)`` yields (images, labels) tensors, the last batch dropped
     if it is incomplete.
 
-    In a group of processes each gets its part of every batch, of ``batch_size / group.size`` images; all parts of a
-    batch are the batch of one process, augmented alike.
+    With ``accumulate`` passes a step, each batch comes in as many pieces, one after the other; ``len(loader)`` counts
+    the pieces. In a group of processes each gets its part of them, of ``batch_size / accumulate / group.size`` images;
+    all parts of a batch are the batch of one process, augmented alike.
     """
 
     def __init__(
@@ -129,7 +146,7 @@ class TrainingLoader:
         self._sampler = ChunkShuffle(store.n, store.chunk, seed)
         self._loader = DataLoader(
             self._samples,
-            batch_sampler=BatchShare(self._sampler, recipe["batch_size"], group),
+            batch_sampler=BatchShare(self._sampler, recipe["batch_size"], group, recipe["accumulate"]),
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
         )
@@ -140,4 +157,8 @@ class TrainingLoader:
     def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the batches of epoch ``number``, whatever came before."""
         self._samples.epoch = self._sampler.epoch = number
-        yield from self._loader
+        try:
+            yield from self._loader
+        except CamstudyError as error:
+            # A worker process sends the traceback along, in the text.
+            raise CamstudyError(str(error).rpartition("CamstudyError: ")[2].strip()) from None

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +42,13 @@ class Group:
         return DistributedDataParallel(
             model, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True
         )
+
+    def exchange(self, replica: nn.Module, *, now: bool) -> AbstractContextManager:
+        """Return the context of a forward and backward pass of `replicate`'s result.
+
+        Only a pass ``now`` takes the mean over the processes, of the gradients of all passes since the last one.
+        """
+        return nullcontext() if now or self.size == 1 else replica.no_sync()
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum over the processes, the same in all of them."""

@@ -61,7 +61,7 @@ def train(
     if len(loader) == 0:
         raise CamstudyError(f"train.batch_size: {recipe['batch_size']} is more than the training set holds; lower it")
     model = synchronise_norms(model.to(device), group, device)
-    state = _State(model, recipe, len(loader), device)
+    state = _State(model, recipe, len(loader) // recipe["accumulate"], device)
     state.load(checkpoint, fingerprint)
     replica = group.replicate(model, device)
     # Algorithms that add in a fixed order, so that a GPU repeats a run, too.
@@ -141,7 +141,8 @@ def _train_epoch(
     device: torch.device,
     group: Group,
 ) -> dict:
-    positions = recipe["positions"]
+    positions, passes = recipe["positions"], recipe["accumulate"]
+    steps = len(loader) // passes
     repulsion = positions["repulsive_loss"] and epoch >= positions["repulsive_from_epoch"]
     replica.train()
     started = time.perf_counter()
@@ -149,30 +150,34 @@ def _train_epoch(
     correct = torch.zeros((), device=device)
     title = f"epoch {epoch + 1}/{recipe['epochs']}"
     progress = tqdm(loader.epoch(epoch), title, len(loader), mininterval=10, disable=group.rank > 0)
-    for step, (images, labels) in enumerate(progress):
+    for number, (images, labels) in enumerate(progress, 1):
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        with torch.autocast(device.type, state.precision, enabled=state.precision is not None):
-            logits = replica(images)
-            if loader.highest_label >= logits.shape[1]:
-                raise CamstudyError(
-                    f"train.dataset: has labels up to {loader.highest_label}, but the model has {logits.shape[1]} "
-                    "classes; correct `num_classes`"
-                )
-            loss = F.cross_entropy(logits, labels, label_smoothing=recipe["label_smoothing"])
-        if repulsion:
-            loss = loss + repulsive_loss(state.model)
-        _step(state, loss, recipe["clip_grad_norm"])
-        state.schedule.step_update(epoch * len(loader) + step + 1)
+        is_last = number % passes == 0
+        with group.exchange(replica, now=is_last):
+            with torch.autocast(device.type, state.precision, enabled=state.precision is not None):
+                logits = replica(images)
+                if loader.highest_label >= logits.shape[1]:
+                    raise CamstudyError(
+                        f"train.dataset: has labels up to {loader.highest_label}, but the model has {logits.shape[1]} "
+                        "classes; correct `num_classes`"
+                    )
+                loss = F.cross_entropy(logits, labels, label_smoothing=recipe["label_smoothing"]) / passes
+            if repulsion and is_last:
+                loss = loss + repulsive_loss(state.model)
+            state.scaler.scale(loss).backward()
+        if is_last:
+            _step(state, recipe["clip_grad_norm"])
+            state.schedule.step_update(epoch * steps + number // passes)
         total_loss += loss.detach()
         correct += (logits.detach().argmax(1) == labels).sum()
     # Over the whole batches, of which each process has seen its part.
     total_loss, correct = group.sum(torch.stack([total_loss / group.size, correct]))
-    mean_loss = total_loss.item() / len(loader)
+    mean_loss = total_loss.item() / steps
     if not math.isfinite(mean_loss):
         raise CamstudyError(
             f"train: the loss became {mean_loss} in epoch {epoch + 1}; lower learning_rate or set clip_grad_norm"
         )
-    seen = len(loader) * recipe["batch_size"]
+    seen = steps * recipe["batch_size"]
     seconds = time.perf_counter() - started
     return {
         "epoch": epoch + 1,
@@ -184,14 +189,14 @@ def _train_epoch(
     }
 
 
-def _step(state: _State, loss: torch.Tensor, clip_grad_norm: float | None) -> None:
-    state.optimizer.zero_grad(set_to_none=True)
-    state.scaler.scale(loss).backward()
+def _step(state: _State, clip_grad_norm: float | None) -> None:
+    """Change the weights by the gradients that the passes of a batch have left, and drop these."""
     if clip_grad_norm is not None:
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), clip_grad_norm)
     state.scaler.step(state.optimizer)
     state.scaler.update()
+    state.optimizer.zero_grad(set_to_none=True)
     # The average must never hold positions outside the kernel, so clamping comes before it.
     clamp_positions(state.model)
     if state.average:

@@ -44,7 +44,8 @@ def train_entry(
     Raises
     ------
     CamstudyError
-        for the reasons of `camstudy.training.loop.train`, and if ``train.batch_size`` is no multiple of ``processes``.
+        for the reasons of `camstudy.training.loop.train`, and if ``train.batch_size`` is no multiple of ``processes``
+        times ``train.accumulate``.
     """
     job = {
         "entry": entry,

@@ -503,17 +503,44 @@ def test_an_untrained_model_says_where_its_weights_are(config):
     assert found["catalog.models.net.weights"].startswith("missing, and the model is not trained; add `train`")
 
 
+WARMUP = "less than `epochs` (2), as the learning rate would only rise; 0 for no warm-up"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "text"),
     [
-        ("train.warmup_epochs", 3, "found 3, expected at most `epochs` (2)"),
+        ("train.warmup_epochs", 3, f"found 3, expected {WARMUP}"),
+        ("train.warmup_epochs", 2, f"found 2, expected {WARMUP}"),
+        ("train.warmup_epochs", 2.0, f"found 2.0, expected {WARMUP}"),
         ("train.min_learning_rate", 0.01, "found 0.01, expected at most `learning_rate` (0.0001)"),
         ("train.augment.scale", [1.0, 0.5], "found [1.0, 0.5], expected the smaller share first"),
         ("train.gpu", 3, "found 3, expected a divisor of `batch_size` (64), which the GPUs share evenly"),
+        ("train.accumulate", 3, "found 3, expected a divisor of `batch_size` (64), which the passes share evenly"),
+        ("train.accumulate", 128, "found 128, expected a divisor of `batch_size` (64), which the passes share evenly"),
     ],
 )
 def test_recipes_agree_with_themselves(config, path, value, text):
     assert errors(put(config, f"catalog.models.net_dcls.{path}", value)) == {f"catalog.models.net_dcls.{path}": text}
+
+
+@pytest.mark.parametrize("warmup", [0, 0.5, 1.99])
+def test_a_warm_up_shorter_than_the_training_is_fine(config, warmup):
+    validate(put(config, f"{TRAIN}.warmup_epochs", warmup))
+
+
+def test_a_training_of_one_epoch_needs_another_warm_up_than_the_default(config):
+    found = errors(put(config, f"{TRAIN}.epochs", 1))
+    limit = "less than `epochs` (1), as the learning rate would only rise; 0 for no warm-up"
+    assert found == {f"{TRAIN}.warmup_epochs": f"found 1, expected {limit}"}
+    validate(put(config, f"{TRAIN}.warmup_epochs", 0))
+
+
+def test_gpus_share_the_images_of_a_pass(config):
+    put(config, f"{TRAIN}.accumulate", 16)
+    validate(put(config, f"{TRAIN}.gpu", 4))
+    found = errors(put(config, f"{TRAIN}.gpu", 8))
+    limit = "a divisor of `batch_size` / `accumulate` (64 / 16), which the GPUs share evenly"
+    assert found == {f"{TRAIN}.gpu": f"found 8, expected {limit}"}
 
 
 def test_a_kernel_holds_no_more_taps_than_places(config):
@@ -541,16 +568,17 @@ def test_files_of_selected_entries_must_exist(config, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "content"),
     [
-        ("imagenet", "ILSVRC2012_img_val.tar"),
-        ("mit1003", "ALLSTIMULI.zip"),
-        ("salicon", "fixations.zip"),
-        ("cat2000", "trainSet.zip"),
+        ({"source": "imagenet"}, "ILSVRC2012_img_val.tar"),
+        ({"source": "imagenet", "split": "train"}, "train/n01440764/*.JPEG"),
+        ({"source": "mit1003"}, "ALLSTIMULI.zip"),
+        ({"source": "salicon"}, "fixations.zip"),
+        ({"source": "cat2000"}, "trainSet.zip"),
     ],
 )
 def test_missing_root_says_what_to_put_there(config, tmp_path, monkeypatch, source, content):
     monkeypatch.chdir(tmp_path)
-    put(config, "catalog.datasets.scenes", {"source": source, "root": "data/photos"})
-    put(config, "catalog.datasets.unused", {"source": source, "root": "elsewhere"})
+    put(config, "catalog.datasets.scenes", source | {"root": "data/photos"})
+    put(config, "catalog.datasets.unused", source | {"root": "elsewhere"})
     found = errors(config)
     assert set(found) == {"catalog.datasets.scenes.root"}
     text = found["catalog.datasets.scenes.root"]

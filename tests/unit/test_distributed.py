@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -32,6 +33,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 RECIPE = {
     "epochs": EPOCHS,
     "batch_size": BATCH,
+    "accumulate": 1,
     "optimizer": "adamw",
     "learning_rate": 0.01,
     "min_learning_rate": 0.0001,
@@ -81,9 +83,10 @@ def dataset(tmp_path_factory) -> str:
     return str(manifest)
 
 
-def run(dataset, checkpoint: Path, processes: int):
+def run(dataset, checkpoint: Path, processes: int, accumulate: int = 1):
+    entry = ENTRY | {"train": RECIPE | {"accumulate": accumulate}}
     job = {"weights": None, "dataset": dataset, "threads": 1, "fingerprint": "f", "device": CPU}
-    return train_entry(ENTRY, checkpoint=str(checkpoint), processes=processes, **job)
+    return train_entry(entry, checkpoint=str(checkpoint), processes=processes, **job)
 
 
 def assert_same_training(found, expected):
@@ -110,10 +113,25 @@ def test_two_processes_train_as_one_and_go_on_after_a_failure(dataset, tmp_path,
     losses = [record["loss"] for record in alone[1]]
     assert len(losses) == EPOCHS
     assert max(losses) - min(losses) > 0.05, "a flat curve compares nothing"
-    for path, processes in ((checkpoint, 2), (other, 1)):
-        resumed = run(dataset, path, processes)
+    for path, processes, passes in ((checkpoint, 2, 5), (other, 1, 1)):
+        resumed = run(dataset, path, processes, passes)
         assert resumed[1][0] == state["history"][0], "its duration tells that it was run again"
         assert_same_training(resumed, alone)
+
+
+def test_a_pass_is_exchanged_only_when_it_is_the_last():
+    entered = []
+
+    class Replica(nn.Module):
+        @contextmanager
+        def no_sync(self):
+            entered.append(True)
+            yield
+
+    with Group(0, 2).exchange(Replica(), now=True), ALONE.exchange(nn.Linear(1, 1), now=False):
+        assert entered == []
+    with Group(1, 2).exchange(Replica(), now=False):
+        assert entered == [True]
 
 
 def test_a_bug_comes_with_its_traceback():

@@ -33,9 +33,9 @@ def merged(base: dict, top: dict) -> dict:
 @pytest.fixture(scope="module")
 def default() -> dict:
     config: dict = {}
-    for name in ("catalog/datasets", "catalog/models", "catalog/methods", "config"):
-        config = merged(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
-    return config
+    for name in ("datasets", "models", "imagenet_models", "finetuning", "methods"):
+        config = merged(config, yaml.safe_load((ROOT / f"config/catalog/{name}.yaml").read_text()))
+    return merged(config, yaml.safe_load((ROOT / "config/config.yaml").read_text()))
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))

@@ -1,4 +1,4 @@
-"""ImageNet's validation set in miniature, in each layout in which people have it: always the same labels."""
+"""ImageNet in miniature, in each layout in which people have it: always the same labels."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import scipy.io
 from timm.data import ImageNetInfo
 from trees import (
     CONTENTS,
+    GROUPS,
     LABELS,
     NAMES,
     SYNSETS,
@@ -14,6 +15,7 @@ from trees import (
     as_distributed,
     as_files,
     as_folders,
+    as_train,
     write_devkit,
     write_images,
 )
@@ -31,6 +33,52 @@ def test_every_layout_gives_the_same_images_and_labels(tmp_path, layout):
     assert [files.read(item.name) for item in photographs] == list(CONTENTS.values())
     assert class_names == (WORDS if layout is not as_classes else sorted(wnid for _, wnid, _, n in SYNSETS if n == 0))
     assert sorted(tmp_path.rglob("*")) == before  # nothing is unpacked
+
+
+def test_training_images_are_mixed_and_have_the_labels_of_their_folders(tmp_path):
+    as_train(tmp_path)
+    files, photographs, class_names = read_imagenet(tmp_path, num_classes=4, split="train")
+    names = [item.name for item in photographs]
+    assert sorted(names) == sorted(path.relative_to(files.path).as_posix() for path in files.path.rglob("*.JPEG"))
+    assert class_names == sorted(GROUPS)
+    assert [item.label for item in photographs] == [class_names.index(name.split("/")[0]) for name in names]
+    # Sorted by class, 3 of 31 neighbours would differ; in a random order, three in four.
+    assert np.mean(np.diff([item.label for item in photographs]) != 0) > 0.5
+    again = read_imagenet(tmp_path, num_classes=4, split="train")[1]
+    assert [item.name for item in again] == names
+
+
+@pytest.mark.parametrize("val", [as_distributed, lambda root: as_classes(root / "val")], ids=["distributed", "folders"])
+def test_both_splits_lie_in_one_root(tmp_path, val):
+    as_train(tmp_path)
+    val(tmp_path)
+    files, photographs, _ = read_imagenet(tmp_path, num_classes=4)
+    assert [item.label for item in photographs] == LABELS
+    assert [files.read(item.name) for item in photographs] == list(CONTENTS.values())
+    assert len(read_imagenet(tmp_path, num_classes=4, split="train")[1]) == sum(GROUPS.values())
+
+
+def test_one_split_is_not_taken_for_the_other(tmp_path):
+    as_train(tmp_path / "train only")
+    with pytest.raises(
+        CamstudyError, match=r"only: has `train`, but neither ILSVRC2012_img_val nor `val`; put the val"
+    ):
+        read_imagenet(tmp_path / "train only", num_classes=4)
+    as_classes(tmp_path / "val only")
+    with pytest.raises(CamstudyError, match=r"val only: has no `train`; put the training images .*train/n01440764/\*"):
+        read_imagenet(tmp_path / "val only", num_classes=4, split="train")
+
+
+def test_training_images_without_a_class_or_a_class_without_images_are_refused(tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(CamstudyError, match=r"no images found; put the training images"):
+        read_imagenet(tmp_path, num_classes=4, split="train")
+    as_train(tmp_path)
+    with pytest.raises(CamstudyError, match="has 4 classes, expected 1000"):
+        read_imagenet(tmp_path, split="train")
+    write_images(tmp_path / "train/fish", NAMES[:1])
+    with pytest.raises(CamstudyError, match=rf"train, fish/{NAMES[0]}: in no folder named by synset; put the training"):
+        read_imagenet(tmp_path, num_classes=4, split="train")
 
 
 def test_classes_of_timms_weights_are_the_sorted_synsets():

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from timm.models.convnext import ConvNeXt
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from camstudy.models import dcls
@@ -75,6 +76,44 @@ def test_frozen_parameters_are_left_out():
     assert tensors == {id(p) for name, p in model.named_parameters() if not name.startswith("stem")}
 
 
+class Exempting(nn.Module):
+    """A transformer's parameters that do not decay, named as in timm, and some that do."""
+
+    def __init__(self, names) -> None:
+        super().__init__()
+        self.pos_embed, self.cls_token = nn.Parameter(torch.zeros(1, 4, 2)), nn.Parameter(torch.zeros(1, 1, 2))
+        self.block = nn.ModuleDict({"rel_pos": nn.Linear(2, 3), "proj": nn.Linear(2, 3)})
+        self.names = names
+
+    def no_weight_decay(self):
+        return self.names
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        ({"pos_embed", "cls_token"}, {"pos_embed", "cls_token"}),
+        (["block.rel_pos.*"], {"block.rel_pos.weight"}),
+        ({}, set()),
+        ({"proj.weight", "absent"}, set()),
+    ],
+)
+def test_what_a_model_exempts_does_not_decay(names, kept):
+    model = Exempting(names)
+    optimizer = make_optimizer(model, RECIPE)
+    weights = {name: p for name, p in model.named_parameters() if not name.endswith("bias")}
+    assert {name for name, p in weights.items() if group_of(optimizer, p)["weight_decay"] == 0} == kept
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {id(p) for p in model.parameters()}
+
+
+def test_a_vision_transformer_of_timm_keeps_its_embeddings():
+    model = VisionTransformer(img_size=32, patch_size=16, embed_dim=8, depth=1, num_heads=2, num_classes=3)
+    optimizer = make_optimizer(model, RECIPE)
+    assert group_of(optimizer, model.pos_embed)["weight_decay"] == 0
+    assert group_of(optimizer, model.cls_token)["weight_decay"] == 0
+    assert group_of(optimizer, model.patch_embed.proj.weight)["weight_decay"] == 0.1
+
+
 def scheduled(step: int, warmup: int) -> float:
     """Return the learning rate of a step: linear to the highest, then the cosine over all steps."""
     low, high, total = RECIPE["min_learning_rate"], RECIPE["learning_rate"], RECIPE["epochs"] * STEPS
@@ -101,6 +140,17 @@ def test_learning_rates_at_every_step(optimizer_name, warmup_epochs, factor):
             assert group["lr"] == pytest.approx(expected * group.get("lr_scale", 1), rel=1e-9), step
     assert [group.get("lr_scale", 1) for group in optimizer.param_groups] == [1, 1, factor]
     assert expected == pytest.approx(RECIPE["min_learning_rate"])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_warm_up_that_rounds_to_all_steps_leaves_one(steps):
+    recipe = RECIPE | {"epochs": 1, "warmup_epochs": 0.95}
+    optimizer = make_optimizer(convnext(), recipe)
+    schedule = make_schedule(optimizer, recipe, steps)
+    schedule.step_update(steps - 1)
+    assert optimizer.param_groups[0]["lr"] >= 0.25 * RECIPE["learning_rate"]
+    schedule.step_update(steps)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(RECIPE["min_learning_rate"])
 
 
 def test_decay_shrinks_weights_and_leaves_vectors_and_positions():

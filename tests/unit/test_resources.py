@@ -39,8 +39,8 @@ CONFIG = {
             "shards": {"n_images": None, "shards": ["a", "b"]},
         },
         "models": {
-            "m": {"input": {}, "train": {"dataset": "t", "epochs": 4, "batch_size": 8, "gpu": 1}},
-            "pair": {"input": {}, "train": {"dataset": "t", "epochs": 4, "batch_size": 8, "gpu": 2}},
+            "m": {"input": {}, "train": {"dataset": "t", "epochs": 4, "batch_size": 8, "accumulate": 1, "gpu": 1}},
+            "pair": {"input": {}, "train": {"dataset": "t", "epochs": 4, "batch_size": 8, "accumulate": 4, "gpu": 2}},
             "large": {"input": {"size": 448}, "train": None},
         },
         "methods": {
@@ -89,7 +89,7 @@ def test_seconds(rule, wildcards, options, seconds):
         ("explain", job(), 1000 + 20 * 10, 12, 6 + 3 * 60),
         ("explain", job(part="/1-of-7", model="large"), 1000 + 20 * 10 * 4, 12 / 7, 6 + 3 * 9),
         ("train", {"model": "m"}, 1000 + 8 * 10, 200, 3),
-        ("train", {"model": "pair"}, 2000 + 8 * 10, 200, 3),
+        ("train", {"model": "pair"}, 2000 + 8 // 4 * 10, 200, 3),
     ],
 )
 def test_memory_disk_and_files(rule, wildcards, memory, disk, files):
@@ -132,6 +132,8 @@ def test_data_of_unknown_length_are_guessed():
     assert expected_images(CONFIG["catalog"]["datasets"]["shards"]) == 2 * 3072
     assert expected_images({"shards": {"url": "https://host/{i}", "count": 17}, "n_images": None}) == 17 * 3072
     assert expected_images({"source": "imagenet", "n_images": None}) == 50_000
+    assert expected_images({"source": "imagenet", "split": "val", "n_images": None}) == 50_000
+    assert expected_images({"source": "imagenet", "split": "train", "n_images": None}) == 1_281_167
 
 
 SUMMARY = """\

@@ -12,7 +12,9 @@ from torch.optim.swa_utils import AveragedModel
 from camstudy.data.store import Dataset
 from camstudy.errors import CamstudyError
 from camstudy.models import dcls
+from camstudy.models.load import draw_fan_in
 from camstudy.training.data import TrainingLoader
+from camstudy.training.distributed import Group
 from camstudy.training.loop import train
 
 torch.set_num_threads(1)
@@ -23,6 +25,7 @@ CPU = torch.device("cpu")
 RECIPE = {
     "epochs": 3,
     "batch_size": 10,
+    "accumulate": 1,
     "optimizer": "adamw",
     "learning_rate": 0.01,
     "min_learning_rate": 0.0001,
@@ -45,8 +48,11 @@ def store(tmp_path_factory) -> Dataset:
     return write_store(tmp_path_factory.mktemp("data") / "squares.json", *squares(N))
 
 
-def network(variant: bool = True) -> nn.Module:
-    """Return a small network with norms and dropout and, as a variant, two DCLS layers that share positions."""
+def network(variant: bool = True, plain: bool = False) -> nn.Module:
+    """Return a small network with norms and dropout and, as a variant, two DCLS layers that share positions.
+
+    A ``plain`` one has neither norms nor dropout: its outputs do not depend on what is in a batch.
+    """
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, 2, 1),
@@ -61,6 +67,9 @@ def network(variant: bool = True) -> nn.Module:
         nn.Dropout(0.2),
         nn.Linear(8, CLASSES),
     )
+    if plain:
+        model = nn.Sequential(*(m for m in model if not isinstance(m, nn.BatchNorm2d | nn.Dropout)))
+        draw_fan_in(model)
     if not variant:
         return model
     return dcls.convert(model, replace="depthwise", kernel_size=KERNEL, kernel_count=9, version="v1", init="preserve")
@@ -152,8 +161,9 @@ def test_history_has_a_record_per_epoch(store, tmp_path):
         {"ema_decay": 0.8},
         {"optimizer": "sgd", "clip_grad_norm": 1.0},
         {"ema_decay": 0.8, "optimizer": "sgd", "positions": REPULSIVE},
+        {"ema_decay": 0.8, "accumulate": 5, "positions": REPULSIVE},
     ],
-    ids=["adamw", "ema", "sgd", "ema and sgd"],
+    ids=["adamw", "ema", "sgd", "ema and sgd", "accumulate"],
 )
 @pytest.mark.parametrize("stop", [0, 1, 2])
 def test_a_resumed_run_equals_an_undisturbed_one(store, tmp_path, changes, stop):
@@ -300,6 +310,89 @@ def test_the_repulsive_loss_starts_at_its_epoch(store, tmp_path):
     assert losses["with"][0] == losses["without"][0]
     for epoch in (1, 2):
         assert losses["with"][epoch] - losses["without"][epoch] == pytest.approx(repulsion, rel=1e-4)
+
+
+EVERYTHING = {"ema_decay": 0.8, "positions": REPULSIVE, "clip_grad_norm": 0.5}
+
+
+@pytest.mark.parametrize("passes", [2, 5, 10])
+@pytest.mark.parametrize("changes", [{}, EVERYTHING, EVERYTHING | {"optimizer": "sgd"}], ids=["plain", "all", "sgd"])
+def test_passes_add_up_to_the_step_of_the_whole_batch(store, tmp_path, watched, changes, passes):
+    whole, whole_history = run(store, tmp_path / "1.pt", recipe=RECIPE | changes, model=network(plain=True))
+    recipe = RECIPE | changes | {"accumulate": passes}
+    parts, history = run(store, tmp_path / "2.pt", recipe=recipe, model=network(plain=True))
+    losses = [record["loss"] for record in whole_history]
+    assert max(losses) - min(losses) > 0.01, "a flat curve compares nothing"
+    assert [record["loss"] for record in history] == pytest.approx(losses, rel=1e-5)
+    # The accuracy may differ by an image whose logits are nearly equal.
+    one = 1.01 / (STEPS * RECIPE["batch_size"])
+    assert [r["accuracy"] for r in history] == pytest.approx([r["accuracy"] for r in whole_history], abs=one)
+    assert [r["learning_rate"] for r in history] == [r["learning_rate"] for r in whole_history]
+    torch.testing.assert_close(parts.state_dict(), whole.state_dict(), atol=1e-4, rtol=1e-3)
+    assert len(watched) == (2 * STEPS if "ema_decay" in changes else 0), "the average follows steps, not passes"
+
+
+def test_gradients_are_exchanged_once_a_step(store, tmp_path, monkeypatch):
+    seen, exchange = [], Group.exchange
+    monkeypatch.setattr(
+        Group, "exchange", lambda self, *given, now: (seen.append(now), exchange(self, *given, now=now))[1]
+    )
+    run(store, tmp_path / "c.pt", recipe=RECIPE | {"accumulate": 5})
+    assert seen == [False, False, False, False, True] * STEPS
+
+
+def test_the_repulsive_loss_counts_once_a_step(store, tmp_path):
+    still = RECIPE | {"learning_rate": 1e-12, "min_learning_rate": 0, "positions": REPULSIVE}
+    losses = []
+    for passes in (1, 5):
+        model = network(plain=True)
+        with torch.no_grad():
+            model[2].P.mul_(0.3)
+        assert dcls.repulsive_loss(model) > 0.01
+        _, history = run(store, tmp_path / f"{passes}.pt", recipe=still | {"accumulate": passes}, model=model)
+        losses.append([record["loss"] for record in history])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_scaled_gradients_are_unscaled_once_a_step_and_one_infinite_pass_skips_the_step(store, tmp_path, monkeypatch):
+    """The scaler of half precision, which acts on GPUs only, made to act on the CPU."""
+    recipe = RECIPE | EVERYTHING | {"accumulate": 5, "epochs": 1, "warmup_epochs": 0}
+    recipe["positions"] = REPULSIVE | {"repulsive_from_epoch": 0}
+    plain = run(store, tmp_path / "plain.pt", recipe=recipe, model=network(plain=True))
+    scaler, scales = torch.amp.GradScaler, []
+
+    class Scaler(scaler):
+        def __init__(self, enabled):
+            super().__init__("cpu", init_scale=2.0**10)
+
+        def update(self):
+            super().update()
+            scales.append(self.get_scale())
+
+    monkeypatch.setattr(torch.amp, "GradScaler", Scaler)
+    scaled = run(store, tmp_path / "scaled.pt", recipe=recipe, model=network(plain=True))
+    assert scales == [2.0**10] * 4
+    assert scaled[1][0]["loss"] == pytest.approx(plain[1][0]["loss"], rel=1e-5)
+    torch.testing.assert_close(scaled[0].state_dict(), plain[0].state_dict(), atol=1e-5, rtol=1e-4)
+
+    scales.clear()
+    model = network(plain=True)
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    calls = []
+
+    def overflow(gradient):
+        calls.append(1)
+        # In the second of the five passes of each step.
+        return gradient * float("inf") if len(calls) % 5 == 2 else gradient
+
+    model[-1].weight.register_hook(overflow)
+    run(store, tmp_path / "infinite.pt", recipe=recipe | {"ema_decay": None}, model=model)
+    assert scales == [2.0**9, 2.0**8, 2.0**7, 2.0**6]
+    assert states_equal_to(model, start)
+
+
+def states_equal_to(model: nn.Module, state: dict) -> bool:
+    return all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
 
 
 def test_label_smoothing_and_clipping_act(store, tmp_path):

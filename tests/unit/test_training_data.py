@@ -1,11 +1,20 @@
 """Training data: an order of (seed, epoch) alone, and samples that depend on neither order nor worker processes."""
 
+import io
+import re
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from stores import INPUT, SIDE, squares, write_store
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
-from camstudy.data.store import Dataset
+from camstudy.data import photographs as photographs_module
+from camstudy.data.files import Files
+from camstudy.data.photographs import Photograph, decode, write_photographs
+from camstudy.data.store import ATTRIBUTES, Dataset, open_dataset
 from camstudy.errors import CamstudyError
 from camstudy.training import data
 from camstudy.training.data import BUFFER_CHUNKS, ChunkShuffle, TrainingLoader, TrainingSamples, augmentation
@@ -23,8 +32,9 @@ def store(tmp_path_factory) -> Dataset:
     return write_store(tmp_path_factory.mktemp("data") / "squares.json", *squares(N), chunk=CHUNK)
 
 
-def loader(store, augment=LIVELY, seed=0, workers=0, group=ALONE):
-    return TrainingLoader(store, {"augment": augment, "batch_size": BATCH}, INPUT, seed, workers, group)
+def loader(store, augment=LIVELY, seed=0, workers=0, group=ALONE, passes=1, batch=BATCH):
+    recipe = {"augment": augment, "batch_size": batch, "accumulate": passes}
+    return TrainingLoader(store, recipe, INPUT, seed, workers, group)
 
 
 def transform(augment):
@@ -168,6 +178,142 @@ def test_processes_share_the_images_of_every_batch(store, size):
         assert {image.numpy().tobytes() for image in shared} == {image.numpy().tobytes() for image in images}
 
 
-def test_a_batch_that_cannot_be_divided_is_an_error(store):
-    with pytest.raises(CamstudyError, match=r"train\.batch_size: 10 images .* evenly .* 3 processes.*`train\.gpu`"):
-        loader(store, group=Group(0, 3))
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_passes_and_processes_share_the_images_of_every_batch(store, size):
+    """Which images are in a pass does not depend on the number of processes."""
+    whole = list(loader(store, batch=16).epoch(1))
+    alone = list(loader(store, batch=16, passes=4).epoch(1))
+    shares = [loader(store, batch=16, passes=4, group=Group(rank, size)) for rank in range(size)]
+    assert {len(share) for share in shares} == {len(alone)} == {4 * len(whole)}
+    together = list(zip(*(share.epoch(1) for share in shares), strict=True))
+    for number, parts in enumerate(together):
+        assert [len(labels) for _, labels in parts] == [4 // size] * size
+        assert torch.equal(torch.cat([images for images, _ in parts]), alone[number][0])
+        assert torch.equal(torch.cat([labels for _, labels in parts]), alone[number][1])
+    for number, (images, labels) in enumerate(whole):
+        pieces = alone[4 * number : 4 * number + 4]
+        assert sorted(torch.cat([piece for _, piece in pieces]).tolist()) == sorted(labels.tolist())
+        found = {image.numpy().tobytes() for piece, _ in pieces for image in piece}
+        assert found == {image.numpy().tobytes() for image in images}
+
+
+def test_a_pass_of_a_process_reads_few_chunks(store, monkeypatch):
+    """Of a batch over all chunks, each of eight pieces lies in two chunks at most."""
+    read, images = [], Dataset.images
+    monkeypatch.setattr(Dataset, "images", lambda self, part: (read.append(part), images(self, part))[1])
+    for rank in range(8):
+        read.clear()
+        list(loader(store, batch=40, group=Group(rank, 8)).epoch(0))
+        assert 1 <= len(read) <= 2
+
+
+@pytest.mark.parametrize(("size", "passes", "multiple"), [(3, 1, 3), (1, 4, 4), (2, 2, 4)])
+def test_a_batch_that_cannot_be_divided_is_an_error(store, size, passes, multiple):
+    message = (
+        rf"train\.batch_size: 10 images .* evenly .* {size} processes.* {passes} passes.* multiple of {multiple},.*gpu`"
+    )
+    with pytest.raises(CamstudyError, match=message):
+        loader(store, group=Group(0, size), passes=passes)
+
+
+# Photographs of all sizes, kept as files
+
+SIZES = [(40, 64), (64, 40), (16, 16), (130, 21), (21, 130), (15, 9), (33, 32), (50, 51), (17, 90)]
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Dataset:
+    """Eighteen JPEG files of several kinds, and a PNG among them that is called a JPEG, in chunks of four."""
+    root = tmp_path_factory.mktemp("photographs")
+    items = []
+    for index in range(2 * len(SIZES)):
+        pixels = np.random.default_rng(index).integers(0, 256, (*SIZES[index % len(SIZES)], 3), np.uint8)
+        image = Image.fromarray(pixels).convert({3: "L", 4: "CMYK"}.get(index, "RGB"))
+        options = {"subsampling": index % 3, "quality": 50 + 3 * index, "progressive": index % 2 == 0}
+        image.save(root / f"{index}.jpeg", **{"format": "PNG"} if index == 7 else {"format": "JPEG", **options})
+        items.append(Photograph(f"{index}.jpeg", index % 3))
+    return write_files(root, items)
+
+
+def write_files(root, items) -> Dataset:
+    manifest = root.parent / f"{root.name}.json"
+    write_photographs(manifest, Files(root), items, attrs=dict.fromkeys(ATTRIBUTES), fingerprint="f", chunk=4)
+    return open_dataset(manifest)
+
+
+def pixels_of(photographs, index):
+    """Return a photograph as Pillow decodes it, from the bytes of the store."""
+    offsets = photographs.group["image_file_offset"][:]
+    content = photographs.group["image_file"][offsets[index] : offsets[index + 1]].tobytes()
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def test_pixels_are_those_of_pillow(photographs):
+    samples = TrainingSamples(photographs, v2.Identity(), 0)
+    for index in range(len(samples)):
+        pixels = samples[index][0]
+        assert np.array_equal(pixels.permute(1, 2, 0).numpy(), pixels_of(photographs, index)), index
+        pixels.zero_()
+        assert samples[index][0].any(), "a transform that works in place would spoil the stored image"
+
+
+def test_a_photograph_whole_is_its_resized_pixels(photographs):
+    """The whole image, whatever its shape, where the crop's area and proportions leave no choice."""
+    samples = TrainingSamples(photographs, transform(STILL), 0)
+    square = samples[2][0]
+    np.testing.assert_allclose(square, normalised(pixels_of(photographs, 2)[None])[0], atol=1e-6)
+    assert samples[2][1] == photographs.labels[2]
+    assert len(samples) == len(photographs.labels)
+    # Of 33x32 a crop of that area and of sides 3:4 to 4:3 is the whole.
+    wide, _ = samples[6]
+    image = torch.from_numpy(pixels_of(photographs, 6).copy()).permute(2, 0, 1)
+    expected = F.resize(image, [SIDE, SIDE], antialias=True)
+    np.testing.assert_allclose(wide, normalised(expected.permute(1, 2, 0)[None].numpy())[0], atol=1e-6)
+
+
+def test_every_photograph_becomes_a_sample_of_the_same_shape(photographs):
+    samples = TrainingSamples(photographs, transform(LIVELY), 0)
+    for index in range(len(samples)):
+        image, label = samples[index]
+        assert (image.shape, image.dtype, label) == ((3, SIDE, SIDE), torch.float32, index % 3)
+
+
+def test_samples_of_photographs_depend_on_seed_epoch_and_image_alone(photographs):
+    samples = TrainingSamples(photographs, transform(LIVELY), 0)
+    first = [samples[index][0] for index in range(len(samples))]
+    again = TrainingSamples(photographs, transform(LIVELY), 0)
+    for index in reversed(range(len(samples))):
+        assert torch.equal(again[index][0], first[index])
+    again.epoch = 1
+    assert not torch.equal(again[0][0], first[0])
+    assert not torch.equal(TrainingSamples(photographs, transform(LIVELY), 1)[0][0], first[0])
+
+
+def test_workers_and_epochs_do_not_change_batches_of_photographs(photographs):
+    used = loader(photographs, passes=2, batch=6)
+    list(used.epoch(0))
+    assert_equal_batches(used.epoch(1), loader(photographs, passes=2, batch=6, workers=2).epoch(1))
+
+
+def test_only_photographs_whose_turn_it_is_are_decoded_and_each_chunk_is_read_once(photographs, monkeypatch):
+    decoded, read, images = [], [], Dataset.images
+    monkeypatch.setattr(Dataset, "images", lambda self, part: (read.append(part.start), images(self, part))[1])
+    monkeypatch.setattr(photographs_module, "decode", lambda *given: (decoded.append(given[1]), decode(*given))[1])
+    samples = TrainingSamples(photographs, transform(LIVELY), 0)
+    samples[6], samples[5]
+    assert read == [4]
+    assert decoded == [f"{photographs.path}, image 6", f"{photographs.path}, image 5"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_photograph_is_named_without_a_traceback(tmp_path, workers):
+    root = tmp_path / "images"
+    root.mkdir()
+    for index in range(4):
+        Image.fromarray(np.full((200, 200, 3), 50 * index, np.uint8)).save(root / f"{index}.jpg")
+    whole = (root / "2.jpg").read_bytes()
+    (root / "2.jpg").write_bytes(whole[: len(whole) // 2])
+    broken = write_files(root, [Photograph(f"{index}.jpg", index) for index in range(4)])
+    with pytest.raises(CamstudyError) as error:
+        list(loader(broken, batch=2, workers=workers).epoch(0))
+    assert re.fullmatch(r"\S*images\.zarr, image 2: cannot be decoded \(.*\); fetch it again", str(error.value))

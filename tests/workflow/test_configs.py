@@ -118,9 +118,9 @@ for DEVICE in ("cuda", "auto", "cpu"):
 
 
 def test_training_asks_for_the_gpus_of_its_recipe(project):
-    """With `auto` on a machine with three, it takes two: three cannot share a batch of 16 evenly."""
+    """With `auto` on a machine with three, it takes two: three cannot share a pass of 16 evenly."""
     study = copy.deepcopy(TINY)
-    study["catalog"]["models"]["tiny_resnet"]["train"] |= {"batch_size": 16, "gpu": 4}
+    study["catalog"]["models"]["tiny_resnet"]["train"] |= {"batch_size": 32, "accumulate": 2, "gpu": 4}
     project.write_study(study)
     (project.path / "probe.smk").write_text(PROBE)
     status, output = snakemake(project, "--dry-run", "--snakefile", "probe.smk", "--configfile", "study.yaml")

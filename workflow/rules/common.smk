@@ -94,7 +94,8 @@ def training_gpus(wildcards):
     """GPUs of a training job: what its recipe says; with `auto`, what there are of them and divides its batch."""
     recipe = CATALOG["models"][wildcards.model]["train"]
     most = min(recipe["gpu"], GPUS) if DEVICE == "auto" else recipe["gpu"] * gpus()
-    return max((n for n in range(1, most + 1) if recipe["batch_size"] % n == 0), default=0)
+    images = recipe["batch_size"] // recipe["accumulate"]
+    return max((n for n in range(1, most + 1) if images % n == 0), default=0)
 
 
 def memory(rule):
