@@ -1,14 +1,14 @@
 """Class activation maps: pure functions of a layer's activations A and of the target logit's gradients there.
 
-Both are tensors (n, C, h, w); results are raw maps (n, h, w), neither normalised nor resized. Only methods of
-tensors are used, so that listing the explanation methods does not import torch.
+Both are tensors (n, C, h, w); results are raw maps (n, h, w), neither normalised nor resized. Where nothing speaks for
+the class, a map is zero everywhere. Listing the explanation methods does not import torch.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from camstudy.explain.registry import METHODS
+from camstudy.explain.registry import METHODS, check
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +34,71 @@ def threshold_gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
     The method's min-max and floor follow when the map is read: the postprocess ``{floor: 0.3}``.
     """
     return (_channel_weights(gradients) * activations).relu().mean(1)
+
+
+@METHODS.register(
+    "gradcam_plusplus",
+    needs="activations_gradients",
+    source="Chattopadhyay et al. 2018, arXiv 1710.11063, eq. 19",
+)
+def gradcam_plusplus(activations: Tensor, gradients: Tensor, *, eps: float = 0.0) -> Tensor:
+    """Return ReLU(sum_k w_k A_k), values >= 0, w_k = sum_ij a_ij ReLU(g_ij), a = g² / (2 g² + g³ sum_ab A_ab + eps).
+
+    a is taken where g > 0 alone, as other positions have no weight. Where the sum of the activations is negative, as
+    GELU allows, the denominator can vanish: a is 0 there. ``eps`` is 0 in the paper and outweighs g² where gradients
+    are small; pytorch-grad-cam adds 1e-6.
+    """
+    check(eps >= 0, "gradcam_plusplus", "eps", eps, "at least 0")
+    g = gradients.relu()
+    # Both sides are divided by g², which float32 cannot hold for gradients of 1e-20.
+    ratio = 2 + activations.sum((2, 3), keepdim=True) * g + (eps / g.square() if eps else 0)
+    weights = (g / ratio).where((g > 0) & (ratio != 0), 0).sum((2, 3), keepdim=True)
+    return (weights * activations).sum(1).relu()
+
+
+@METHODS.register("xgrad_cam", needs="activations_gradients", source="Fu et al. 2020, arXiv 2008.02312")
+def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Return ReLU(sum_k w_k A_k), values >= 0, w_k = sum_ij g_ij A_ij / (sum_ij A_ij + 1e-7).
+
+    Equal to Grad-CAM, up to a factor, where g is constant in every channel: on the last layer before global pooling and
+    a linear classifier.
+    """
+    weights = (gradients * activations).sum((2, 3), keepdim=True) / (activations.sum((2, 3), keepdim=True) + 1e-7)
+    return (weights * activations).sum(1).relu()
+
+
+@METHODS.register("layer_cam", needs="activations_gradients", source="Jiang et al. 2021, IEEE TIP 30, eq. 8-9")
+def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Return ReLU(sum_k ReLU(g_k) A_k), values >= 0; gradients are not pooled, which suits any layer."""
+    return (gradients.relu() * activations).sum(1).relu()
+
+
+@METHODS.register("hires_cam", needs="activations_gradients", source="Draelos and Carin 2020, arXiv 2011.08891")
+def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Return ReLU(sum_k g_k A_k), values >= 0. The ReLU, as in Grad-CAM, keeps what speaks for the class."""
+    return (gradients * activations).sum(1).relu()
+
+
+@METHODS.register("eigen_cam", needs="activations_gradients", source="Muhammad and Yeasin 2020, arXiv 2008.00299")
+def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Return ReLU(p), values >= 0, p the positions' projection on the first principal component of the activations.
+
+    Of the matrix (h w, C), each channel less its mean over positions as in pytorch-grad-cam. No class is asked about.
+    The sign of a component is arbitrary: p correlates positively with the sum of the activations over channels.
+    """
+    import torch
+
+    n, channels, h, w = activations.shape
+    flat = activations.flatten(2).double()
+    flat = flat - flat.mean(2, keepdim=True)
+    # Of the two matrices of products, whose largest eigenvalue is the same, the smaller one.
+    if h * w <= channels:
+        values, vectors = torch.linalg.eigh(flat.mT @ flat)
+        projection = vectors[..., -1] * values[:, -1:].clamp(min=0).sqrt()
+    else:
+        projection = (torch.linalg.eigh(flat @ flat.mT)[1][..., -1:].mT @ flat)[:, 0]
+    sign = (projection * flat.sum(1)).sum(1, keepdim=True).sign()
+    return (projection * sign).relu().reshape(n, h, w).to(activations.dtype)
 
 
 def _channel_weights(gradients: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Activations and gradients of one layer in one forward pass, and the maps of every method made from them."""
+"""Runs explanation methods in batches: one pass gives activations and gradients to all, then others ask the model."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from camstudy.errors import CamstudyError, unknown
 from camstudy.explain.batches import in_batches, plain_float32
+from camstudy.explain.context import Context
 from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
+from camstudy.explain.registry import BoundMethod
 
 TARGETS = ("label", "predicted")
 
@@ -29,17 +31,31 @@ class Explanation:
     batch_size: int
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """What the pass that all methods share has found; ``gradients`` (n, C, h, w) are None if no method needs them."""
+
+    output: Tensor
+    layout: str
+    gradients: Tensor | None
+    logits: Tensor
+    target: Tensor
+
+
 def explain(
     model: nn.Module,
     layer: TargetLayer,
     images: Tensor,
     labels: np.ndarray,
-    methods: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+    methods: Mapping[str, Callable],
     *,
     target: str = "label",
     batch_size: int = 32,
+    mean: Sequence[float] = (0, 0, 0),
+    std: Sequence[float] = (1, 1, 1),
+    numbers: Sequence[int] | None = None,
 ) -> Explanation:
-    """Return the maps of several methods from one forward pass per batch.
+    """Return the maps of several methods; those from activations and gradients share one forward pass per batch.
 
     The model runs in float32 and evaluation mode on the device of its parameters. These are constant and the
     layer's output is the only leaf, so the trunk before the layer records no graph. The model is left as it
@@ -51,10 +67,12 @@ def explain(
     layer : from `camstudy.explain.layers.resolve_target_layer`
     images : float tensor (n, 3, s, s), as the model expects them (resized and normalised), on any device
     labels : integers (n,)
-    methods : functions by name, as `camstudy.explain.bind` returns them, from activations and gradients
-        (n, C, h, w) to maps (n, h, w)
+    methods : by name, as `camstudy.explain.registry.bind` returns them; a plain function is one from activations and
+        gradients (n, C, h, w) to maps (n, h, w)
     target : class whose logit is differentiated: the ``label`` or the ``predicted`` one
     batch_size : images per forward pass; halved as often as the device runs out of memory
+    mean, std : of each channel, with which the images were normalised; methods that mask pixels need them
+    numbers : the images' positions in the dataset, which seed random methods; by default from 0 on
 
     Raises `CamstudyError` for an unknown target, a label that the model has no logit for, outputs of the
     layer or the model that cannot be explained, and memory that does not suffice for one image.
@@ -64,13 +82,27 @@ def explain(
     labels = np.asarray(labels, np.int64)
     if labels.shape != (len(images),):
         raise ValueError(f"{len(images)} images, but labels of shape {labels.shape}")
+    numbers = range(len(images)) if numbers is None else numbers
     device = next(model.parameters()).device
+    black = -torch.tensor(mean, dtype=images.dtype) / torch.tensor(std, dtype=images.dtype)
+    black = black.to(device).reshape(1, -1, 1, 1)
+    asks = any(_asks(method) for method in methods.values())
 
-    def work(part: slice) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-        return _explain_batch(model, layer, images[part].to(device), labels[part], methods, target)
+    def work(part: slice, size: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        return _explain_batch(
+            model,
+            layer,
+            images[part].to(device),
+            labels[part],
+            methods,
+            target,
+            black=black,
+            numbers=numbers[part],
+            batch_size=size,
+        )
 
     with frozen(model), torch.enable_grad(), plain_float32(device):
-        batches, batch_size = in_batches(work, len(images), batch_size, device)
+        batches, batch_size = in_batches(work, len(images), batch_size, device, asks=asks)
     maps, targets, predicted = zip(*batches, strict=True)
     return Explanation(
         {name: np.concatenate([part[name] for part in maps]) for name in methods},
@@ -80,11 +112,20 @@ def explain(
     )
 
 
-def map_shape(model: nn.Module, layer: TargetLayer, size: int) -> tuple[int, int]:
-    """Return ``(h, w)`` of `explain`'s maps for images of side ``size``, found with one blank image."""
+def map_shape(model: nn.Module, layer: TargetLayer, size: int, method: BoundMethod | None = None) -> tuple[int, int]:
+    """Return ``(h, w)`` of a method's maps for images of side ``size``.
+
+    Without a method, or for one at the layer's resolution, of the layer's activations, found with one blank image.
+    """
+    if method and (side := method.side(size)) is not None:
+        return side, side
     blank = torch.zeros(1, 3, size, size)
     found = explain(model, layer, blank, np.zeros(1), {"channel": lambda activations, gradients: activations[:, 0]})
     return found.maps["channel"].shape[1:]
+
+
+def _asks(method: Callable) -> bool:
+    return getattr(method, "needs", "activations_gradients") == "model"
 
 
 def _explain_batch(
@@ -92,10 +133,40 @@ def _explain_batch(
     layer: TargetLayer,
     images: Tensor,
     labels: np.ndarray,
-    methods: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
+    methods: Mapping[str, Callable],
     target: str,
+    *,
+    black: Tensor,
+    numbers: Sequence[int],
+    batch_size: int,
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    with _cut(layer, len(images)) as outputs:
+    shared = not all(_asks(method) for method in methods.values())
+    found = _shared_pass(model, layer, images, labels, target, gradients=shared)
+    activations = to_nchw(found.output, found.layout)
+    context = Context(
+        model=model,
+        layer=layer,
+        images=images,
+        black=black,
+        output=found.output,
+        layout=found.layout,
+        logits=found.logits,
+        target=found.target,
+        numbers=numbers,
+        batch_size=batch_size,
+    )
+    maps = {}
+    with torch.no_grad():
+        for name, method in methods.items():
+            result = method(context) if _asks(method) else method(activations, found.gradients)
+            maps[name] = result.cpu().numpy()
+    return maps, found.target.cpu().numpy(), found.logits.argmax(1).cpu().numpy()
+
+
+def _shared_pass(
+    model: nn.Module, layer: TargetLayer, images: Tensor, labels: np.ndarray, target: str, *, gradients: bool
+) -> _Pass:
+    with _cut(layer, len(images)) as outputs, torch.set_grad_enabled(gradients):
         logits = model(images.detach())
     if len(outputs) != 1:
         raise CamstudyError(
@@ -112,16 +183,15 @@ def _explain_batch(
         )
     predicted = logits.detach().argmax(1)
     chosen = torch.from_numpy(labels).to(logits.device) if target == "label" else predicted
+    output, layout = outputs[0]
+    if not gradients:
+        return _Pass(output.detach(), layout, None, logits, chosen)
     # In evaluation mode images do not influence each other, so the gradient of the sum holds each one's own.
     total = logits.gather(1, chosen[:, None]).sum()
-    activations, layout = outputs[0]
-    gradients = torch.autograd.grad(total, activations, allow_unused=True)[0] if total.requires_grad else None
-    if gradients is None:
+    found = torch.autograd.grad(total, output, allow_unused=True)[0] if total.requires_grad else None
+    if found is None:
         raise CamstudyError(f"target_layer `{layer.path}`: the logits do not depend on it; name another layer")
-    activations, gradients = to_nchw(activations.detach(), layout), to_nchw(gradients, layout)
-    with torch.no_grad():
-        maps = {name: method(activations, gradients).cpu().numpy() for name, method in methods.items()}
-    return maps, chosen.cpu().numpy(), predicted.cpu().numpy()
+    return _Pass(output.detach(), layout, to_nchw(found, layout), logits.detach(), chosen)
 
 
 @contextmanager

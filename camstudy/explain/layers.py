@@ -1,6 +1,7 @@
 """The target layer: which module's output is explained, by default the tensor that enters global pooling."""
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,24 +9,25 @@ from typing import Literal
 
 import torch
 import torchvision
-from timm.models import VGG, ConvNeXt, FastVit, MetaFormer, ResNet
+from timm.models import VGG, ConvNeXt, FastVit, MetaFormer, ResNet, VisionTransformer
 from torch import Tensor, nn
 
 from camstudy.errors import CamstudyError, unknown
 
-LAYOUTS = ("nchw", "nhwc")
+LAYOUTS = ("nchw", "nhwc", "tokens")
 
 
 @dataclass(frozen=True)
 class TargetLayer:
-    """A module of a model, its dotted path, and the layout of its 4-D output.
+    """A module of a model, its dotted path, and the layout of its output.
 
-    ``layout`` None: read it off the output's shape, in which height equals width (images are square).
+    ``layout`` None: read it off the output's shape, in which height equals width (images are square). ``tokens`` is
+    (n, tokens, C), class and register tokens first, then those of the positions, row by row.
     """
 
     path: str
     module: nn.Module
-    layout: Literal["nchw", "nhwc"] | None = None
+    layout: Literal["nchw", "nhwc", "tokens"] | None = None
 
 
 def resolve_target_layer(
@@ -34,14 +36,14 @@ def resolve_target_layer(
     """Return the layer of ``model`` to explain.
 
     Without an override: ResNet `layer4`; ConvNeXt and MetaFormer the last of `stages`; FastViT `final_conv`;
-    VGG the activation before the last max pooling. In any other model, it is the last module to finish whose
-    output has more than one position, found in one forward pass of a blank image; that output must be 4-D, so
-    models that end in tokens need an override.
+    VGG the activation before the last max pooling; vision transformers (ViT, DeiT) the first norm of the last
+    block. In any other model, it is the last module to finish whose output has more than one position, found in one
+    forward pass of a blank image; that output must be 4-D, so other models that end in tokens need an override.
 
     Parameters
     ----------
     model : a classifier of images (n, 3, size, size)
-    override : a dotted module path, or ``{path: ..., layout: nchw | nhwc}``
+    override : a dotted module path, or ``{path: ..., layout: nchw | nhwc | tokens}``
     stage : the output of this stage instead, whatever the override: 1 is the first after the stem, -1 the last.
         Stages are `layer1`, `layer2`, ... of a ResNet and `stages` of ConvNeXt, MetaFormer and FastViT; FastViT's
         last one comes before `final_conv`
@@ -64,21 +66,25 @@ def resolve_target_layer(
     return TargetLayer(path, modules[path], layout)
 
 
-def check_output(output: object, layer: TargetLayer, n: int) -> Literal["nchw", "nhwc"]:
+def check_output(output: object, layer: TargetLayer, n: int) -> Literal["nchw", "nhwc", "tokens"]:
     """Return the layout of a target layer's output for ``n`` square images.
 
-    The axis of the channels is told by the two equal spatial axes, which hold for any number of channels.
-    Raises `CamstudyError` if the output is not a 4-D tensor of n square feature maps, if it contradicts
-    ``layer.layout``, or if both layouts fit and none is stated.
+    Of a 4-D output, the axis of the channels is told by the two equal spatial axes, which hold for any number of
+    channels; one with three axes is made of tokens. Raises `CamstudyError` if the output is neither a 4-D tensor of n
+    square feature maps nor n sequences of tokens, if it contradicts ``layer.layout``, or if several layouts fit and
+    none is stated.
     """
-    if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != n:
+    if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != n:
         found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise CamstudyError(
-            f"target_layer `{layer.path}`: its output must be 4-D, one per image (n = {n}), but is {found}; "
-            "name another layer"
+            f"target_layer `{layer.path}`: its output must be 4-D, or tokens (n, tokens, C), one per image (n = {n}), "
+            f"but is {found}; name another layer"
         )
-    _, a, b, c = output.shape
-    fitting = [layout for layout, square in zip(LAYOUTS, (b == c, a == b), strict=True) if square]
+    if output.ndim == 3:
+        fitting = ["tokens"]
+    else:
+        _, a, b, c = output.shape
+        fitting = [layout for layout, square in (("nchw", b == c), ("nhwc", a == b)) if square]
     if layer.layout is None and len(fitting) == 1:
         return fitting[0]
     if layer.layout in fitting:
@@ -91,8 +97,20 @@ def check_output(output: object, layer: TargetLayer, n: int) -> Literal["nchw", 
 
 
 def to_nchw(tensor: Tensor, layout: str) -> Tensor:
-    """Return a 4-D tensor as (n, C, h, w), a view."""
+    """Return a layer's output as (n, C, h, w), a view.
+
+    Among t tokens, those of the positions are the last s x s, with s x s the largest square up to t: the few class
+    and register tokens come first.
+    """
+    if layout == "tokens":
+        side = math.isqrt(tensor.shape[1])
+        return tensor[:, -side * side :].unflatten(1, (side, side)).permute(0, 3, 1, 2)
     return tensor.permute(0, 3, 1, 2) if layout == "nhwc" else tensor
+
+
+def channel_axis(layout: str) -> int:
+    """Return the axis of the channels in a layer's output."""
+    return {"nchw": 1, "nhwc": 3, "tokens": 2}[layout]
 
 
 @contextmanager
@@ -120,6 +138,8 @@ def _family_path(model: nn.Module) -> str | None:
     if isinstance(model, VGG | torchvision.models.VGG):
         pools = [i for i, module in enumerate(model.features) if isinstance(module, nn.MaxPool2d)]
         return f"features.{pools[-1] - 1}"
+    if isinstance(model, VisionTransformer):
+        return f"blocks.{len(model.blocks) - 1}.norm1"
     return None
 
 

@@ -56,7 +56,7 @@ def explain_dataset(
     boxes = None if dataset.sizes is None else crop_boxes(inputs, dataset.sizes)
     writer = heatmap_writer(
         manifest,
-        shape=map_shape(model, layer, inputs["size"]),
+        shape=map_shape(model, layer, inputs["size"], bind(name, method["parameters"])),
         chunk=settings["chunk_size"],
         attrs={
             **attrs,
@@ -79,6 +79,9 @@ def explain_dataset(
             {name: function},
             target=method["target"],
             batch_size=batch_size,
+            mean=inputs["mean"],
+            std=inputs["std"],
+            numbers=range(source.start, source.stop),
         )
         seen = {} if boxes is None else {"crop_box": boxes[source]}
         writer.write(part, heatmap=found.maps[name], target=found.target, **seen)
@@ -91,5 +94,5 @@ def explain_dataset(
         batch_size=batch_size,
         peak_memory_mb=round(torch.cuda.max_memory_allocated() / 2**20) if device.type == "cuda" else None,
         seconds_per_image=seconds_each,
-        versions=versions("torch", "timm"),
+        versions=versions("torch", "timm", "grad-cam"),
     )

@@ -149,7 +149,7 @@ class _Network:
         """Return the answers to ``steps`` inputs for each image."""
         n = len(self.targets)
 
-        def work(part: slice) -> tuple[Tensor, Tensor]:
+        def work(part: slice, _size: int) -> tuple[Tensor, Tensor]:
             items = torch.arange(part.start, part.stop, device=self.device)
             image, step = items // steps, items % steps
             logits = self.model(inputs(image, step))

@@ -1,4 +1,4 @@
-"""Grad-CAM against pytorch-grad-cam, Threshold-Grad-CAM against plain numpy, on the families of the demo."""
+"""Class activation maps against pytorch-grad-cam or plain numpy, on the families of the demo."""
 
 import subprocess
 import sys
@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
+from sklearn.decomposition import PCA
 from timm.models.convnext import ConvNeXt
 from timm.models.fastvit import FastVit
 from timm.models.metaformer import MetaFormer, SepConv
@@ -93,21 +95,71 @@ def _min_max(maps: np.ndarray) -> np.ndarray:
     return (maps - low) / (high - low)
 
 
-def _explain(case, name: str) -> np.ndarray:
+def _explain(case, name: str, **parameters: object) -> np.ndarray:
     model, layer, images, labels, *_ = case
-    maps = explain(model, layer, images, labels, {"x": bind(name, {})}).maps["x"]
+    maps = explain(model, layer, images, labels, {"x": bind(name, parameters)}).maps["x"]
     assert maps.shape[1] >= 4
     assert (maps.max((1, 2)) > maps.min((1, 2)) + 1e-3).all(), "degenerate: the comparison would be empty"
     return maps
 
 
-def test_gradcam_equals_pytorch_grad_cam(case):
+@pytest.mark.parametrize(
+    ("name", "parameters", "peer"),
+    [
+        ("gradcam", {}, GradCAM),
+        ("gradcam_plusplus", {"eps": 1e-6}, GradCAMPlusPlus),
+        ("xgrad_cam", {}, XGradCAM),
+        ("layer_cam", {}, LayerCAM),
+        ("hires_cam", {}, HiResCAM),
+    ],
+)
+def test_equal_to_pytorch_grad_cam(case, name, parameters, peer):
     model, layer, images, labels, *_ = case
-    maps = _explain(case, "gradcam")
-    with GradCAM(model, [layer.module]) as peer:
-        expected = peer(images, [ClassifierOutputTarget(int(label)) for label in labels])
+    maps = _explain(case, name, **parameters)
+    with peer(model, [layer.module]) as library:
+        expected = library(images, [ClassifierOutputTarget(int(label)) for label in labels])
     ours = _min_max(geometry.resample(_min_max(maps), (SIZE, SIZE)))
-    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    np.testing.assert_allclose(ours, expected, atol=2e-5)
+
+
+def test_eigen_cam_equals_pytorch_grad_cam_up_to_sign(case):
+    activations = case[4]
+    expected = get_2d_projection(activations)
+    total = activations.sum(1) - activations.sum(1).mean((1, 2), keepdims=True)
+    sign = np.sign((expected * total).sum((1, 2), keepdims=True))
+    expected = np.maximum(sign * expected, 0)
+    np.testing.assert_allclose(_explain(case, "eigen_cam"), expected, rtol=0, atol=1e-4 * expected.max())
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (30, 4, 4)])
+def test_eigen_cam_of_many_and_few_channels(shape):
+    """The projection on the first component, by scikit-learn, whichever matrix of products is the smaller."""
+    activations = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    found = bind("eigen_cam", {})(activations, None)
+    for one, values in zip(found, activations.flatten(2).mT.numpy(), strict=True):
+        expected = PCA(1).fit_transform(values).reshape(shape[1:])
+        expected *= np.sign((expected.ravel() * values.sum(1)).sum())
+        np.testing.assert_allclose(one, np.maximum(expected, 0), atol=1e-5)
+
+
+def test_gradcam_plusplus_of_small_gradients_and_vanishing_denominators():
+    """Eq. 19 itself: gradients whose cubes float32 cannot hold count as others do, and 2 + g sum A = 0 gives no NaN."""
+    activations = torch.rand(1, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    gradients = torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+    function = METHODS["gradcam_plusplus"].function
+    a, g = activations.double(), gradients.double() * 1e-17
+    alpha = torch.where(g > 0, g**2 / (2 * g**2 + a.sum((2, 3), keepdim=True) * g**3), 0)
+    expected = ((alpha * g.relu()).sum((2, 3), keepdim=True) * a).sum(1).relu()
+    torch.testing.assert_close(function(activations, gradients * 1e-17).double(), expected, rtol=1e-4, atol=0)
+    zero = function(torch.tensor([[[[-1.0, 0.0]]]]), torch.tensor([[[[2.0, 2.0]]]]))
+    assert (zero == 0).all()
+
+
+def test_xgrad_cam_is_gradcam_before_global_pooling():
+    activations = torch.rand(2, 5, 4, 4)
+    gradients = torch.randn(2, 5, 1, 1).expand(2, 5, 4, 4)
+    xgrad, gradcam = (bind(name, {})(activations, gradients) for name in ("xgrad_cam", "gradcam"))
+    torch.testing.assert_close(xgrad, 5 * gradcam, rtol=1e-4, atol=1e-6)
 
 
 def test_gradcam_equals_its_formula(case):
@@ -129,7 +181,10 @@ def test_where_the_relu_stands():
     assert METHODS["threshold_gradcam"].function(activations, gradients).tolist() == [[[2.0, 0.0]]]
 
 
-@pytest.mark.parametrize("name", ["gradcam", "threshold_gradcam"])
+SUMS = ("gradcam", "threshold_gradcam", "gradcam_plusplus", "xgrad_cam", "layer_cam", "hires_cam")
+
+
+@pytest.mark.parametrize("name", SUMS)
 def test_no_evidence_gives_a_zero_map(name):
     activations = torch.rand(2, 3, 4, 4)
     assert (bind(name, {})(activations, -torch.ones(2, 3, 4, 4)) == 0).all()
@@ -153,6 +208,7 @@ from camstudy.explain import controls, postprocess
 from camstudy.explain.families import METHODS
 assert METHODS["gradcam"].needs == "activations_gradients"
 assert METHODS["random"].needs == "dataset"
+assert METHODS["score_cam"].needs == "model"
 print("torch" in sys.modules, "timm" in sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,11 +7,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from nets import MEAN, SIDE, STD, net, normalize, pixels
 from torch import Tensor
 
 from camstudy.config import validate
+from camstudy.errors import CamstudyError
 from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.families import METHODS
+from camstudy.explain.context import Context
+from camstudy.explain.engine import explain, map_shape
+from camstudy.explain.families import METHODS, bind
+from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.registry import check
 from camstudy.metrics.alignment import score_agreement
 from camstudy.metrics.families import METRICS
 
@@ -54,7 +60,9 @@ def registered():
     """Run the page's Python examples; afterwards the registries are as they were."""
     methods, metrics = dict(METHODS._entries), dict(METRICS._entries)
     for block in blocks("python"):
-        exec(block, {"METHODS": METHODS, "METRICS": METRICS, "Tensor": Tensor, "np": np})
+        assert len(block.splitlines()) <= 60
+        names = {"METHODS": METHODS, "METRICS": METRICS, "Tensor": Tensor, "Context": Context, "check": check, "np": np}
+        exec(block, names)
     yield METHODS, METRICS
     METHODS._entries, METRICS._entries = methods, metrics
 
@@ -62,10 +70,28 @@ def registered():
 def test_the_method_is_registered_and_right(registered):
     methods, _ = registered
     activations, gradients = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
-    found = methods["layer_cam"].function(activations, gradients)
+    found = methods["gradcam_elementwise"].function(activations, gradients)
     a, g = activations.numpy(), gradients.numpy()
-    expected = np.maximum(sum(np.maximum(g[:, k], 0) * a[:, k] for k in range(3)), 0)
+    expected = sum(np.maximum(g[:, k] * a[:, k], 0) for k in range(3))
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+
+
+def test_the_method_that_asks_the_model_is_registered_and_right(registered):
+    model, images = net().float(), pixels(3).float()
+    layer, labels = resolve_target_layer(model, "layer"), np.arange(3)
+    settings = {"batch_size": 3, "mean": MEAN, "std": STD}
+    method = bind("occlusion", {"cells": 4})
+    found = explain(model, layer, normalize(images), labels, {"map": method}, **settings).maps["map"]
+    assert found.shape == (3, *map_shape(model, layer, SIDE, method)) == (3, 4, 4)
+    for i, y, x in np.ndindex(found.shape):
+        hidden = images[i].clone()
+        hidden[:, y * 4 : y * 4 + 4, x * 4 : x * 4 + 4] = 0
+        with torch.no_grad():
+            whole, part = model(normalize(torch.stack([images[i], hidden]))).softmax(1)[:, i]
+        assert found[i, y, x] == pytest.approx((whole - part).item(), abs=1e-6)
+    assert np.ptp(found, (1, 2)).max() > 0.1
+    with pytest.raises(CamstudyError, match="`cells` must be from 1 to 16, found 17"):
+        explain(model, layer, normalize(images), labels, {"map": bind("occlusion", {"cells": 17})}, **settings)
 
 
 def test_the_metric_becomes_a_column_of_the_scores(registered):

@@ -1,6 +1,7 @@
 """Target layers: the families' rules, the rule for other models, overrides and layouts."""
 
 import pytest
+import timm
 import torch
 import torchvision
 from timm.models._efficientnet_builder import decode_arch_def
@@ -8,14 +9,21 @@ from timm.models.convnext import ConvNeXt
 from timm.models.efficientnet import EfficientNet
 from timm.models.fastvit import FastVit
 from timm.models.metaformer import MetaFormer, SepConv
+from timm.models.mlp_mixer import MlpMixer
 from timm.models.resnet import BasicBlock, ResNet
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vgg import VGG
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from camstudy.errors import CamstudyError
-from camstudy.explain.layers import TargetLayer, check_output, frozen, resolve_target_layer, to_nchw
+from camstudy.explain.layers import (
+    TargetLayer,
+    channel_axis,
+    check_output,
+    frozen,
+    resolve_target_layer,
+    to_nchw,
+)
 
 torch.set_num_threads(1)
 
@@ -54,8 +62,10 @@ def _swin() -> SwinTransformer:
             lambda: torchvision.models.VGG(torchvision.models.vgg11().features, init_weights=False),
             "features.19",
         ),
+        (lambda: timm.create_model("vit_tiny_patch16_224", depth=3), "blocks.2.norm1"),
+        (lambda: timm.create_model("deit_tiny_distilled_patch16_224", depth=3), "blocks.2.norm1"),
     ],
-    ids=["resnet", "convnext", "metaformer", "fastvit", "vgg", "vgg_bn", "torchvision_vgg"],
+    ids=["resnet", "convnext", "metaformer", "fastvit", "vgg", "vgg_bn", "torchvision_vgg", "vit", "deit"],
 )
 def test_families(build, path):
     with torch.device("meta"):
@@ -119,9 +129,34 @@ def test_search_leaves_no_trace():
 
 
 def test_token_models_need_an_override():
-    model = VisionTransformer(img_size=32, patch_size=8, embed_dim=16, depth=1, num_heads=2, num_classes=5)
-    with pytest.raises(CamstudyError, match=r"VisionTransformer has no default.*`norm`, has shape \(1, 17, 16\)"):
+    model = MlpMixer(img_size=32, patch_size=8, embed_dim=16, num_blocks=1, num_classes=5)
+    with pytest.raises(CamstudyError, match=r"MlpMixer has no default.*`norm`, has shape \(1, 16, 16\)"):
         resolve_target_layer(model, size=32)
+    layer = resolve_target_layer(model, "norm", size=32)
+    assert check_output(torch.zeros(2, 16, 16), layer, 2) == "tokens"
+
+
+@pytest.mark.parametrize(
+    ("name", "registers", "prefix"),
+    [("vit_tiny_patch16_224", 0, 1), ("deit_tiny_distilled_patch16_224", 0, 2), ("vit_tiny_patch16_224", 4, 5)],
+)
+def test_tokens_of_positions_are_the_patches(name, registers, prefix):
+    """The grid holds each patch in its place: a change of one patch of the image changes that place first."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, depth=1, reg_tokens=registers).eval()
+    assert model.num_prefix_tokens == prefix
+    size = model.patch_embed.img_size[0]
+    layer, outputs = resolve_target_layer(model), []
+    layer.module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    images = torch.randn(2, 3, size, size)
+    images[1] = images[0]
+    images[1, :, 32:48, 80:96] += 1
+    with torch.no_grad():
+        model(images)
+    grid = to_nchw(outputs[0], check_output(outputs[0], layer, 2))
+    assert grid.shape == (2, model.embed_dim, size // 16, size // 16)
+    changed = (grid[0] != grid[1]).any(0).nonzero().tolist()
+    assert changed == [[2, 5]]
 
 
 def test_overrides():
@@ -155,6 +190,8 @@ def test_wrong_overrides(override, message):
         ((2, 7, 7, 7), "nhwc", "nhwc"),
         ((2, 7, 7, 7), "nchw", "nchw"),
         ((2, 16, 1, 1), None, "nchw"),
+        ((2, 50, 16), None, "tokens"),
+        ((2, 50, 16), "tokens", "tokens"),
     ],
 )
 def test_layout_of_an_output(shape, stated, layout):
@@ -168,7 +205,9 @@ def test_layout_of_an_output(shape, stated, layout):
         (torch.zeros(2, 7, 7, 16), "nchw", r"layout nchw, but .*\(2, 7, 7, 16\) fits nhwc"),
         (torch.zeros(2, 16, 7, 7), "nhwc", r"layout nhwc, but .* fits nchw"),
         (torch.zeros(2, 5, 6, 7), None, r"fits none"),
-        (torch.zeros(2, 49, 16), None, r"must be 4-D.*shape \(2, 49, 16\)"),
+        (torch.zeros(2, 49, 16), "nchw", r"layout nchw, but .*\(2, 49, 16\) fits tokens"),
+        (torch.zeros(2, 16, 7, 7), "tokens", r"layout tokens, but .* fits nchw"),
+        (torch.zeros(2, 16), None, r"must be 4-D.*shape \(2, 16\)"),
         (torch.zeros(8, 16, 7, 7), None, r"one per image \(n = 2\)"),
         ((torch.zeros(2, 16, 7, 7),), None, r"is a tuple"),
     ],
@@ -184,6 +223,19 @@ def test_to_nchw_moves_the_channels():
     assert moved.shape == (2, 5, 3, 3)
     assert moved[1, 4, 0, 2] == tensor[1, 0, 2, 4]
     assert to_nchw(tensor, "nchw") is tensor
+
+
+def test_to_nchw_drops_the_tokens_that_are_no_positions():
+    tensor = torch.arange(2 * 11 * 5.0).reshape(2, 11, 5)  # two class tokens and 3x3 positions
+    grid = to_nchw(tensor, "tokens")
+    assert grid.shape == (2, 5, 3, 3)
+    assert grid[1, 4, 0, 2] == tensor[1, 4, 4]
+    assert grid[0, 1, 2, 0] == tensor[0, 8, 1]
+
+
+@pytest.mark.parametrize(("layout", "shape"), [("nchw", (2, 5, 3, 3)), ("nhwc", (2, 3, 3, 5)), ("tokens", (2, 10, 5))])
+def test_axis_of_the_channels(layout, shape):
+    assert shape[channel_axis(layout)] == 5
 
 
 def test_frozen_restores_after_an_exception():
