@@ -13,7 +13,7 @@
 # ├── cost/{model}.json                              parameters, multiply-adds, speed, memory
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
 # └── {study}/
-#     ├── {scores,comparisons,sweep,layers}.parquet  the long tables
+#     ├── {scores,comparisons,curves,sweep,layers}.parquet   the long tables
 #     ├── tables/{table}.{csv,md,tex,html}
 #     ├── figures/{figure}.{png,pdf}
 #     └── report/                                    what `make report` makes

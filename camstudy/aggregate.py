@@ -2,16 +2,16 @@
 
 Scores come as data frames keyed by (model, method), one row per image: `image`, what the image is about
 (`label`, `target`, `predicted`), `degenerate` where there are heatmaps, and one column per metric. Scores
-that need no heatmap, such as accuracy, have the method ``""``. Scores of several families make one frame by
-`combine`. Bool columns are proportions, all others are means. Metrics registered as partial may miss values (NaN,
-or NA in columns of pandas' type `boolean`): those images do not count. A column `box_hits` holds an array for each
-image, from which box accuracy is computed for the dataset as a whole.
+that need no heatmap, such as accuracy, have the method ``""``. Bool columns are proportions, all others are means.
+Metrics registered as partial may miss values (NaN, or NA in columns of pandas' type `boolean`): those images do not
+count. A column `box_hits` holds an array for each image, from which box accuracy is computed for the dataset as a
+whole.
 
 The bootstrap seed is the study's seed for every row and images are sorted first, so equal scores give equal
 numbers whatever their order, and whatever else the study holds.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ COMPARISONS = (
     *("dataset", "baseline", "variant", "method", "metric", "difference", "ci_low", "ci_high"),
     *("p", "p_corrected", "n", "n_degenerate", "n_tests"),
 )
+CURVES = ("model", "method", "curve", "share", "mean", "n")
 
 
 @dataclass(frozen=True)
@@ -54,28 +55,15 @@ class Settings:
 
     @classmethod
     def of(cls, study: Mapping) -> "Settings":
-        """Return those of a study: its ``seed``, ``degenerate`` and ``statistics``."""
+        """Return those of a study: ``seed``, ``degenerate``, ``statistics`` and, if it is there, ``localization``."""
         statistics = {key: study["statistics"][key] for key in ("confidence", "resamples", "correction")}
-        return cls(seed=study["seed"], degenerate=study["degenerate"], **statistics)
+        iou = tuple(study["localization"]["iou"]) if "localization" in study else cls.iou
+        return cls(seed=study["seed"], degenerate=study["degenerate"], iou=iou, **statistics)
 
     @property
     def bootstrap(self) -> dict[str, float | int]:
         """The arguments of the interval functions of `camstudy.statistics`."""
         return {"confidence": self.confidence, "resamples": self.resamples, "seed": self.seed}
-
-
-def combine(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return one frame of several families' scores of the same maps, whose columns about the image must agree."""
-    first, *others = (frame.sort_values("image", ignore_index=True) for frame in frames)
-    for frame in others:
-        for column in first.columns.intersection(frame.columns):
-            if not first[column].equals(frame[column]):
-                raise CamstudyError(
-                    f"scores to combine differ in `{column}`: they are not of the same maps; delete the files and "
-                    "score again"
-                )
-        first = pd.concat([first, frame[frame.columns.difference(first.columns, sort=False)]], axis=1)
-    return first
 
 
 def summarize(
@@ -128,6 +116,22 @@ def summarize_sweep(frames: Frames, *, dataset: str, ceiling: float, settings: S
     return pd.concat(tables, ignore_index=True)
 
 
+def mean_curves(frames: Frames) -> pd.DataFrame:
+    """Return the mean curves of insertion and deletion of every model and method: the columns `CURVES`.
+
+    Frames have a row per image with an array (steps + 1,) each in ``insertion`` and ``deletion``; ``share`` is that of
+    the pixels inserted or deleted so far, from 0 to 1.
+    """
+    tables = []
+    for (model, method), frame in frames.items():
+        for curve in ("insertion", "deletion"):
+            points = np.stack(frame[curve].to_list()).astype(np.float64)
+            share = np.linspace(0, 1, points.shape[1])
+            about = {"model": model, "method": method, "curve": curve, "n": len(points)}
+            tables.append(pd.DataFrame({"share": share, "mean": points.mean(0)}).assign(**about)[list(CURVES)])
+    return pd.concat(tables, ignore_index=True)
+
+
 def compare(
     frames: Frames,
     pairs: Iterable[tuple[str, str]],
@@ -135,12 +139,12 @@ def compare(
     dataset: str,
     ceiling: float | None,
     settings: Settings,
-    metrics: tuple[str, ...] = ("alignment", "top1"),
+    metrics: tuple[str, ...] | None = None,
 ) -> pd.DataFrame:
     """Return the paired comparisons variant - baseline on the same images, with the columns `COMPARISONS`.
 
-    One row per pair of models (baseline, variant), method of the two models and metric.
-    p-values are corrected over all rows of the table, whose number is ``n_tests``. ``n`` counts the pairs
+    One row per pair of models (baseline, variant), method of the two models and metric, all or some.
+    p-values are corrected over the rows of each metric, whose number is ``n_tests``. ``n`` counts the pairs
     compared and ``n_degenerate`` those with a degenerate heatmap in either model. Pairs of which a partial metric
     misses a value do not count. With no pair left the difference is NaN and p is 1. Metrics of a whole dataset, such
     as ``box_accuracy``, have no pairs and no rows. Models without scores, and models scored with different methods or
@@ -155,7 +159,7 @@ def compare(
             if settings.degenerate == "skip":
                 first, second = first[~degenerate], second[~degenerate]
             for metric, column, scale in _metrics(first, ceiling):
-                if metric in metrics:
+                if metrics is None or metric in metrics:
                     both = first[column].notna() & second[column].notna()
                     pair = (_values(frame.loc[both, column]) for frame in (first, second))
                     found = _difference(*pair, scale, settings)
@@ -163,8 +167,9 @@ def compare(
                     rows.append((*row, int(both.sum()), int(degenerate.sum())))
     columns = [name for name in COMPARISONS if name not in ("p_corrected", "n_tests")]
     table = pd.DataFrame(rows, columns=columns)
-    table["p_corrected"] = correct(table["p"].to_numpy(dtype=np.float64), settings.correction)
-    table["n_tests"] = len(table)
+    tests = table.astype({"p": np.float64}).groupby("metric")["p"]
+    table["p_corrected"] = tests.transform(lambda p: correct(p.to_numpy(), settings.correction))
+    table["n_tests"] = tests.transform("size")
     return table[list(COMPARISONS)]
 
 

@@ -24,7 +24,8 @@ def validate(config: Mapping, known: Mapping[str, Collection[str]] | None = None
     Parameters
     ----------
     config : the configuration as parsed from YAML, catalogue included
-    known : registered names, ``{"methods": [...], "controls": [...], "rules": [...]}``; by default they are not checked
+    known : registered names, ``{"methods": [...], "controls": [...], "rules": [...]}``, and under ``"families"``, by
+        table and figure, the families of metrics that they show; by default they are not checked
     check_files : whether the files that the selected models and datasets name must exist
 
     Raises
@@ -114,6 +115,11 @@ def _cross_checks(
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
     yield from _check_sweeps(config)
+    for kind in ("tables", "figures"):
+        for index, name in enumerate(config[kind]):
+            for family in known.get("families", {}).get(name, ()):
+                if family not in config["metrics"]:
+                    yield (kind, index), f"`{name}` shows {family}; add `{family}` to `metrics`"
     yield from _check_registered(config, known)
     if check_files:
         yield from _check_files(config)

@@ -32,6 +32,7 @@ class TableInputs:
     sweep : only where it is asked for, alignment by floor: the columns of ``scores`` and ``floor``, NaN for none
     layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
     cost : only where it is asked for, the records of `scripts/cost.py` by model
+    curves : only where it is asked for, mean curves: `camstudy.aggregate.CURVES`
     published : only where it is asked for, published values as `camstudy.published.read_published` returns them
     """
 
@@ -43,12 +44,19 @@ class TableInputs:
     sweep: pd.DataFrame | None = None
     layers: pd.DataFrame | None = None
     cost: Mapping[str, Mapping] | None = None
+    curves: pd.DataFrame | None = None
+    timing: Mapping[tuple[str, str], Mapping] | None = None
     published: pd.DataFrame | None = None
 
     def estimate(self, model: str, method: str, metric: str, scale: float = 1.0) -> "Estimate | None":
         """Return a score times ``scale``; None where the study has none."""
         row = _only(self.scores, model=model, method=method, metric=metric)
         return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"], scale)
+
+    def count(self, model: str, method: str, metric: str) -> int | None:
+        """Return the number of images in a score; None where the study has none."""
+        row = _only(self.scores, model=model, method=method, metric=metric)
+        return None if row is None else int(row["n"])
 
     def at_floor(self, model: str, method: str, floor: float | None) -> "Estimate | None":
         """Return the alignment of the threshold sweep at a floor, None for none; None where there is no score."""
@@ -62,9 +70,9 @@ class TableInputs:
         row = _only(self.layers, model=model, method=method, stage=stage)
         return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
 
-    def n_degenerate(self, model: str, method: str) -> int | None:
+    def n_degenerate(self, model: str, method: str, metric: str = "alignment") -> int | None:
         """Return the number of constant or non-finite maps; None where the study has no score."""
-        row = _only(self.scores, model=model, method=method, metric="alignment")
+        row = _only(self.scores, model=model, method=method, metric=metric)
         return None if row is None else int(row["n_degenerate"])
 
     def difference(self, baseline: str, variant: str, method: str) -> "Difference | None":
@@ -150,16 +158,16 @@ def read_inputs(files: Mapping, params: Mapping) -> TableInputs:
     """Read the inputs of a table or score figure from the files and parameters of its workflow rule."""
     study, titles = json.loads(params["study"]), json.loads(params["titles"])
     records = map(read_json, files["models"])
-    further = {name: pd.read_parquet(files[name]) for name in ("sweep", "layers") if name in files}
+    further = {name: pd.read_parquet(files[name]) for name in ("sweep", "layers", "curves") if name in files}
     if "cost" in files:
         further["cost"] = dict(zip(study["models"], map(read_json, files["cost"]), strict=True))
-    if "published" in files:
+    if files.get("published"):
         further["published"] = read_published(files["published"])
     return TableInputs(
         scores=pd.read_parquet(files["scores"]),
         comparisons=pd.read_parquet(files["comparisons"]),
         models={name: {"title": titles[name], **record} for name, record in zip(study["models"], records, strict=True)},
         study=study,
-        dataset={**open_store(files["dataset"]).attrs, "human_ceiling": read_json(files["ceiling"])["human_ceiling"]},
+        dataset=dict(open_store(files["dataset"]).attrs) | (read_json(files["ceiling"]) if files["ceiling"] else {}),
         **further,
     )

@@ -10,17 +10,20 @@ from camstudy.parts import by_key
 from camstudy.provenance import read_json
 
 with logged(snakemake.log[0]):
-    keys = snakemake.params.maps + [(model, "") for model in snakemake.params.models]
-    files = [*snakemake.input.agreement, *snakemake.input.accuracy]
-    frames = {key: pd.concat(map(pd.read_parquet, parts)) for key, parts in by_key(keys, files).items()}
-    settings = Settings.of(json.loads(snakemake.params.study))
-    ceiling = read_json(snakemake.input.ceiling)["human_ceiling"]
-    where = {"dataset": snakemake.params.dataset, "ceiling": ceiling, "settings": settings}
-    about_maps = {key: frame for key, frame in frames.items() if key[1]}
-    about_models = {key: frame for key, frame in frames.items() if not key[1]}
-    on = where | {"dataset": snakemake.params.accuracy_dataset}
-    scores = [summarize(about_maps, **where), summarize(about_models, **on)]
+    families = {}
+    for (family, *key), files in by_key(snakemake.params.maps, snakemake.input.scores).items():
+        families.setdefault(family, {})[tuple(key)] = pd.concat(map(pd.read_parquet, files))
+    accuracy = dict(zip(snakemake.params.models, map(pd.read_parquet, snakemake.input.accuracy), strict=True))
+    ceiling = read_json(snakemake.input.ceiling)["human_ceiling"] if snakemake.input.ceiling else None
+    where = {"ceiling": ceiling, "settings": Settings.of(json.loads(snakemake.params.study))}
+    on = where | {"dataset": snakemake.params.dataset}
+    scores, comparisons = [], []
+    for family, frames in families.items():
+        scores.append(summarize(frames, **on))
+        # Of correlations, those that tables show; of other families, all metrics.
+        shown = ("alignment",) if family == "agreement" else None
+        comparisons.append(compare(frames, snakemake.params.pairs, **on, metrics=shown))
+    about_models = {(model, ""): frame for model, frame in accuracy.items()}
+    scores.append(summarize(about_models, dataset=snakemake.params.accuracy_dataset, **where))
     pd.concat(scores, ignore_index=True).to_parquet(snakemake.output.scores, index=False)
-    compare(frames, snakemake.params.pairs, **where, metrics=("alignment",)).to_parquet(
-        snakemake.output.comparisons, index=False
-    )
+    pd.concat(comparisons, ignore_index=True).to_parquet(snakemake.output.comparisons, index=False)

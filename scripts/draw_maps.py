@@ -34,17 +34,20 @@ with logged(snakemake.log[0]):
     for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
         key, heatmaps = (models[model], methods[method]), Heatmaps(manifests)
         maps[key], boxes[key[0]] = apply(heatmaps.maps(chosen), postprocess[method]), heatmaps.boxes(chosen)
-        table = pd.concat(map(pd.read_parquet, tables[model, method])).set_index("image")
-        scores[key] = table.loc[chosen, "spearman"].to_numpy()
+        if tables:
+            table = pd.concat(map(pd.read_parquet, tables[model, method])).set_index("image")
+            scores[key] = table.loc[chosen, "spearman"].to_numpy()
+    objects = dataset.boxes(chosen) if "box" in dataset.group else None
     figure = FIGURES[snakemake.wildcards.figure].function(
         dataset.images(chosen),
-        dataset.human_map(chosen),
+        dataset.human_map(chosen) if "human_map" in dataset.group else None,
         maps,
         names(dataset.labels[chosen]),
         boxes=boxes,
         predicted=predicted,
         scores=scores,
         human_title=f"human map ({dataset.attrs['human_maps']})",
+        objects=None if objects is None else [boxes[(boxes >= 0).all(1)] for boxes in objects],
     )
     for path in snakemake.output:
         save(figure, path)

@@ -27,7 +27,8 @@ class FigureRecord:
 
     ``needs`` says what its function is called with: ``"scores"``, a `camstudy.summary.TableInputs`, or
     ``"maps"``, images with their maps (see `camstudy.figures.qualitative.qualitative`). ``also`` names what it is
-    drawn from beside the scores: ``sweep``, ``layers`` and ``cost`` of the inputs.
+    drawn from beside the scores: ``sweep``, ``layers``, ``cost`` and ``curves`` of the inputs. ``metrics`` are the
+    families of metrics that the study must have.
     """
 
     name: str
@@ -35,6 +36,7 @@ class FigureRecord:
     title: str
     needs: Literal["scores", "maps"]
     also: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ("agreement",)
 
 
 FIGURES: Registry[FigureRecord] = Registry("figure", FigureRecord)
@@ -45,6 +47,13 @@ def _qualitative(*images: object, **maps: object) -> Figure:
     from camstudy.figures.qualitative import qualitative
 
     return qualitative(*images, **maps)
+
+
+@FIGURES.register("method_grid", title="Images with the maps of all methods", needs="maps", metrics=())
+def _method_grid(*images: object, **maps: object) -> Figure:
+    from camstudy.figures.method_grid import method_grid
+
+    return method_grid(*images, **maps)
 
 
 @FIGURES.register("alignment", title="Alignment", needs="scores")
@@ -59,6 +68,27 @@ def _accuracy_alignment(inputs: TableInputs) -> Figure:
     from camstudy.figures.accuracy_alignment import accuracy_alignment
 
     return accuracy_alignment(inputs)
+
+
+@FIGURES.register(
+    "insertion_deletion", title="Insertion and deletion", needs="scores", also=("curves",), metrics=("faithfulness",)
+)
+def _insertion_deletion(inputs: TableInputs) -> Figure:
+    from camstudy.figures.methods import insertion_deletion
+
+    return insertion_deletion(inputs)
+
+
+@FIGURES.register(
+    "faithfulness_localization",
+    title="Faithfulness against localisation",
+    needs="scores",
+    metrics=("faithfulness", "localization"),
+)
+def _faithfulness_localization(inputs: TableInputs) -> Figure:
+    from camstudy.figures.methods import faithfulness_localization
+
+    return faithfulness_localization(inputs)
 
 
 @FIGURES.register("threshold_sweep", title="Sensitivity to the threshold", needs="scores", also=("sweep",))

@@ -1,21 +1,18 @@
 """The qualitative figure: images, where people look in them, and where each model looks by each method."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from camstudy.figures.pictures import color, note, overlay, wrap
 from camstudy.figures.style import COLORS, HEAT, SOFT, TEXT, styled
-from camstudy.geometry import FULL, Box, resample
+from camstudy.geometry import FULL, Box
 
 # Inches: side of a map; space between maps, between images, around; room for titles, method names, scale.
 CELL, GAP, BAND_GAP, MARGIN = 0.86, 0.04, 0.16, 0.1
 HEADER, SIDE, FOOTER = 0.4, 0.34, 0.36
-LETTERS = 15  # of a column's title that fit on a line
-GREY = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # luminance of red, green and blue (ITU-R BT.709)
 WRONG = COLORS[1]
 
 
@@ -30,6 +27,7 @@ def qualitative(
     predicted: Mapping[str, Sequence[str]] | None = None,
     scores: Mapping[tuple[str, str], np.ndarray] | None = None,
     human_title: str = "human map",
+    **_unused: object,
 ) -> Figure:
     """Return a band per image: the image, its human map, then a column per model and a row per method.
 
@@ -47,15 +45,17 @@ def qualitative(
     predicted : model title -> names of the predicted classes; wrong ones are written into the panel
     scores : (model title, method title) -> Spearman correlations (n,), written into the panel
     human_title : title of the human maps' column, to say where they are simulated
+
+    What other figures of maps are given beside these plays no part here.
     """
     models = list(dict.fromkeys(model for model, _ in maps))
     methods = list(dict.fromkeys(method for _, method in maps))
     page = _Page(len(images), len(models), len(methods))
     for n, image in enumerate(images):
         panel = page.lead(n, 0)
-        panel.imshow(_color(image))
-        _note(panel, labels[n], "lower left")
-        page.lead(n, 1).imshow(_overlay(human[n], image, FULL))
+        panel.imshow(color(image))
+        note(panel, labels[n], "lower left")
+        page.lead(n, 1).imshow(overlay(human[n], image, FULL))
         for row, method in enumerate(methods):
             page.name(n, row, method)
             for column, model in enumerate(models):
@@ -64,13 +64,13 @@ def qualitative(
                 panel = page.map(n, row, column)
                 heat = maps[model, method][n]
                 box = np.broadcast_to((boxes or {}).get(model, FULL), (len(images), 4))[n]
-                panel.imshow(_overlay(heat, image, tuple(box)))
+                panel.imshow(overlay(heat, image, tuple(box)))
                 if np.ptp(heat) == 0 or not np.isfinite(heat).all():
-                    _note(panel, "degenerate", "lower left")
+                    note(panel, "degenerate", "lower left")
                 if scores and (model, method) in scores:
-                    _note(panel, f"{scores[model, method][n]:.2f}", "lower right")
+                    note(panel, f"{scores[model, method][n]:.2f}", "lower right")
                 if row == 0 and predicted and predicted.get(model, labels)[n] != labels[n]:
-                    _note(panel, f"predicts {predicted[model][n]}", "upper left", WRONG)
+                    note(panel, f"predicts {predicted[model][n]}", "upper left", WRONG)
     page.headers(["image", human_title, *models])
     page.footer("Numbers: Spearman correlation" if scores else "")
     return page.figure
@@ -109,7 +109,7 @@ class _Page:
         """Write a method's title beside its row."""
         x = self.first_map - 0.05
         y = HEADER + image * self.pitch + method * (CELL + GAP) + CELL / 2
-        title = _wrap(title)
+        title = wrap(title)
         self._text(x, y, title, rotation=90, ha="right", va="center", multialignment="center", color=SOFT)
 
     def headers(self, titles: Sequence[str]) -> None:
@@ -119,7 +119,7 @@ class _Page:
                 x = MARGIN + column * (self.lead_side + GAP) + self.lead_side / 2
             else:
                 x = self.first_map + (column - 2) * (CELL + GAP) + CELL / 2
-            self._text(x, HEADER - 0.05, _wrap(title), ha="center", va="bottom", color=TEXT)
+            self._text(x, HEADER - 0.05, wrap(title), ha="center", va="bottom", color=TEXT)
 
     def footer(self, note: str) -> None:
         """Write a note at the lower left, draw the scale of colours at the lower right."""
@@ -133,41 +133,3 @@ class _Page:
 
     def _text(self, x: float, y: float, text: str, **style: object) -> None:
         self.figure.text(x / self.width, 1 - y / self.height, text, fontsize=7, **style)
-
-
-def _wrap(title: str) -> str:
-    """Return a title on lines that fit, broken at spaces, and at hyphens where a word is too long."""
-    lines = textwrap.wrap(title, LETTERS, break_on_hyphens=False, break_long_words=False)
-    if max(map(len, lines), default=0) > LETTERS:
-        # By itself, textwrap breaks at hyphens between letters only. Of the widths that need no more lines, the least
-        # gives the most even ones.
-        apart = title.replace("-", "- ")
-        options = [textwrap.wrap(apart, width, break_long_words=False) for width in range(1, LETTERS + 2)]
-        lines = [line.replace("- ", "-") for line in next(o for o in options if len(o) == len(options[-1]))]
-    return "\n".join(lines)
-
-
-def _note(axes: Axes, text: str, corner: str, background: str = "black") -> None:
-    vertical, horizontal = corner.split()
-    x, y = {"left": 0.03, "right": 0.97}[horizontal], {"lower": 0.03, "upper": 0.97}[vertical]
-    va = {"lower": "bottom", "upper": "top"}[vertical]
-    box = {"facecolor": background, "alpha": 0.65, "linewidth": 0, "pad": 1.2}
-    axes.text(x, y, text, transform=axes.transAxes, ha=horizontal, va=va, color="white", fontsize=6, bbox=box)
-
-
-def _color(image: np.ndarray) -> np.ndarray:
-    """Return an image (y, x, 3) in uint8 as RGB in [0, 1], of the maps' size."""
-    channels = np.ascontiguousarray(np.moveaxis(image, -1, 0), dtype=np.float32)
-    return np.clip(np.moveaxis(resample(channels / 255), 0, -1), 0, 1)
-
-
-def _overlay(heat: np.ndarray, image: np.ndarray, box: Box) -> np.ndarray:
-    """Return a map over the grey image as RGB in [0, 1]: the more heat, the more colour."""
-    heat = np.where(np.isfinite(heat).all(), heat, 0)
-    heat = resample(heat.astype(np.float32))
-    span = np.ptp(heat)
-    heat = (heat - heat.min()) / span if span > 0 else np.zeros_like(heat)
-    opacity = (0.35 + 0.4 * heat)[..., None]
-    colors = mpl.colormaps[HEAT](heat)[..., :3]
-    grey = np.clip(resample(image @ GREY / 255, box=box), 0, 1)[..., None]
-    return (1 - opacity) * grey + opacity * colors

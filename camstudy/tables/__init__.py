@@ -22,13 +22,15 @@ __all__ = ["TABLES", "TableRecord"]
 class TableRecord:
     """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
 
-    ``also`` names what it is made from beside the scores: ``sweep``, ``layers``, ``cost``, ``published`` of the inputs.
+    ``also`` names what it is made from beside the scores: ``sweep``, ``layers``, ``cost``, ``published``,
+    ``timing`` of the inputs. ``metrics`` are the families of metrics that the study must have.
     """
 
     name: str
     function: Callable[[TableInputs], Table]
     title: str
     also: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ("agreement",)
 
 
 TABLES: Registry[TableRecord] = Registry("table", TableRecord)
@@ -39,6 +41,22 @@ def _dcls(inputs: TableInputs) -> Table:
     from camstudy.tables.dcls import dcls
 
     return dcls(inputs)
+
+
+@TABLES.register(
+    "faithfulness", title="Faithfulness of methods", also=("timing", "published"), metrics=("faithfulness",)
+)
+def _faithfulness(inputs: TableInputs) -> Table:
+    from camstudy.tables.methods import faithfulness
+
+    return faithfulness(inputs)
+
+
+@TABLES.register("localization", title="Localisation by methods", also=("published",), metrics=("localization",))
+def _localization(inputs: TableInputs) -> Table:
+    from camstudy.tables.methods import localization
+
+    return localization(inputs)
 
 
 @TABLES.register("threshold_sweep", title="Sensitivity to the threshold", also=("sweep",))
@@ -62,7 +80,7 @@ def _cost(inputs: TableInputs) -> Table:
     return cost(inputs)
 
 
-@TABLES.register("published", title="Measured beside published", also=("published",))
+@TABLES.register("published", title="Measured beside published", also=("published",), metrics=())
 def _published(inputs: TableInputs) -> Table:
     from camstudy.tables.published import published
 

@@ -35,12 +35,12 @@ def targets(inputs: TableInputs, methods: Iterable[str]) -> Iterator[str]:
         yield f"Explained class{which}: {words[target]}."
 
 
-def degenerate(inputs: TableInputs, alignment: pd.DataFrame) -> str:
-    """Return the numbers of degenerate maps behind these scores, and what was done about them."""
-    found = alignment[alignment["n_degenerate"] > 0]
+def degenerate(inputs: TableInputs, scores: pd.DataFrame, scored: str = "scored as 0") -> str:
+    """Return the numbers of degenerate maps behind these scores, of one metric, and what was done about them."""
+    found = scores[scores["n_degenerate"] > 0]
     if found.empty:
         return "Degenerate maps (constant or non-finite): no degenerate maps."
-    policy = {"score": "scored as 0", "skip": "left out of the means"}[inputs.study["degenerate"]]
+    policy = {"score": scored, "skip": "left out of the means"}[inputs.study["degenerate"]]
     names = []
     for row in found.itertuples():
         title = "" if row.model == CONTROL else f"{inputs.title(row.model)}, "

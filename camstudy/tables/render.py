@@ -11,7 +11,7 @@ from camstudy.tables.table import DASH, Cell, Column, Row, Table, cell, groups
 
 # Characters beyond which a table is cut between groups of columns, the parts one below the other.
 MARKDOWN_WIDTH, LATEX_WIDTH = 112, 120
-ESTIMATES = ("percent", "estimate", "difference")
+ESTIMATES = ("percent", "score", "estimate", "difference")
 NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 
 
@@ -98,7 +98,7 @@ def _markdown_grid(table: Table, headers: list[str], columns: list[Column]) -> s
 def _markdown_cell(table: Table, column: Column, row: Row) -> str:
     shown = cell(column, row)
     value = _markdown(shown.value)
-    value = f"**{value}**" if shown.bold else value
+    value = f"**{value}**" if shown.bold else f"*{value}*" if shown.underlined else value
     value += shown.mark.ljust(table.mark_width(column))
     return f"{value} {shown.interval}" if shown.interval else value
 
@@ -184,7 +184,7 @@ def _latex_row(table: Table, columns: Sequence[Column], row: Row) -> Iterator[st
 
 def _latex_value(table: Table, column: Column, shown: Cell) -> str:
     value = _latex(NEGATIVE.sub("−", shown.value))
-    value = rf"\textbf{{{value}}}" if shown.bold else value
+    value = rf"\textbf{{{value}}}" if shown.bold else rf"\underline{{{value}}}" if shown.underlined else value
     return value + _latex_mark(shown.mark, table.mark_width(column))
 
 
@@ -199,6 +199,7 @@ _LATEX = {
     "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", DASH: "--", "−": "$-$",
     "α": r"$\alpha$", "→": r"$\rightarrow$", "≤": r"$\leq$", "≥": r"$\geq$", "×": r"$\times$",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$",
 }  # fmt: skip
 
 
@@ -246,7 +247,7 @@ def _html_cell(table: Table, column: Column, row: Row, starts: set[Column]) -> s
     if column is table.shown()[0]:
         return f'<th scope="row">{escape(shown.value)}</th>'
     value = escape(NEGATIVE.sub("−", shown.value))
-    value = f"<b>{value}</b>" if shown.bold else value
+    value = f"<b>{value}</b>" if shown.bold else f"<u>{value}</u>" if shown.underlined else value
     value += _html_mark(shown.mark, table.mark_width(column))
     if shown.interval:
         value += f'<span class="interval">{escape(NEGATIVE.sub("−", shown.interval))}</span>'

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from camstudy.summary import Estimate
 
-Format = Literal["text", "count", "millions", "billions", "number", "percent", "estimate", "difference", "p"]
+Format = Literal["text", "count", "millions", "billions", "number", "percent", "score", "estimate", "difference", "p"]
 DASH = "–"
 
 
@@ -17,8 +17,9 @@ class Column:
     """A column: its key in the rows and the CSV, its header under the header of its group, how it is written.
 
     ``text`` holds str; ``count`` int; ``millions`` and ``billions`` a count shown in these; ``number`` a float, shown
-    like billions with three significant digits; ``percent``, ``estimate`` and ``difference`` an `Estimate`, the last
-    two shown with their interval, the last with its sign; ``p`` a p-value. With ``shown=False`` it is in the CSV only.
+    like billions with three significant digits; ``percent``, ``score``, ``estimate`` and ``difference`` an `Estimate`
+    with one, two or three decimals, the last with its sign; ``p`` a p-value. With ``shown=False`` it is in the CSV
+    only. ``interval`` says whether intervals are shown; None: those of estimates and differences are.
     """
 
     key: str
@@ -26,11 +27,12 @@ class Column:
     group: str = ""
     format: Format = "text"
     shown: bool = True
+    interval: bool | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """Values by column key, marks that follow values, and keys of bold values.
+    """Values by column key, marks that follow values, and keys of values that are bold or underlined.
 
     A value of None is missing, and shown as a dash; a key that is absent does not apply, and stays blank.
     """
@@ -38,6 +40,7 @@ class Row:
     cells: Mapping[str, str | float | Estimate | None]
     marks: Mapping[str, str] = field(default_factory=dict)
     bold: frozenset[str] = frozenset()
+    underlined: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,13 @@ class Table:
 
 
 class Cell(NamedTuple):
-    """What a cell shows: a value, its interval (empty if it has none), a mark, and whether it is bold."""
+    """What a cell shows: a value, its interval (empty if it has none), a mark, and whether it stands out."""
 
     value: str
     interval: str = ""
     mark: str = ""
     bold: bool = False
+    underlined: bool = False
 
 
 def groups(columns: Sequence[Column]) -> list[tuple[str, list[Column]]]:
@@ -84,23 +88,23 @@ def cell(column: Column, row: Row) -> Cell:
     value = row.cells.get(column.key)
     if value is None:
         return Cell(DASH if column.key in row.cells else "")
-    mark, bold = row.marks.get(column.key, ""), column.key in row.bold
+    look = (row.marks.get(column.key, ""), column.key in row.bold, column.key in row.underlined)
+    if isinstance(value, Estimate):
+        sign = "+" if column.format == "difference" else ""
+        digits = {"percent": 1, "score": 2}.get(column.format, 3)
+        wanted = digits == 3 if column.interval is None else column.interval
+        ends = [_decimal(end, digits) for end in (value.low, value.high) if wanted and end is not None]
+        return Cell(_decimal(value.value, digits, sign), f"[{', '.join(ends)}]" if ends else "", *look)
     match column.format:
-        case "estimate" | "difference":
-            sign = "+" if column.format == "difference" else ""
-            interval = "" if value.low is None else f"[{_decimal(value.low)}, {_decimal(value.high)}]"
-            return Cell(_decimal(value.value, sign), interval, mark, bold)
-        case "percent":
-            return Cell(f"{value.value:.1f}", "", mark, bold)
         case "millions":
-            return Cell(f"{value / 1e6:.2f}", "", mark, bold)
+            return Cell(f"{value / 1e6:.2f}", "", *look)
         case "billions":
-            return Cell(_significant(value / 1e9), "", mark, bold)
+            return Cell(_significant(value / 1e9), "", *look)
         case "number":
-            return Cell(_significant(value), "", mark, bold)
+            return Cell(_significant(value), "", *look)
         case "p":
-            return Cell("<0.001" if value < 0.001 else f"{value:.3f}", "", mark, bold)
-    return Cell(str(value), "", mark, bold)
+            return Cell("<0.001" if value < 0.001 else f"{value:.3f}", "", *look)
+    return Cell(str(value), "", *look)
 
 
 def _significant(number: float) -> str:
@@ -111,6 +115,6 @@ def _significant(number: float) -> str:
     return f"{rounded:,.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
 
 
-def _decimal(number: float, sign: str = "") -> str:
+def _decimal(number: float, digits: int, sign: str = "") -> str:
     # Adding 0.0 turns -0.0, a small negative number's rounding, into 0.0.
-    return f"{round(number, 3) + 0.0:{sign}.3f}"
+    return f"{round(number, digits) + 0.0:{sign}.{digits}f}"

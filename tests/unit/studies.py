@@ -141,3 +141,65 @@ def with_sweeps(inputs, seed=0):
         layers=pd.DataFrame(layers, columns=[*SCORE, "stage"]),
         cost=cost,
     )
+
+
+METHOD_TITLES = {"fake_cam": "Fake-CAM", "gradcam": "Grad-CAM", "score_cam": "Score-CAM", "opti_cam": "Opti-CAM"}
+
+
+def make_method_inputs(models=("net",), controls=("center_bias",), intervals=False, published=None, seed=0):
+    """Return the inputs of a study of methods, whose scores are made up: faithfulness, localisation, curves, times."""
+    rng = np.random.default_rng(seed)
+    scores, curves, timing = [], [], {}
+    methods = list(METHOD_TITLES)
+    share = ["average_drop", "average_gain", "average_increase", "insertion_auc", "deletion_auc"]
+    located = ["localization_error", "pixel_f1", "box_accuracy", "pointing_game", "energy_pointing_game"]
+    for model in models:
+        for method in [*methods, *controls]:
+            names = share + (located if method in methods else [])
+            for metric in [*names, "saliency_metric"]:
+                mean = rng.uniform(0.1, 0.9)
+                n = 40 if metric in located else 48
+                scores.append(["boxes", model, method, metric, mean, mean - 0.05, mean + 0.06, n, 0])
+            for curve in ("insertion", "deletion"):
+                points = np.sort(rng.random(5))[:: 1 if curve == "insertion" else -1]
+                curves += [[model, method, curve, i / 4, point, 48] for i, point in enumerate(points)]
+        for n, method in enumerate(methods):
+            timing[model, method] = {
+                "seconds_per_image": 0.01 * 10**n,
+                "ratio": 1.5 * 10**n,
+                "device": "NVIDIA A100",
+                "batch_size": 32,
+            }
+    for control in controls:
+        for metric in located:
+            scores.append(["boxes", "control", control, metric, 0.4, 0.35, 0.45, 40, 0])
+    titles = METHOD_TITLES | TITLES
+    study = {
+        "study": "methods",
+        "dataset": "boxes",
+        "models": list(models),
+        "methods": methods,
+        "controls": list(controls),
+        "comparisons": [],
+        "show_intervals": intervals,
+        "statistics": {"confidence": 0.95, "resamples": 999, "alpha": 0.05, "correction": "holm"},
+        "degenerate": "score",
+        "faithfulness": {"protocol": "rise_fast", "step": None, "blur": 5, "perturbation": False},
+        "localization": {"iou": [0.5], "pointing_tolerance": 15, "pointing_ties": "mean"},
+        "catalog": {
+            "methods": {
+                name: {"title": titles[name], "target": "label", "ranked": name != "fake_cam"}
+                for name in (*methods, *controls)
+            }
+        },
+    }
+    return TableInputs(
+        scores=pd.DataFrame(scores, columns=SCORE),
+        comparisons=pd.DataFrame([], columns=COMPARISON),
+        models={name: {"title": name.upper()} for name in models},
+        study=study,
+        dataset={"dataset": "boxes", "human_maps": None},
+        curves=pd.DataFrame(curves, columns=["model", "method", "curve", "share", "mean", "n"]),
+        timing=timing,
+        published=published,
+    )

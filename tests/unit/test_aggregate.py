@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from camstudy.aggregate import COMPARISONS, SCORES, Settings, combine, compare, summarize, summarize_sweep
+from camstudy.aggregate import COMPARISONS, CURVES, SCORES, Settings, compare, mean_curves, summarize, summarize_sweep
 from camstudy.errors import CamstudyError
 
 N = 60
@@ -50,7 +50,7 @@ def summary(frames, settings=SETTINGS):
 
 
 def comparison(frames, settings=SETTINGS, pairs=PAIR):
-    return compare(frames, pairs, dataset="digits", ceiling=CEILING, settings=settings)
+    return compare(frames, pairs, dataset="digits", ceiling=CEILING, settings=settings, metrics=("alignment", "top1"))
 
 
 def row(table, **values):
@@ -130,7 +130,7 @@ def test_comparison_pairs_the_images(frames):
     assert found["difference"] == pytest.approx((dcls.mean() - base.mean()) / CEILING)
     np.testing.assert_allclose([found["ci_low"], found["ci_high"]], expected.confidence_interval)
     assert found["p"] == scipy.stats.wilcoxon(dcls, base, zero_method="pratt").pvalue
-    assert (found["n"], found["n_degenerate"], found["n_tests"]) == (N, 3, 2)
+    assert (found["n"], found["n_degenerate"], found["n_tests"]) == (N, 3, 1)
     assert tuple(found[["baseline", "variant"]]) == ("base", "dcls")
 
 
@@ -149,14 +149,15 @@ def test_skipping_drops_pairs_with_either_map_degenerate(frames):
     assert (found["n"], found["n_degenerate"]) == (N - 3, 3)
 
 
-def test_p_values_are_corrected_over_the_whole_table(frames):
+def test_p_values_are_corrected_over_the_rows_of_each_metric(frames):
     frames |= {("third", method): frames["dcls", method] for method in ("gradcam", "")}
     pairs = [*PAIR, ("base", "third")]
     table = comparison(frames, pairs=pairs)
-    assert set(table["n_tests"]) == {4}
-    ordered = table.sort_values("p")
-    expected = np.minimum(1, np.maximum.accumulate(ordered["p"] * [4, 3, 2, 1]))
-    np.testing.assert_allclose(ordered["p_corrected"], expected)
+    assert set(table["n_tests"]) == {2}
+    for _, tests in table.groupby("metric"):
+        ordered = tests.sort_values("p")
+        expected = np.minimum(1, np.maximum.accumulate(ordered["p"] * [2, 1]))
+        np.testing.assert_allclose(ordered["p_corrected"], expected)
     plain = comparison(frames, Settings(resamples=100, correction="none"), pairs)
     assert plain["p_corrected"].tolist() == plain["p"].tolist()
 
@@ -343,18 +344,27 @@ def test_box_accuracy_is_the_mean_over_levels():
     assert found["ci_low"] <= found["mean"] < found["ci_high"]
 
 
-def test_families_are_combined_by_image():
-    found = combine([localization(0), faithfulness(1)])
-    expected = faithfulness(1).sort_values("image")["average_drop"].to_numpy()
-    assert found["average_drop"].tolist() == expected.tolist()
-    metrics = set(only_boxes({("base", "gradcam"): found})["metric"])
-    assert metrics == {"localization_error", "pixel_f1", "box_accuracy", "average_drop", "average_increase"}
+def test_all_metrics_of_a_family_are_compared_each_corrected_by_itself():
+    frames = {("base", "gradcam"): faithfulness(0), ("dcls", "gradcam"): faithfulness(1)}
+    frames |= {("base", "center_bias"): faithfulness(2), ("dcls", "center_bias"): faithfulness(3)}
+    found = compare(frames, PAIR, dataset="voc", ceiling=None, settings=SETTINGS)
+    assert set(found["n_tests"]) == {2}
+    for metric in ("average_drop", "average_increase"):
+        tests = found[found["metric"] == metric].sort_values("p")
+        smaller, larger = tests["p"]
+        assert tests["p_corrected"].tolist() == pytest.approx([min(1, 2 * smaller), min(1, max(2 * smaller, larger))])
 
 
-@pytest.mark.parametrize(("column", "values"), [("image", np.arange(N) + 1), ("label", 2), ("degenerate", True)])
-def test_scores_of_other_maps_are_not_combined(column, values):
-    with pytest.raises(CamstudyError, match=f"differ in `{column}`"):
-        combine([localization(0), faithfulness(1).assign(**{column: values})])
+def test_curves_are_averaged_over_images():
+    curves = np.array([[0.1, 0.4, 1.0], [0.3, 0.2, 0.8]], np.float32)
+    frame = pd.DataFrame({"image": [1, 0], "insertion": list(curves), "deletion": list(curves[:, ::-1])})
+    found = mean_curves({("base", "gradcam"): frame})
+    assert list(found.columns) == list(CURVES)
+    insertion, deletion = (found[found["curve"] == curve] for curve in ("insertion", "deletion"))
+    assert insertion["share"].tolist() == deletion["share"].tolist() == [0, 0.5, 1]
+    np.testing.assert_allclose(insertion["mean"], [0.2, 0.3, 0.9], rtol=1e-6)
+    np.testing.assert_allclose(deletion["mean"], [0.9, 0.3, 0.2], rtol=1e-6)
+    assert set(found["n"]) == {2}
 
 
 def test_pairs_with_a_missing_value_do_not_count():

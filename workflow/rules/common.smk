@@ -27,6 +27,7 @@ known = {
     "methods": [],
     "controls": [],
     "rules": [script.stem for script in Path(workflow.basedir, "scripts").glob("*.py")],
+    "families": {name: record.metrics for name, record in [*TABLES.items(), *FIGURES.items()]},
 }
 for method in METHODS.values():
     known["controls" if method.needs == "dataset" else "methods"].append(method.name)
@@ -47,6 +48,8 @@ STUDY = config["study"]
 DATASET = config["dataset"]
 ACCURACY_DATASET = config["accuracy_dataset"] or DATASET
 CATALOG = config["catalog"]
+# What people reach among themselves, where maps are compared with theirs.
+CEILING = f"results/scores/{DATASET}/human_ceiling.json" if "agreement" in config["metrics"] else []
 DEVICE = config["device"]
 GPUS = count_gpus()
 
@@ -195,13 +198,30 @@ def predictions(wildcards):
     return [] if wildcards.model == "control" else "results/scores/{dataset}/{model}/accuracy.parquet"
 
 
-def agreement_files(controls=True):
-    """Inputs: scores against human maps, as (model, method, file); several files where jobs share the images."""
-    return [
-        (model, method, f"results/scores/{DATASET}/{model}/{method}/agreement{part}.parquet")
-        for model, method in maps(controls)
-        for part in parts("score_agreement", DATASET, model, method)
+def score_files(*families, controls=True):
+    """Inputs: scores of the study's maps, as (family, model, method, file); several files where jobs share the images."""
+    tried = [(model, method) for model in config["models"] for method in config["methods"]]
+    pairs = {"agreement": maps(controls), "localization": maps(controls), "sanity": tried}
+    # Every model is tried with the controls' maps.
+    pairs["faithfulness"] = tried + [
+        (model, control) for model in config["models"] for control in config["controls"] if controls
     ]
+    return [
+        (family, model, method, f"results/scores/{DATASET}/{model}/{method}/{family}{part}.parquet")
+        for family in families or config["metrics"]
+        for model, method in pairs[family]
+        for part in ([""] if family == "sanity" else parts(f"score_{family}", DATASET, model, method))
+    ]
+
+
+def curve_files(name):
+    """Inputs: the curves that are kept beside faithfulness."""
+    return [file.replace("/faithfulness", f"/{name}") for *_, file in score_files("faithfulness")]
+
+
+def compared_maps():
+    """The files of scores against human maps that a figure of maps shows, as `score_files`."""
+    return score_files("agreement", controls=False) if "agreement" in config["metrics"] else []
 
 
 def sweep_files():
@@ -243,9 +263,10 @@ def further(wildcards):
         "sweep": "results/{study}/sweep.parquet",
         "layers": "results/{study}/layers.parquet",
         "cost": expand("results/cost/{model}.json", model=config["models"]),
-        "published": config["published"],
+        "curves": "results/{study}/curves.parquet",
+        "published": config["published"] or [],
     }
-    return {name: sources[name] for name in record(wildcards).also}
+    return {name: sources[name] for name in record(wildcards).also if name in sources}
 
 
 def study(*keys):
@@ -265,6 +286,8 @@ def shown(wildcards):
         "comparisons",
         "statistics",
         "degenerate",
+        "show_intervals",
+        *(family for family in record(wildcards).metrics if family in config),
     ]
     used = config["methods"] + config["controls"]
     if "sweep" in record(wildcards).also:

@@ -24,7 +24,7 @@ rule explain:
         runtime=minutes("explain"),
     params:
         model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
-        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts"),
+        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts", "ranked"),
     message:
         "Explain {wildcards.model} on {wildcards.dataset} with {wildcards.method}{wildcards.part}"
     script:
@@ -48,7 +48,7 @@ rule explain_control:
         mem_mb=memory("explain_control"),
         runtime=minutes("explain_control"),
     params:
-        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts"),
+        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts", "ranked"),
     message:
         "Make the control maps {wildcards.method} for {wildcards.dataset}"
     script:

@@ -10,13 +10,13 @@ localrules:
 
 rule aggregate_scores:
     input:
-        agreement=[file for _, _, file in agreement_files()],
+        scores=[file for *_, file in score_files()],
         accuracy=expand(
             "results/scores/{dataset}/{model}/accuracy.parquet",
             dataset=ACCURACY_DATASET,
             model=config["models"],
         ),
-        ceiling=f"results/scores/{DATASET}/human_ceiling.json",
+        ceiling=CEILING,
         code=code("aggregate_scores"),
     output:
         scores="results/{study}/scores.parquet",
@@ -32,12 +32,12 @@ rule aggregate_scores:
         mem_mb=memory("aggregate_scores"),
         runtime=minutes("aggregate_scores"),
     params:
-        maps=[(model, method) for model, method, _ in agreement_files()],
+        maps=[tuple(key) for *key, _ in score_files()],
         models=config["models"],
         dataset=DATASET,
         accuracy_dataset=ACCURACY_DATASET,
         pairs=[[pair["baseline"], pair["variant"]] for pair in config["comparisons"]],
-        study=study("seed", "statistics", "degenerate"),
+        study=study("seed", "statistics", "degenerate", "localization"),
     message:
         "Aggregate the scores of {wildcards.study}"
     script:
@@ -99,13 +99,37 @@ rule aggregate_layers:
         "../../scripts/aggregate_layers.py"
 
 
+rule aggregate_curves:
+    input:
+        curves=curve_files("curves"),
+        code=code("aggregate_curves"),
+    output:
+        curves="results/{study}/curves.parquet",
+    log:
+        "results/logs/aggregate_curves/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_curves/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("aggregate_curves"),
+        runtime=minutes("aggregate_curves"),
+    params:
+        maps=[(model, method) for _, model, method, _ in score_files("faithfulness")],
+    message:
+        "Average the curves of insertion and deletion of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_curves.py"
+
+
 rule make_table:
     input:
         unpack(further),
         scores="results/{study}/scores.parquet",
         comparisons="results/{study}/comparisons.parquet",
         dataset=f"results/data/{DATASET}.json",
-        ceiling=f"results/scores/{DATASET}/human_ceiling.json",
+        ceiling=CEILING,
         models=expand("results/models/{model}/model.json", model=config["models"]),
         code=code("make_table"),
     output:
@@ -143,7 +167,7 @@ rule draw_scores:
         scores="results/{study}/scores.parquet",
         comparisons="results/{study}/comparisons.parquet",
         dataset=f"results/data/{DATASET}.json",
-        ceiling=f"results/scores/{DATASET}/human_ceiling.json",
+        ceiling=CEILING,
         models=expand("results/models/{model}/model.json", model=config["models"]),
         code=code("draw_scores"),
     output:
@@ -178,7 +202,7 @@ rule draw_scores:
 rule draw_maps:
     input:
         heatmaps=[file for pair in maps(controls=False) for file in heatmap_files(DATASET, *pair)],
-        scores=[file for _, _, file in agreement_files(controls=False)],
+        scores=[file for *_, file in compared_maps()],
         accuracy=expand(
             "results/scores/{dataset}/{model}/accuracy.parquet",
             dataset=DATASET,
@@ -208,7 +232,7 @@ rule draw_maps:
         runtime=minutes("draw_maps"),
     params:
         maps=[pair for pair in maps(controls=False) for _ in heatmap_files(DATASET, *pair)],
-        scores=[(model, method) for model, method, _ in agreement_files(controls=False)],
+        scores=[(model, method) for _, model, method, _ in compared_maps()],
         models=config["models"],
         model_titles=titles("models", config["models"]),
         method_titles=titles("methods", config["methods"]),

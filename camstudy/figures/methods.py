@@ -1,0 +1,106 @@
+"""Figures that compare explanation methods: curves of insertion and deletion, faithfulness and localisation."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from camstudy.figures.pairs import ends
+from camstudy.figures.style import COLORS, RULE, panels, styled
+from camstudy.metrics.families import METRICS
+from camstudy.summary import CONTROL, Estimate, TableInputs
+
+LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
+MARKERS = ("o", "s", "^", "D")
+WIDTH, HEIGHT = 2.5, 2.3  # inches of a panel
+AXES = (("average_gain", "pixel_f1"), ("insertion_auc", "box_accuracy"))
+
+
+@styled()
+def insertion_deletion(inputs: TableInputs) -> Figure:
+    """Return a row per model with a panel for insertion and one for deletion: mean probability by share of pixels.
+
+    A line per method and control, in the order of the study.
+    """
+    study = inputs.study
+    figure, axes = _rows(inputs, ("insertion", "deletion"), sharex=True, sharey="row")
+    curves = inputs.curves.set_index(["model", "method", "curve"]).sort_index()
+    names = [*study["methods"], *study["controls"]]
+    for axis, (model, curve) in zip(axes, _each(inputs, ("insertion", "deletion")), strict=True):
+        for name, look in zip(names, _looks(len(names)), strict=True):
+            if (model, name, curve) in curves.index:
+                points = curves.loc[[(model, name, curve)]].sort_values("share")
+                axis.plot(100 * points["share"], points["mean"], color=look["color"], linestyle=look["linestyle"])
+        axis.set_title(curve.capitalize() if len(study["models"]) == 1 else f"{inputs.title(model)}: {curve}")
+        axis.set_xlabel(f"pixels {'inserted' if curve == 'insertion' else 'deleted'} (%)")
+    for axis in axes[::2]:
+        axis.set_ylabel("probability of the class")
+    looks = zip(names, _looks(len(names)), strict=True)
+    handles = [
+        Line2D([], [], label=inputs.method_title(name), color=look["color"], linestyle=look["linestyle"])
+        for name, look in looks
+    ]
+    figure.legend(handles=handles, loc="outside right upper", fontsize=6.5, handlelength=2.6)
+    return figure
+
+
+@styled()
+def faithfulness_localization(inputs: TableInputs) -> Figure:
+    """Return a row per model with two panels of faithfulness (x) against localisation (y), a sign per method.
+
+    Intervals are bars. A control is tried with every model, and located once for all.
+    """
+    study = inputs.study
+    figure, axes = _rows(inputs, AXES)
+    names = [*study["methods"], *study["controls"]]
+    for axis, (model, (x, y)) in zip(axes, _each(inputs, AXES), strict=True):
+        for name, look in zip(names, _looks(len(names)), strict=True):
+            place = CONTROL if name in study["controls"] else model
+            _sign(axis, inputs.estimate(model, name, x, 100), inputs.estimate(place, name, y, 100), look)
+        axis.set_xlabel(_label(x))
+        axis.set_ylabel(_label(y))
+        if len(study["models"]) > 1:
+            axis.set_title(inputs.title(model))
+    handles = [
+        Line2D([], [], label=inputs.method_title(name), color=look["color"], marker=look["marker"], linestyle="none")
+        for name, look in zip(names, _looks(len(names)), strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside right upper", fontsize=6.5)
+    return figure
+
+
+def _rows(inputs: TableInputs, columns: Sequence, **options: object) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a row per model and a panel per column, and room for a legend at the right."""
+    rows = len(inputs.study["models"])
+    size = (1.7 + WIDTH * len(columns), max(0.4 + HEIGHT * rows, 3.6))
+    figure, axes = panels(rows * len(columns), *size, rows=rows, **options)
+    for axis in axes:
+        axis.grid(color=RULE, linewidth=0.4)
+        axis.set_axisbelow(True)
+    return figure, axes
+
+
+def _each(inputs: TableInputs, columns: Sequence) -> list[tuple]:
+    return [(model, column) for model in inputs.study["models"] for column in columns]
+
+
+def _looks(count: int) -> list[dict[str, object]]:
+    """Return a colour with a line style and a marker for each of ``count`` methods, all different up to 24."""
+    looks = []
+    for n in range(count):
+        group = n // len(COLORS) % len(LINES)
+        looks.append({"color": COLORS[n % len(COLORS)], "linestyle": LINES[group], "marker": MARKERS[group]})
+    return looks
+
+
+def _sign(axis: Axes, x: Estimate | None, y: Estimate | None, look: dict[str, object]) -> None:
+    if x is None or y is None:
+        return
+    bars = {"xerr": ends(x), "yerr": ends(y), "elinewidth": 0.5}
+    axis.errorbar([x.value], [y.value], fmt=look["marker"], color=look["color"], markersize=4.5, **bars)
+
+
+def _label(metric: str) -> str:
+    better = "higher" if METRICS[metric].direction == "up" else "lower"
+    return f"{METRICS[metric].label.lower()} (%), {better} is better"

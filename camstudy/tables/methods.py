@@ -1,0 +1,196 @@
+"""The tables of methods, as in Opti-CAM (arXiv 2301.07002): how faithful they are to the model, and what they find."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from camstudy.metrics.families import METRICS
+from camstudy.published import join_published
+from camstudy.summary import CONTROL, Estimate, TableInputs, finite
+from camstudy.tables import notes
+from camstudy.tables.table import Column, Row, Table
+
+ARROWS = {"up": "↑", "down": "↓"}
+FAITHFULNESS = (
+    *("average_drop", "average_gain", "average_increase", "insertion_auc", "deletion_auc"),
+    *("positive_perturbation", "negative_perturbation"),
+)
+LOCALIZATION = (
+    *("official_metric", "localization_error", "pixel_f1", "box_accuracy", "pointing_game", "pointing_game_exact"),
+    *("energy_pointing_game", "saliency_metric"),
+)
+SECONDS = "seconds_per_image"
+Key = tuple[str, str, str]  # model, method, metric
+
+
+def faithfulness(inputs: TableInputs) -> Table:
+    """Return a row per model and method: faithfulness metrics and seconds per image."""
+    protocol = inputs.study["faithfulness"]
+    changes = [f"{key} {value}" for key, value in protocol.items() if key not in ("protocol", "perturbation") and value]
+    said = f"Insertion and deletion follow the protocol {', '.join([protocol['protocol'], *changes])}"
+    timed = {(record["device"], record["batch_size"]) for record in (inputs.timing or {}).values()}
+    devices = "; ".join(f"{device}, batches of {size}" for device, size in sorted(timed))
+    facts = [f"{said}: values under different protocols cannot be compared."]
+    if devices:
+        facts.append(
+            f"Seconds per image: explaining alone, on {devices}; × forward: in forward passes of the same images."
+        )
+    return _table(inputs, "faithfulness", FAITHFULNESS, "Faithfulness of explanation methods", facts)
+
+
+def localization(inputs: TableInputs) -> Table:
+    """Return a row per model and method: localisation metrics, and the saliency metric where faithfulness is there."""
+    settings = inputs.study["localization"]
+    facts = [
+        f"Pointing game: within {settings['pointing_tolerance']} pixels of a box; of several maxima, "
+        f"{settings['pointing_ties']} counts. Box accuracy: at the best threshold for this dataset, "
+        f"IoU {', '.join(map(str, settings['iou']))}."
+    ]
+    return _table(inputs, "localization", LOCALIZATION, "Localisation by explanation methods", facts)
+
+
+def _table(inputs: TableInputs, name: str, metrics: Sequence[str], caption: str, facts: Sequence[str]) -> Table:
+    study, published = inputs.study, _published(inputs, metrics)
+    rows = []
+    for model in [*study["models"], CONTROL]:
+        names = [*(study["methods"] if model != CONTROL else ()), *study["controls"]]
+        cells = [_cells(inputs, published, model, method, metrics) for method in names]
+        # A control has scores of its own, or one for each model that was tried with it.
+        rows += _marked(inputs, [row for row in cells if any(metric in row for metric in metrics)], metrics)
+    several = len(study["models"]) > 1
+    of = "" if several else f" of {inputs.title(study['models'][0])}"
+    columns = [
+        Column("title", "Method"),
+        Column("model_title", "Model", shown=several),
+        Column("model", shown=False),
+        Column("method", shown=False),
+        *(column for metric in metrics for column in _columns(inputs, metric, bool(published))),
+    ]
+    if inputs.timing:
+        columns += _time_columns(bool(published))
+    return Table(
+        name=name,
+        caption=f"{caption}{of} on {inputs.dataset['dataset']}.",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=tuple(_notes(inputs, metrics, facts, published)),
+    )
+
+
+def _columns(inputs: TableInputs, metric: str, published: bool) -> list[Column]:
+    record = METRICS[metric]
+    unit = {"%": " (%)", "nat": " (nat)"}.get(record.unit, "")
+    title, form = f"{record.label} {ARROWS[record.direction]}{unit}", "percent" if record.unit == "%" else "score"
+    header, group = ("Measured", title) if published else (title, "")
+    columns = [Column(metric, header, group, form, interval=inputs.study["show_intervals"])]
+    columns.append(Column(f"{metric}_published", "Published", group, form, shown=published))
+    return [*columns, Column(f"{metric}_difference", format="number", shown=False), Column(f"{metric}_n", shown=False)]
+
+
+def _time_columns(published: bool) -> list[Column]:
+    header, group = ("Measured", "Seconds per image ↓") if published else ("Seconds per image ↓", "")
+    return [
+        Column(SECONDS, header, group, "number"),
+        Column("forward_passes", "× forward", group, "number"),
+        Column(f"{SECONDS}_published", "Published", group, "number", shown=published),
+    ]
+
+
+def _cells(
+    inputs: TableInputs, published: Mapping[Key, pd.Series], model: str, method: str, metrics: Sequence[str]
+) -> dict[str, object]:
+    cells: dict[str, object] = {
+        "kind": model,
+        "title": inputs.method_title(method),
+        "model_title": "" if model == CONTROL else inputs.title(model),
+        "model": model,
+        "method": method,
+    }
+    for metric in metrics:
+        estimate = inputs.estimate(model, method, metric, _scale(metric))
+        if estimate is not None:
+            cells |= {metric: estimate, f"{metric}_n": inputs.count(model, method, metric)}
+        if (model, method, metric) in published:
+            row = published[model, method, metric]
+            cells[f"{metric}_published"] = Estimate(_scale(metric) * row["published"])
+            cells[f"{metric}_difference"] = finite(_scale(metric) * row["difference"])
+    time = (inputs.timing or {}).get((model, method))
+    if time:
+        cells |= {SECONDS: time[SECONDS], "forward_passes": time["ratio"]}
+    if (model, method, SECONDS) in published:
+        cells[f"{SECONDS}_published"] = float(published[model, method, SECONDS]["published"])
+    return cells
+
+
+def _marked(inputs: TableInputs, rows: Sequence[dict[str, object]], metrics: Sequence[str]) -> list[Row]:
+    """Return the rows of a model with the best of its methods bold and the second best underlined, metric by metric."""
+    ranked = [cells for cells in rows if _ranked(inputs, cells["method"])]
+    bold, underlined = ([set() for _ in rows] for _ in range(2))
+    for metric in (*metrics, SECONDS):
+        up = metric != SECONDS and METRICS[metric].direction == "up"
+        order = sorted({_number(cells[metric]) for cells in ranked if metric in cells}, reverse=up)
+        # One value alone is no best.
+        for value, marks in zip(order[:2], (bold, underlined), strict=False) if len(order) > 1 else ():
+            for cells, keys in zip(rows, marks, strict=True):
+                if cells in ranked and metric in cells and _number(cells[metric]) == value:
+                    keys.add(metric)
+    marks = zip(rows, bold, underlined, strict=True)
+    return [Row(cells, bold=frozenset(best), underlined=frozenset(second)) for cells, best, second in marks]
+
+
+def _ranked(inputs: TableInputs, method: str) -> bool:
+    return method in inputs.study["methods"] and inputs.study["catalog"]["methods"][method]["ranked"]
+
+
+def _number(value: Estimate | float) -> float:
+    return value.value if isinstance(value, Estimate) else value
+
+
+def _scale(metric: str) -> float:
+    return 100.0 if METRICS[metric].unit == "%" else 1.0
+
+
+def _published(inputs: TableInputs, metrics: Sequence[str]) -> dict[Key, pd.Series]:
+    if inputs.published is None:
+        return {}
+    scores = inputs.scores[inputs.scores["metric"].isin(metrics)]
+    times = [
+        {
+            "dataset": inputs.dataset["dataset"],
+            "model": model,
+            "method": method,
+            "metric": SECONDS,
+            "mean": time[SECONDS],
+        }
+        for (model, method), time in (inputs.timing or {}).items()
+    ]
+    joined = join_published(pd.concat([scores, pd.DataFrame(times)], ignore_index=True), inputs.published)
+    found = joined[joined["published"].notna()]
+    return {(row["model"], row["method"], row["metric"]): row for _, row in found.iterrows()}
+
+
+def _notes(
+    inputs: TableInputs, metrics: Sequence[str], facts: Sequence[str], published: Mapping[Key, pd.Series]
+) -> Iterator[str]:
+    study, scores = inputs.study, inputs.scores[inputs.scores["metric"].isin(metrics)]
+    counts = notes.numbers(scores["n"])
+    yield f"Dataset: {inputs.dataset['dataset']}, {counts} images. Metrics are defined in docs/metrics.md."
+    yield from notes.targets(inputs, study["methods"])
+    yield from facts
+    yield "Bold: best method of a model, underlined (italic in Markdown): second best, by the arrow's direction."
+    unranked = [inputs.method_title(name) for name in study["methods"] if not _ranked(inputs, name)]
+    if unranked or study["controls"]:
+        names = [*unranked, *(inputs.method_title(name) for name in study["controls"])]
+        yield f"Not ranked, as they explain nothing: {', '.join(names)}."
+    of_one = scores[scores["metric"] == metrics[0]]
+    yield notes.degenerate(inputs, of_one, scored="scored as each metric says")
+    if study["show_intervals"]:
+        yield notes.intervals(inputs)
+    else:
+        yield f"The CSV file has confidence intervals. {notes.intervals(inputs)}"
+    if published:
+        sources = dict.fromkeys(row["published_source"] for row in published.values())
+        yield f"Published: {len(published)} values; {'; '.join(sources)}."
+        unverified = sum(row["published_verified"] is False for row in published.values())
+        if unverified:
+            yield f"{unverified} of them are second-hand or inferred: differences may be those of protocols."

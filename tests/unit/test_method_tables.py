@@ -1,0 +1,146 @@
+"""The tables of methods: values, marks of the best, published values, and what readers are told."""
+
+import csv
+import io
+
+import pytest
+from conftest import ROOT
+from studies import METHOD_TITLES, make_method_inputs
+
+from camstudy.metrics.families import METRICS
+from camstudy.published import read_published
+from camstudy.tables import TABLES
+from camstudy.tables.render import RENDERERS
+
+HEADER = "dataset,model,variant,method,catalog_model,catalog_method,metric,value,unit,table,page,source,verified,note\n"
+
+
+def make(name, inputs):
+    return TABLES[name].function(inputs)
+
+
+def read_csv(table):
+    return {(row["model"], row["method"]): row for row in csv.DictReader(io.StringIO(RENDERERS["csv"](table)))}
+
+
+def cells(table, row):
+    return {key: row.cells.get(key) for key in ("model", "method")}
+
+
+@pytest.fixture
+def published(tmp_path):
+    path = tmp_path / "opticam.csv"
+    path.write_text(
+        HEADER
+        + "boxes,Net,,Opti-CAM,net,opti_cam,average_gain,66.3,%,t,,the paper,true,\n"
+        + "boxes,Net,,Opti-CAM,net,opti_cam,seconds_per_image,0.5,s,t,,the paper,true,\n"
+        + "boxes,Net,,Grad-CAM,net,gradcam,pixel_f1,40.0,%,t,,the slides,false,\n"
+    )
+    return read_published(path)
+
+
+def test_numbers_are_those_of_the_long_table():
+    inputs = make_method_inputs()
+    rows = read_csv(make("faithfulness", inputs))
+    assert list(rows) == [("net", method) for method in [*METHOD_TITLES, "center_bias"]]
+    scores = inputs.scores.set_index(["model", "method", "metric"])
+    for (model, method), row in rows.items():
+        for metric in ("average_drop", "deletion_auc"):
+            expected = 100 * scores.loc[model, method, metric][["mean", "ci_low", "ci_high"]].astype(float)
+            found = [float(row[metric + end]) for end in ("", "_ci_low", "_ci_high")]
+            assert found == pytest.approx(expected.tolist(), abs=1e-5)
+            assert row[f"{metric}_n"] == "48"
+    assert float(rows["net", "opti_cam"]["seconds_per_image"]) == pytest.approx(10)
+    assert float(rows["net", "opti_cam"]["forward_passes"]) == pytest.approx(1500)
+    assert rows["net", "center_bias"]["seconds_per_image"] == ""
+
+
+def test_a_control_is_located_once_for_all_models():
+    rows = read_csv(make("localization", make_method_inputs(models=("net", "other"))))
+    assert ("control", "center_bias") in rows
+    assert rows["control", "center_bias"]["pixel_f1"] == "40.0"
+    # The saliency metric asks a model.
+    assert rows["control", "center_bias"]["saliency_metric"] == ""
+    assert rows["other", "center_bias"]["saliency_metric"] != ""
+
+
+@pytest.mark.parametrize("name", ["faithfulness", "localization"])
+def test_best_and_second_best_follow_the_direction(name):
+    inputs = make_method_inputs(models=("net", "other"))
+    table = make(name, inputs)
+    checked = 0
+    for model in ("net", "other"):
+        ranked = [row for row in table.rows if row.cells["model"] == model and row.cells["method"] in METHOD_TITLES]
+        ranked = [row for row in ranked if row.cells["method"] != "fake_cam"]
+        for metric in METRICS:
+            values = [row.cells[metric].value for row in ranked if metric in row.cells]
+            if not values:
+                continue
+            order = sorted(values, reverse=METRICS[metric].direction == "up")
+            bold = [row.cells[metric].value for row in ranked if metric in row.bold]
+            second = [row.cells[metric].value for row in ranked if metric in row.underlined]
+            assert (bold, second) == ([order[0]], [order[1]])
+            checked += 1
+    assert checked >= 10
+    for row in table.rows:
+        if row.cells["method"] in ("fake_cam", "center_bias"):
+            assert not row.bold
+            assert not row.underlined
+    fast = {row.cells["method"] for row in table.rows if "seconds_per_image" in row.bold}
+    assert fast == ({"gradcam"} if name == "faithfulness" else set())
+
+
+def test_published_values_stand_beside_measured_ones(published):
+    inputs = make_method_inputs(published=published)
+    table = make("faithfulness", inputs)
+    row = read_csv(table)["net", "opti_cam"]
+    assert float(row["average_gain_published"]) == pytest.approx(66.3)
+    difference = float(row["average_gain"]) - 66.3
+    assert float(row["average_gain_difference"]) == pytest.approx(difference, abs=1e-4)
+    assert float(row["seconds_per_image_published"]) == pytest.approx(0.5)
+    text = RENDERERS["md"](table)
+    assert "Average gain ↑ (%)" in text
+    assert "Published" in text
+    assert any(note == "Published: 2 values; the paper." for note in table.notes)
+    found = make("localization", inputs).notes
+    assert any("1 of them are second-hand or inferred" in note for note in found)
+    # Without any, no column is said to be measured.
+    assert "Measured" not in RENDERERS["md"](make("faithfulness", make_method_inputs()))
+
+
+def test_intervals_are_shown_on_request():
+    plain, full = (make("faithfulness", make_method_inputs(intervals=wanted)) for wanted in (False, True))
+    assert "[" not in "".join(RENDERERS["md"](plain).split("\n\n")[1])
+    value = next(row for row in full.rows if row.cells["method"] == "gradcam").cells["average_drop"]
+    assert f"[{value.low:.1f}, {value.high:.1f}]" in RENDERERS["md"](full)
+    assert RENDERERS["csv"](plain) == RENDERERS["csv"](full)
+
+
+def test_notes_name_protocol_class_and_what_is_not_ranked():
+    notes = " ".join(make("faithfulness", make_method_inputs()).notes)
+    assert "protocol rise_fast, blur 5:" in notes
+    assert "Explained class: the image's label." in notes
+    assert "Not ranked, as they explain nothing: Fake-CAM, Center bias." in notes
+    assert "NVIDIA A100, batches of 32" in notes
+    notes = " ".join(make("localization", make_method_inputs()).notes)
+    assert "within 15 pixels" in notes
+    assert "40 to 48 images" in notes
+
+
+@pytest.mark.parametrize("name", ["faithfulness", "localization"])
+def test_second_best_is_underlined_in_every_format(name):
+    table = make(name, make_method_inputs())
+    assert r"\underline{" in RENDERERS["tex"](table)
+    assert "<u>" in RENDERERS["html"](table)
+    assert r"$\downarrow$" in RENDERERS["tex"](table)
+
+
+def test_published_methods_are_those_of_the_study():
+    import yaml
+
+    study = yaml.safe_load((ROOT / "config/studies/opticam.yaml").read_text())
+    table = read_published(ROOT / study["published"])
+    assert set(table["catalog_model"]) == set(study["models"])
+    assert set(table["catalog_method"]) == set(study["methods"])
+    assert set(table["metric"]) <= {*METRICS, "seconds_per_image"}
+    assert set(table["dataset"]) == {study["dataset"]}
