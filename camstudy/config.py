@@ -111,6 +111,10 @@ def _cross_checks(
     for name, model in _at(config, "catalog", "models").items():
         stated = _at(written, "catalog", "models", name)
         yield from _check_model(("catalog", "models", name), model, stated)
+    for name, dataset in _at(config, "catalog", "datasets").items():
+        if _at(dataset).get("boxes") and dataset.get("split") == "train":
+            text = "found true, but boxes are known of validation images only; set false, or `split: val`"
+            yield ("catalog", "datasets", name, "boxes"), text
     yield from _check_origins(_at(config, "catalog", "models"))
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 # What data sets of unknown length are taken to hold: a shard of ClickMe, or the photographs of a source.
 SHARD_RECORDS = 3072
-PHOTOGRAPHS = {"imagenet": 50_000, "imagenet_train": 1_281_167, "mit1003": 1003, "salicon": 15_000, "cat2000": 2000}
+PHOTOGRAPHS = {
+    **{"imagenet": 50_000, "imagenet train": 1_281_167, "mit1003": 1003, "salicon": 15_000, "cat2000": 2000},
+    **{"voc2012": 8_400, "voc2012 trainval": 16_700, "cub200": 5_794, "cub200 train": 5_994},
+}
 SIDE = 224  # of the images that seconds and memory of the table are stated for
 
 
@@ -30,7 +33,7 @@ def expected_images(entry: Mapping) -> int:
     if entry.get("n_images"):
         return entry["n_images"]
     if "shards" not in entry:
-        return PHOTOGRAPHS[entry["source"] + ("_train" if entry.get("split") == "train" else "")]
+        return PHOTOGRAPHS.get(f"{entry['source']} {entry.get('split')}", PHOTOGRAPHS[entry["source"]])
     shards = entry["shards"]
     return SHARD_RECORDS * (shards["count"] if isinstance(shards, Mapping) else len(shards))
 

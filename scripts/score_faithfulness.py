@@ -7,7 +7,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from camstudy.data.store import open_dataset
-from camstudy.errors import CamstudyError
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
 from camstudy.geometry import FULL, within
@@ -17,7 +16,7 @@ from camstudy.metrics.faithfulness import FAMILY, protocol
 from camstudy.metrics.probing import probe
 from camstudy.metrics.registry import score_family
 from camstudy.models.build import input_config
-from camstudy.models.inputs import crop_box, prepare
+from camstudy.models.inputs import crop_boxes, prepare
 from camstudy.models.load import load_model
 from camstudy.parts import part_slice
 
@@ -37,18 +36,15 @@ with logged(snakemake.log[0]):
     images, batch_size = part_slice(snakemake.wildcards.part, dataset.n, explain["chunk_size"]), explain["batch_size"]
     # Maps of the model cover what it saw; those of a control may cover more.
     own = heatmaps.attrs["model"] == snakemake.wildcards.model
-    if not own and dataset.sizes is not None:
-        raise CamstudyError(
-            f"{dataset.path}: faithfulness of controls is for square images; leave them out of the study"
-        )
+    crops = crop_boxes(inputs, dataset.shapes)
     options = {"mean": inputs["mean"], "std": inputs["std"], "protocol": chosen, "perturbation": perturbation}
-    options["view"] = FULL if own else within(crop_box(inputs), tuple(heatmaps.attrs["crop_box"]))
     scores, curves = [], []
     for start in tqdm(range(images.start, images.stop, STEP), "images", unit=f"x{STEP}", mininterval=10):
         part = slice(start, min(start + STEP, images.stop))
         maps, labels = apply(heatmaps.maps(part), postprocess), dataset.labels[part]
         seen, targets = prepare(dataset.images(part), inputs, device), heatmaps.targets(part)
-        found, batch_size = probe(model, seen, maps, targets, labels, batch_size=batch_size, **options)
+        view = FULL if own else [*map(within, crops[part], heatmaps.boxes(part))]
+        found, batch_size = probe(model, seen, maps, targets, labels, batch_size=batch_size, view=view, **options)
         about = {"image": np.arange(part.start, part.stop), "label": labels, "target": targets}
         flags = {"degenerate": degenerate(maps)}
         scores.append(pd.DataFrame(about | score_family(FAMILY, found) | flags))

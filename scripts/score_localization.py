@@ -23,9 +23,10 @@ with logged(snakemake.log[0]):
     images = part_slice(snakemake.wildcards.part, dataset.n, snakemake.config["explain"]["chunk_size"])
     predicted = snakemake.input.accuracy
     correct = pd.read_parquet(predicted).sort_values("image")["top1"].to_numpy() if predicted else None
-    sizes = np.tile(dataset.group["image"].shape[1:3], (dataset.n, 1)) if dataset.sizes is None else dataset.sizes
+    sizes = dataset.shapes
     parameters = {
         "pointing_game": {"tolerance": settings["pointing_tolerance"], "ties": settings["pointing_ties"]},
+        "pointing_game_exact": {"ties": settings["pointing_ties"]},
         "energy_pointing_game": {"max_box_share": settings["max_box_share"]},
     }
     frames = []

@@ -1,4 +1,4 @@
-"""ImageNet, MIT1003, SALICON and CAT2000 in miniature, in the files of their distributors; no test of its own."""
+"""Data sets of photographs in miniature, in the files of their distributors; no test of its own."""
 
 import io
 import shutil
@@ -186,3 +186,94 @@ def salicon(root, packed=False, gaze=None):
         contents[f"images/train/COCO_train2014_{name}.jpg"] = picture(*size)
     put(root, contents, packed)
     return read_salicon(root)
+
+
+def annotation(name, size, objects):
+    """Pascal VOC's XML. Objects are class, xmin, ymin, xmax, ymax and whether they are difficult."""
+    lines = [f"<annotation>\n\t<folder>here</folder>\n\t<filename>{name}</filename>"]
+    lines.append(f"\t<size>\n\t\t<width>{size[1]}</width>\n\t\t<height>{size[0]}</height>\n\t</size>")
+    for kind, xmin, ymin, xmax, ymax, difficult in objects:
+        # As the distributors do, not in one order.
+        box = f"<xmax>{xmax}</xmax><xmin>{xmin}</xmin><ymax>{ymax}</ymax><ymin>{ymin}</ymin>"
+        part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
+        flag = f"<difficult>{int(difficult)}</difficult>"
+        lines.append(f"\t<object><name>{kind}</name>{part}{flag}<bndbox>{box}</bndbox></object>")
+    return "\n".join([*lines, "</annotation>\n"]).encode()
+
+
+# Height and width, and objects, of the images of val.txt; the first item's box is the whole image.
+VOC = {
+    "2008_000002": ((30, 50), [("tvmonitor", 1, 1, 50, 30, False)]),
+    "2008_000003": (
+        (48, 36),
+        [("person", 5, 2, 14, 40, True), ("dog", 3, 11, 20, 30, False), ("person", 21.4, 2.6, 30, 40, False)],
+    ),
+    "2008_000007": ((40, 40), [("boat", 4, 4, 9, 9, True), ("aeroplane", 2, 3, 12, 23, False)]),
+}
+# Label (aeroplane 0, dog 11, person 14, tvmonitor 19) and boxes of each item: top, left, bottom, right.
+VOC_ITEMS = [
+    ("2008_000002", 19, [[0, 0, 30, 50]]),
+    ("2008_000003", 11, [[10, 2, 30, 20]]),
+    ("2008_000003", 14, [[1, 4, 40, 14], [2, 20, 40, 30]]),
+    ("2008_000007", 0, [[2, 1, 23, 12]]),
+]
+
+
+def voc2012(root, packed=False):
+    """VOCdevkit/VOC2012, or the archive that it comes in, with a training image that is not asked for."""
+    base = root / "VOCdevkit/VOC2012"
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (base / folder).mkdir(parents=True)
+    for name, (size, objects) in {**VOC, "2008_000001": ((9, 9), [("cat", 1, 1, 3, 3, False)])}.items():
+        (base / f"JPEGImages/{name}.jpg").write_bytes(picture(*size))
+        (base / f"Annotations/{name}.xml").write_bytes(annotation(f"{name}.jpg", size, objects))
+    (base / "ImageSets/Main/val.txt").write_text("".join(f"{name}\n" for name in VOC))
+    (base / "ImageSets/Main/train.txt").write_text("2008_000001\n")
+    (base / "ImageSets/Main/person_val.txt").write_text("2008_000002 -1\n2008_000003  1\n2008_000007 -1\n")
+    if packed:
+        pack(root / "VOCdevkit", root / "VOCtrainval_11-May-2012.tar", "w", "VOCdevkit")
+
+
+# Number of an image, its file, class, whether it is for training, box, and size.
+CUB = [
+    (1, "001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg", 1, 0, "6.0 2.0 12.0 20.0", (33, 50)),
+    (2, "001.Black_footed_Albatross/Black_Footed_Albatross_0009_34.jpg", 1, 1, "1.0 1.0 9.0 9.0", (20, 20)),
+    (3, "002.Laysan_Albatross/Laysan_Albatross_0002_1027.jpg", 2, 1, "0.0 0.0 20.0 10.0", (20, 30)),
+    (4, "002.Laysan_Albatross/Laysan_Albatross_0082_524.jpg", 2, 0, "10.0 0.0 15.0 39.0", (40, 25)),
+    (5, "003.Sooty_Albatross/Sooty_Albatross_0003_1078.jpg", 3, 0, "3.0 4.0 5.0 6.0", (21, 22)),
+]
+CUB_TEST = [(0, [[2, 6, 22, 18]]), (1, [[0, 10, 39, 25]]), (2, [[4, 3, 10, 8]])]
+
+
+def cub200(root, packed=False):
+    """CUB_200_2011, or the archive that it comes in, which has another file beside the folder."""
+    base = root / "whole/CUB_200_2011"
+    base.mkdir(parents=True)
+    (root / "whole/attributes.txt").write_text("1 has_bill_shape::curved\n")
+    lists = {name: [] for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes")}
+    for number, file, kind, is_train, box, size in CUB:
+        (base / "images" / file).parent.mkdir(parents=True, exist_ok=True)
+        (base / "images" / file).write_bytes(picture(*size))
+        for name, value in zip(lists, (file, kind, is_train, box), strict=True):
+            lists[name].append(f"{number} {value}\n")
+    lists["classes"] = ["1 001.Black_footed_Albatross\n", "2 002.Laysan_Albatross\n", "3 003.Sooty_Albatross\n"]
+    for name, lines in lists.items():
+        (base / f"{name}.txt").write_text("".join(lines))
+    if packed:
+        pack(root / "whole", root / "CUB_200_2011.tgz", "w:gz", "")
+    else:
+        base.rename(root / "CUB_200_2011")
+
+
+def imagenet_boxes(root, packed=False):
+    """Two objects of each image's class, after another one of a class that is not its own."""
+    wnid = {number: wnid for number, wnid, _, _ in SYNSETS}
+    folder = root / "ILSVRC2012_bbox_val_v3/val"
+    folder.mkdir(parents=True)
+    for index, (name, number) in enumerate(zip(NAMES, TRUTH, strict=True)):
+        own, other = wnid[number], "n00001740"
+        objects = [(other, 0, 0, 5, 5, False), (own, index, 2, 9, 11, False), (own, 0, 1, 19, 18, False)]
+        text = annotation(name.removesuffix(".JPEG"), (20, 20), objects)
+        (folder / name.replace(".JPEG", ".xml")).write_bytes(text)
+    if packed:
+        pack(folder.parent, root / "ILSVRC2012_bbox_val_v3.tgz", "w:gz", "")

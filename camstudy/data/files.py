@@ -4,7 +4,7 @@ import io
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import scipy.io
@@ -49,6 +49,17 @@ class Files:
             raise CamstudyError(f"{self.path}, {name}: has {len(content)} of {self.sizes[name]} bytes; fetch it again")
         return content
 
+    def read_all(self, names: Sequence[str]) -> list[bytes]:
+        """Return the contents of files, each read once and in the order of the archive.
+
+        To go back in a compressed one is to begin it again.
+        """
+        unique = list(dict.fromkeys(names))
+        if hasattr(self, "_tar"):
+            unique.sort(key=lambda name: self._members[name].offset)
+        contents = {name: self.read(name) for name in unique}
+        return [contents[name] for name in names]
+
     def read_matlab(self, name: str, *variables: str) -> dict:
         """Return variables of a MATLAB file, dimensions of length 1 removed; `CamstudyError` if one is not there."""
         try:
@@ -59,6 +70,14 @@ class Files:
             raise CamstudyError(
                 f"{self.path}, {name}: not a MATLAB file with {' and '.join(variables)} ({reason}); fetch it again"
             ) from None
+
+    def above(self, ending: str) -> str | None:
+        """Return what comes before ``ending``, the end of a path, in the first name with it; None without one.
+
+        It is empty or ends with a slash.
+        """
+        names = (name for name in sorted(self.sizes) if f"/{name}".endswith(f"/{ending}"))
+        return next((name.removesuffix(ending) for name in names), None)
 
     def endswith(self, *endings: str) -> Iterator[str]:
         """Yield the names with one of these endings, whatever their case, in alphabetical order."""

@@ -8,17 +8,18 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from camstudy.data.boxes import read_objects
 from camstudy.data.files import Files, find
 from camstudy.data.layouts import LAYOUTS, layout
 from camstudy.data.photographs import Photograph
 from camstudy.errors import CamstudyError
 
-IMAGES, DEVKIT = "ILSVRC2012_img_val", "ILSVRC2012_devkit_t12"
+IMAGES, DEVKIT, BOXES = "ILSVRC2012_img_val", "ILSVRC2012_devkit_t12", "ILSVRC2012_bbox_val_v3"
 SYNSET = re.compile(r"n\d{8}")
 
 
 def read_imagenet(
-    root: str | Path, num_classes: int = 1000, split: str = "val"
+    root: str | Path, num_classes: int = 1000, split: str = "val", boxes: bool = False
 ) -> tuple[Files, list[Photograph], list[str]]:
     """Return the files, the images in their order, and the names of the classes.
 
@@ -28,11 +29,17 @@ def read_imagenet(
     synset, and their order is a random one, always the same: training reads neighbours together, which must not be of
     one class.
 
+    With ``boxes``, validation images have those of `BOXES`: of all objects of their class, counted from 0 in the files
+    with the last pixel included. Objects of other classes do not count.
+
     Raises
     ------
     CamstudyError : there are no images, the development kit is missing or lacks something, training images are in
-        no class's folder, or the number of classes is not ``num_classes``.
+        no class's folder, or the number of classes is not ``num_classes``; training images are to have boxes, or an
+        image has no annotation or no object of its class.
     """
+    if boxes and split == "train":
+        raise CamstudyError(f"{root}: boxes are known of validation images only; leave out `boxes` or `split: train`")
     files = _find_train(root) if split == "train" else _find_val(root)
     # Not by folder: the first images would otherwise be those of the first classes.
     names = sorted(files.endswith(".jpeg", ".jpg", ".png"), key=lambda name: PurePosixPath(name).name)
@@ -44,20 +51,44 @@ def read_imagenet(
     folders = [PurePosixPath(name).parent.name for name in names]
     foreign = next((name for name, folder in zip(names, folders, strict=True) if not SYNSET.fullmatch(folder)), None)
     if foreign is None:
-        class_names = sorted(set(folders))
-        label = {synset: index for index, synset in enumerate(class_names)}
+        class_names = synsets = sorted(set(folders))
+        label = {synset: index for index, synset in enumerate(synsets)}
         labels = [label[folder] for folder in folders]
     elif split == "train":
         raise CamstudyError(f"{files.path}, {foreign}: in no folder named by synset; {LAYOUTS['imagenet train']}")
     else:
-        class_names, truth = _read_devkit(root)
+        synsets, class_names, truth = _read_devkit(root)
         labels = [truth[_number(name, len(truth)) - 1] for name in names]
     if len(class_names) != num_classes:
         raise CamstudyError(
             f"{root}: has {len(class_names)} classes, expected {num_classes}: labels follow the sorted synsets and "
             "mean nothing if some are missing; complete the folders, or set `num_classes` for models of fewer classes"
         )
-    return files, [Photograph(name, label) for name, label in zip(names, labels, strict=True)], class_names
+    found = _read_boxes(root, names, [synsets[label] for label in labels]) if boxes else [None] * len(names)
+    each = zip(names, labels, found, strict=True)
+    return files, [Photograph(name, label, boxes=box) for name, label, box in each], class_names
+
+
+def _read_boxes(root: str | Path, names: list[str], synsets: list[str]) -> list[np.ndarray]:
+    """Return the boxes of images, int64 (k, 4) for each: of its objects that are of its class."""
+    files = find(root, BOXES)
+    if files is None:
+        raise CamstudyError(f"{root}: has no {BOXES}; {LAYOUTS['imagenet boxes']}")
+    known = {PurePosixPath(name).stem: name for name in files.endswith(".xml")}
+    missing = [name for name in names if PurePosixPath(name).stem not in known]
+    if missing:
+        raise CamstudyError(f"{files.path}: no boxes of {len(missing)} images, such as {missing[0]}; fetch it again")
+    annotations = [known[PurePosixPath(name).stem] for name in names]
+    found = []
+    for name, synset, objects in zip(annotations, synsets, read_objects(files, annotations, first=0), strict=True):
+        found.append(np.array([item.edges for item in objects if item.name == synset], np.int64))
+        if not len(found[-1]):
+            others = ", ".join(sorted({item.name for item in objects})) or "none"
+            raise CamstudyError(
+                f"{files.path}, {name}: no object of the image's class {synset}, found {others}; boxes and classes do "
+                "not belong together: fetch both again"
+            )
+    return found
 
 
 def _find_train(root: str | Path) -> Files:
@@ -82,8 +113,8 @@ def _number(name: str, n: int) -> int:
     return int(found[1])
 
 
-def _read_devkit(root: str | Path) -> tuple[list[str], list[int]]:
-    """Return the names of the classes in the order of their synsets, and the label of every validation image."""
+def _read_devkit(root: str | Path) -> tuple[list[str], list[str], list[int]]:
+    """Return the synsets of the classes, sorted, the names of these, and the label of every validation image."""
     files = find(root, DEVKIT)
     if files is None:
         raise CamstudyError(f"{root}: images without class folders, and no {DEVKIT}; {LAYOUTS['imagenet']}")
@@ -107,4 +138,4 @@ def _read_devkit(root: str | Path) -> tuple[list[str], list[int]]:
             f"{files.path}: meta.mat and the ground truth do not fit together ({type(error).__name__}: {error}); "
             f"fetch {DEVKIT}.tar.gz again"
         ) from None
-    return [words for _, _, words in leaves], truth
+    return [synset for synset, _, _ in leaves], [words for _, _, words in leaves], truth

@@ -6,12 +6,14 @@ Every model's own evaluation transform begins with the original pixels, so that 
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from camstudy.data.boxes import cut_boxes
 from camstudy.data.files import Files
 from camstudy.errors import CamstudyError
 from camstudy.store import ArraySpec, StoreWriter
@@ -23,18 +25,20 @@ NO_LABEL = -1
 
 @dataclass(frozen=True)
 class Photograph:
-    """One image file of a source, with what is known of it.
+    """One image file of a source, with what is known of it. Where an image has several labels, it is there for each.
 
     name : name in the source's files
     label : class index, or -1 where there are no classes
     fixations : float32 (k, 2), rows and columns in pixels: the centre of the upper left pixel is (0.5, 0.5)
     observers : int16 (k,), who made the fixations, or -1 where that is not known
+    boxes : int64 (k, 4), of the objects of the class: top, left, bottom, right in pixels, as `camstudy.data.boxes`
     """
 
     name: str
     label: int = NO_LABEL
     fixations: np.ndarray | None = None
     observers: np.ndarray | None = None
+    boxes: np.ndarray | None = None
 
 
 class Pictures(Sequence):
@@ -85,21 +89,32 @@ def write_photographs(
 ) -> None:
     """Write photographs to the store of ``manifest``, one chunk in memory at a time; a killed job's is continued.
 
+    The file of neighbours with the same name is stored once. Boxes are cut at the borders of their image; how many
+    were, is printed, and one that lies outside is a `CamstudyError`.
+
     Parameters
     ----------
     manifest : path of the JSON file that is written last, with the names of the images; the store lies beside it
     files : where the images are
-    photographs : the images in their order; all of them have fixations, or none
+    photographs : the images in their order; all of them have fixations, or none; and so with boxes
     attrs : attributes of the store, as for `camstudy.data.store.write_dataset`
     fingerprint : identity of the content
     density : returns the human map (128, 128) of fixations, given height and width of their image
     chunk : images per chunk, the step in which an interrupted job resumes
     """
+    n, names = len(photographs), [item.name for item in photographs]
+    own = np.array([index == 0 or names[index - 1] != name for index, name in enumerate(names)])
+    sources = np.maximum.accumulate(np.where(own, np.arange(n), 0))
+    has_boxes, cut = n > 0 and photographs[0].boxes is not None, 0
     arrays = {
         "label": ArraySpec("int64"),
         "image_size": ArraySpec("int64", (2,), ("height_width",)),
-        "image_file": ArraySpec("uint8", offsets=_offsets(files.sizes[item.name] for item in photographs)),
+        "image_file": ArraySpec("uint8", offsets=_offsets(np.where(own, [files.sizes[name] for name in names], 0))),
     }
+    if not own.all():
+        arrays["image_source"] = ArraySpec("int64")
+    if has_boxes:
+        arrays["box"] = ArraySpec("int64", (4,), ("edge",), offsets=_offsets(len(item.boxes) for item in photographs))
     if density is not None:
         edges = _offsets(len(item.fixations) for item in photographs)
         arrays |= {
@@ -107,17 +122,22 @@ def write_photographs(
             "observer": ArraySpec("int16", offsets=edges),
             "human_map": ArraySpec("float32", DENSITY_SIZE, ("map_y", "map_x")),
         }
-    n = len(photographs)
     writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
     for part in tqdm(writer.pending(), Path(manifest).stem, unit="chunk", mininterval=10):
         items = photographs[part]
-        contents = [files.read(item.name) for item in items]
-        sizes = [image_size(content, f"{files.path}, {i.name}") for content, i in zip(contents, items, strict=True)]
+        contents, where = files.read_all(names[part]), [f"{files.path}, {name}" for name in names[part]]
+        sizes = [image_size(content, place) for content, place in zip(contents, where, strict=True)]
         values = {
             "label": np.array([item.label for item in items], np.int64),
             "image_size": np.array(sizes, np.int64),
-            "image_file": np.frombuffer(b"".join(contents), np.uint8),
+            "image_file": np.frombuffer(b"".join(compress(contents, own[part])), np.uint8),
         }
+        if not own.all():
+            values["image_source"] = sources[part]
+        if has_boxes:
+            boxes = [cut_boxes(i.boxes, size, place) for i, size, place in zip(items, sizes, where, strict=True)]
+            values["box"] = np.concatenate([one for one, _ in boxes])
+            cut += sum(count for _, count in boxes)
         if density is not None:
             values |= {
                 "fixation": np.concatenate([item.fixations for item in items]),
@@ -125,7 +145,9 @@ def write_photographs(
                 "human_map": np.stack([density(i.fixations, size) for i, size in zip(items, sizes, strict=True)]),
             }
         writer.write(part, **values)
-    writer.finish(names=[item.name for item in photographs])
+    if cut:
+        print(f"{cut} boxes reached beyond their images and were cut at the borders")
+    writer.finish(names=names)
 
 
 def _offsets(lengths: Sequence[int]) -> np.ndarray:

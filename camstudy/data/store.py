@@ -11,9 +11,11 @@
 Stores of photographs (`camstudy.data.photographs`) have no `image` but the files themselves, and gaze where known:
 
 - `image_file`: uint8, ragged: the bytes of the JPEG or PNG files
+- `image_source`: int64 (image), where images share a file: the first of them, which alone has its bytes
 - `image_size`: int64 (image, 2), height and width
 - `fixation`: float32 (..., 2), ragged: rows and columns in pixels; `observer`: int16, ragged: who made them
 - `human_map`: the density of the fixations, 128x128 over the whole image
+- `box`: int64 (..., 4), ragged, where known: edges in pixels of the photograph, as above; at least one per image
 
 Of a ragged array `x`, image i has the elements from `x_offset[i]` to `x_offset[i + 1]`.
 """
@@ -168,12 +170,19 @@ class Dataset:
         """Heights and widths of photographs, int64 (n, 2); None for square images."""
         return self.group["image_size"][:] if "image_size" in self.group else None
 
+    @property
+    def shapes(self) -> np.ndarray:
+        """Heights and widths of all images, photographs or squares, int64 (n, 2)."""
+        sizes = self.sizes
+        return np.tile(self.group["image"].shape[1:3], (self.n, 1)) if sizes is None else sizes
+
     def images(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray | Pictures:
         """Return images, uint8 (k, 256, 256, 3); of photographs a sequence of uint8 (h, w, 3), decoded on demand."""
         if "image" in self.group:
             return self._read("image", part)
-        where = [f"{self.path}, image {index}" for index in np.arange(self.n)[part]]
-        return Pictures([content.tobytes() for content in self._read_ragged("image_file", part)], where)
+        positions = np.arange(self.n)[part]
+        where = [f"{self.path}, image {index}" for index in positions]
+        return Pictures([content.tobytes() for content in self._files(positions)], where)
 
     def fixations(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
         """Return fixations, for each image float32 (fixations, 2): rows and columns in pixels, (0.5, 0.5) the first."""
@@ -191,6 +200,16 @@ class Dataset:
         """Return blurred maps of two halves of the annotators, float32 (k, 2, 64, 64)."""
         return self._read("human_half", part)
 
+    def _files(self, positions: np.ndarray) -> list[np.ndarray]:
+        if "image_source" not in self.group or not len(positions):
+            return self._read_ragged("image_file", positions)
+        sources = self._read("image_source", positions)
+        if np.any(np.diff(positions) != 1):
+            return self._read_ragged("image_file", sources)
+        # Those between have no bytes of their own.
+        files = self._read_ragged("image_file", slice(sources[0], sources[-1] + 1))
+        return [files[source - sources[0]] for source in sources]
+
     def _read_ragged(self, name: str, part: slice | Sequence[int]) -> list[np.ndarray]:
         positions = np.arange(self.n)[part]
         if len(positions) and np.all(np.diff(positions) == 1):
@@ -203,7 +222,13 @@ class Dataset:
 
     def boxes(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
         """Return the objects' boxes, int64 (k, boxes, 4): edges in pixels of the image, -1 where there is no box."""
-        return self._read("box", part)
+        if "box_offset" not in self.group:
+            return self._read("box", part)
+        found = self._read_ragged("box", part)
+        boxes = np.full((len(found), max(map(len, found), default=1), 4), -1, np.int64)
+        for row, one in zip(boxes, found, strict=True):
+            row[: len(one)] = one
+        return boxes
 
     def masks(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
         """Return the objects' masks, uint8 (k, 256, 256) of 0 and 1."""

@@ -197,6 +197,33 @@ def pointing_game(
 
 
 @METRICS.register(
+    "pointing_game_exact",
+    family=FAMILY,
+    direction="up",
+    range=(0.0, 1.0),
+    level="image",
+    label="Pointing game, exact",
+    source="Zhang et al. 2016 (arXiv 1608.00507), without its tolerance",
+    needs=("heatmap", "box"),
+    unit="%",
+    partial=True,
+)
+def pointing_game_exact(
+    maps: np.ndarray, boxes: np.ndarray, *, ties: Literal["mean", "any", "first"] = "mean"
+) -> np.ndarray:
+    """Return whether the most salient pixel lies in a box: `pointing_game` with a tolerance of 0.
+
+    1[the maximum lies in a box], at 224x224 pixels.
+
+    ``ties``: as for `pointing_game`.
+
+    Edge cases: in a degenerate heatmap every pixel is a maximum, so that the mean is the share of the image that the
+    boxes cover.
+    """
+    return pointing_game(maps, boxes, tolerance=0, ties=ties)
+
+
+@METRICS.register(
     "energy_pointing_game",
     family=FAMILY,
     direction="up",

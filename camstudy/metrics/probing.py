@@ -3,7 +3,7 @@
 Every image takes many steps, and steps of several images share a forward pass.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from camstudy.errors import CamstudyError
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.layers import frozen
-from camstudy.geometry import FULL, Box, resample
+from camstudy.geometry import FULL, Box, resample_in_boxes
 from camstudy.metrics.faithfulness import REMOVED, Protocol, blur_kernel, min_max
 from camstudy.metrics.localization import map_box
 
@@ -34,7 +34,7 @@ def probe(
     protocol: Protocol,
     perturbation: bool = False,
     batch_size: int = 32,
-    view: Box = FULL,
+    view: Box | Sequence[Box] = FULL,
 ) -> tuple[dict[str, np.ndarray], int]:
     """Return the evidence for `camstudy.metrics.registry.score_family`, and the batch size to continue with.
 
@@ -52,7 +52,7 @@ def probe(
     protocol : of insertion, deletion and masking
     perturbation : whether to remove pixels for positive and negative perturbation too, 18 more passes
     batch_size : network inputs per forward pass; halved as often as the device runs out of memory
-    view : part of the maps that the model saw, in fractions of their extent
+    view : part of the maps that the model saw, in fractions of their extent, for all or for each
 
     Returns
     -------
@@ -66,8 +66,10 @@ def probe(
     device, side = next(model.parameters()).device, images.shape[-1]
     maps = np.asarray(maps, np.float32)
     maps = np.where(np.isfinite(maps).all((1, 2), keepdims=True), maps, np.float32(0))
-    resized = resample(maps, (side, side), view)
-    masks = min_max(resized) if protocol.normalize == "resized" else resample(min_max(maps), (side, side), view)
+    views = np.broadcast_to(np.asarray(view, np.float64), (len(maps), 4))
+    resized = resample_in_boxes(maps, views, (side, side))
+    at_native = protocol.normalize == "native"
+    masks = resample_in_boxes(min_max(maps), views, (side, side)) if at_native else min_max(resized)
     boxes = map_box(resized)
     images = images.to(device)
     weights = torch.from_numpy(masks[:, None]).to(device, torch.float32)

@@ -273,7 +273,8 @@ RATE = "a number above 0"
 MOMENTUM = "a number of at least 0 and below 1"
 CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
 TARGET = "one of `label`, `predicted`, did you mean `predicted`?"
-SOURCE = "one of `digits`, `clickme`, `imagenet`, `mit1003`, `salicon`, `cat2000`, did you mean `digits`?"
+SOURCES = ("digits", "clickme", "imagenet", "voc2012", "cub200", "mit1003", "salicon", "cat2000")
+SOURCE = f"one of {', '.join(f'`{source}`' for source in SOURCES)}, did you mean `digits`?"
 NESTED = " (within `--config key={...}` everything is text: use a file)"
 NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or digit"
 
@@ -567,11 +568,20 @@ def test_files_of_selected_entries_must_exist(config, tmp_path, monkeypatch):
     validate(config, check_files=False)
 
 
+def test_training_images_have_no_boxes(config):
+    put(config, "catalog.datasets.scenes", {"source": "imagenet", "root": "x", "split": "train", "boxes": True})
+    text = "found true, but boxes are known of validation images only; set false, or `split: val`"
+    assert errors(config, check_files=False) == {"catalog.datasets.scenes.boxes": text}
+
+
 @pytest.mark.parametrize(
     ("source", "content"),
     [
         ({"source": "imagenet"}, "ILSVRC2012_img_val.tar"),
         ({"source": "imagenet", "split": "train"}, "train/n01440764/*.JPEG"),
+        ({"source": "imagenet", "boxes": True}, "ILSVRC2012_bbox_val_v3.tgz"),
+        ({"source": "voc2012", "split": "train"}, "VOCtrainval_11-May-2012.tar"),
+        ({"source": "cub200"}, "CUB_200_2011.tgz"),
         ({"source": "mit1003"}, "ALLSTIMULI.zip"),
         ({"source": "salicon"}, "fixations.zip"),
         ({"source": "cat2000"}, "trainSet.zip"),

@@ -348,6 +348,18 @@ def test_only_the_part_of_a_map_that_the_model_saw_counts():
         np.testing.assert_allclose(seen[name], values, atol=1e-6)
 
 
+def test_every_map_can_have_a_view_of_its_own():
+    weights, images, whole = RNG.standard_normal((8, 8)), RNG.random((2, 3, 8, 8)), RNG.random((2, 16, 16))
+    views = [(0.25, 0.25, 0.75, 0.75), (0.0, 0.5, 1.0, 1.0)]
+    for options in ({}, {"protocol": Protocol(normalize="native")}):
+        found, _ = ask(Additive(weights), images, whole, view=views, **options)
+        for index, view in enumerate(views):
+            one = slice(index, index + 1)
+            alone, _ = ask(Additive(weights), images[one], whole[one], view=view, **options)
+            for name, values in alone.items():
+                np.testing.assert_allclose(found[name][one], values, atol=1e-6)
+
+
 def test_the_model_is_left_as_it_was():
     model = net().train()
     model[0].requires_grad_(False)

@@ -42,6 +42,26 @@ def test_every_kind_has_the_same_files(folder, kind):
 
 
 @pytest.mark.parametrize("kind", ["", ".zip", ".tar", ".tar.gz"])
+def test_many_are_read_in_the_order_asked_for_and_once_each(folder, kind, monkeypatch):
+    files, seen = Files(pack(folder, kind) if kind else folder), []
+    read = files.read
+    monkeypatch.setattr(files, "read", lambda name: seen.append(name) or read(name))
+    names = ["deep/c.bin", "a.txt", "deep/er/B.TXT", "a.txt"]
+    assert files.read_all(names) == [CONTENTS[name] for name in names]
+    assert sorted(seen) == sorted(CONTENTS)
+    if ".tar" in kind:
+        assert seen == list(files.sizes)  # as they lie in it
+
+
+def test_the_folder_above_a_file(folder):
+    files = Files(folder)
+    assert files.above("er/B.TXT") == files.above("c.bin") == "deep/"
+    assert files.above("a.txt") == ""
+    assert files.above("B.TX") is None
+    assert files.above(".txt") is None
+
+
+@pytest.mark.parametrize("kind", ["", ".zip", ".tar", ".tar.gz"])
 def test_parts_are_found_by_the_distributors_name(folder, kind):
     path = pack(folder, kind) if kind else folder
     path.rename(path.with_name(f"trainSet{kind}"))

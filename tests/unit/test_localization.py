@@ -19,6 +19,7 @@ from camstudy.metrics.localization import (
     overlap,
     pixel_f1,
     pointing_game,
+    pointing_game_exact,
     score_localization,
 )
 
@@ -166,6 +167,15 @@ def test_pointing_game_equals_a_search(tolerance):
     assert 0 < np.mean(found["mean"]) < 1
 
 
+def test_the_exact_game_has_no_tolerance_and_the_same_ties():
+    # One maximum a pixel right of the box; another two, of which one is in it.
+    maps, boxes = np.zeros((2, *SIZE)), np.array([[[10, 10, 20, 35]]] * 2, float)
+    maps[0, 12, 35] = maps[1, 12, 34] = maps[1, 12, 36] = 1
+    assert pointing_game(maps, boxes).tolist() == [1, 1]
+    assert pointing_game_exact(maps, boxes).tolist() == [0, 0.5]
+    assert pointing_game_exact(maps, boxes, ties="any").tolist() == [False, True]
+
+
 def test_ties_decide_about_a_constant_map():
     """Fake-CAM: any maximum hits nearly always; the mean gives the share of the box."""
     maps, boxes = np.ones((1, *SIZE)), np.array([[[10, 10, 20, 35]]], float)
@@ -265,6 +275,7 @@ def test_degenerate_maps_get_the_stated_scores_and_leave_others_alone(value):
         "official_metric": True,
         "pixel_f1": 0,
         "pointing_game": pytest.approx(share),
+        "pointing_game_exact": pytest.approx(share),
         "energy_pointing_game": 0,
     }
     alone = score_localization(maps[:1], boxes[:1], np.array([True]), parameters)
@@ -273,7 +284,8 @@ def test_degenerate_maps_get_the_stated_scores_and_leave_others_alone(value):
 
 def test_without_predictions_there_is_no_official_metric():
     scores = score_localization(drawn((1, 1, 4, 4))[None], np.array([[[1, 1, 4, 4]]], float))
-    assert set(scores) == {"localization_error", "pixel_f1", "pointing_game", "energy_pointing_game"}
+    pointing = {"pointing_game", "pointing_game_exact", "energy_pointing_game"}
+    assert set(scores) == {"localization_error", "pixel_f1", *pointing}
     assert scores["localization_error"].dtype == bool
 
 

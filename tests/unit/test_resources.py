@@ -134,6 +134,8 @@ def test_data_of_unknown_length_are_guessed():
     assert expected_images({"source": "imagenet", "n_images": None}) == 50_000
     assert expected_images({"source": "imagenet", "split": "val", "n_images": None}) == 50_000
     assert expected_images({"source": "imagenet", "split": "train", "n_images": None}) == 1_281_167
+    assert expected_images({"source": "cub200", "split": "test", "n_images": None}) == 5794
+    assert expected_images({"source": "cub200", "split": "train", "n_images": None}) == 5994
 
 
 SUMMARY = """\
