@@ -8,7 +8,7 @@ import torch
 
 from camstudy.data.store import open_dataset
 from camstudy.job import logged, torch_device
-from camstudy.metrics.accuracy import score_accuracy
+from camstudy.metrics.accuracy import check_labels, score_accuracy
 from camstudy.models.build import input_config
 from camstudy.models.inputs import prepare
 from camstudy.models.load import load_model
@@ -24,6 +24,7 @@ with logged(snakemake.log[0]):
         for start in range(0, dataset.n, batch):
             images = prepare(dataset.images(slice(start, start + batch)), inputs, device)
             logits.append(model(images).float().cpu().numpy())
+            check_labels(dataset.labels, logits[0].shape[1], str(dataset.path))
     columns = score_accuracy(np.concatenate(logits), dataset.labels)
     frame = pd.DataFrame({"image": np.arange(dataset.n), "label": dataset.labels, **columns})
     frame.to_parquet(snakemake.output.scores, index=False)

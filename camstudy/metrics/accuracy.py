@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from camstudy.errors import CamstudyError
 from camstudy.metrics.registry import METRICS, image_metrics
 
 FAMILY = "prediction"
@@ -15,6 +16,17 @@ def score_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarr
     """
     scores = {metric.name: metric.function(logits, labels) for metric in image_metrics(FAMILY)}
     return {"predicted": np.argmax(logits, axis=1).astype(np.int64), **scores}
+
+
+def check_labels(labels: np.ndarray, classes: int, where: str) -> None:
+    """Raise `CamstudyError` unless all labels (n,) of the dataset ``where`` are among a model's ``classes``."""
+    if (labels < 0).any():
+        raise CamstudyError(f"{where}: has images without a label; set `accuracy_dataset` to a dataset that has labels")
+    if (labels >= classes).any():
+        raise CamstudyError(
+            f"{where}: has labels up to {labels.max()}, but the model has {classes} classes; set `accuracy_dataset` to a "
+            "dataset with the model's classes"
+        )
 
 
 @METRICS.register(

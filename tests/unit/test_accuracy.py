@@ -3,7 +3,8 @@ import pytest
 import scipy.special
 from sklearn.metrics import top_k_accuracy_score
 
-from camstudy.metrics.accuracy import probability, score_accuracy, top1, top5
+from camstudy.errors import CamstudyError
+from camstudy.metrics.accuracy import check_labels, probability, score_accuracy, top1, top5
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 3, (400, 12)).astype(np.float32)
@@ -61,3 +62,12 @@ def test_top5_is_trivial_with_five_classes():
 def test_impossible_input_is_refused(logits, labels, message):
     with pytest.raises(ValueError, match=message):
         score_accuracy(logits, labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"), [([0, -1], "images without a label"), ([0, 4], "labels up to 4, but the model has 4 classes")]
+)
+def test_labels_that_no_model_could_give_are_refused(labels, message):
+    check_labels(np.array([0, 3]), 4, "photos.zarr")
+    with pytest.raises(CamstudyError, match=f"photos.zarr: has {message}; set `accuracy_dataset`"):
+        check_labels(np.array(labels), 4, "photos.zarr")

@@ -61,12 +61,16 @@ def snakemake(project, *arguments):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_shipped_studies_can_be_planned(project, config):
+    study = yaml.safe_load((ROOT / config).read_text())
+    datasets = yaml.safe_load((ROOT / "config/catalog/datasets.yaml").read_text())["catalog"]["datasets"]
+    if "root" in datasets.get(study["dataset"], {}):
+        # What users fetch themselves; to plan, its files need not be there.
+        (project.path / datasets[study["dataset"]]["root"]).mkdir(parents=True, exist_ok=True)
     status, output = snakemake(project, "--dry-run", "--configfile", config)
     assert status == 0, output
-    study = yaml.safe_load((ROOT / config).read_text())
     for model in study["models"]:
         for method in study["methods"]:
-            assert f"Explain {model} on {study['dataset']} with {method}\n" in output
+            assert re.search(rf"Explain {model} on {study['dataset']} with {method}(/0*1-of-\d+)?\n", output)
 
 
 def test_demo_weights_can_be_planned(project):

@@ -84,3 +84,12 @@ def test_bad_shards_are_named_and_not_kept(project):
     kept = [path.name for path in (project.path / "results/raw/people").iterdir()]
     assert [name for name in kept if name.endswith(".tfrecords")] == ["0.tfrecords"]
     assert not (project.path / "results/data").exists()
+
+
+def test_few_images_take_few_shards(project):
+    study(project, n_images=6, shards={"records": 3})
+    output = project.run("--dry-run", "results/data/people.json").stdout
+    assert [f"shard {number} of people" in output for number in range(3)] == [True, True, False]
+    # A random choice is one from all.
+    study(project, n_images=6, sample_seed=3, shards={"records": 3})
+    assert "shard 2 of people" in project.run("--dry-run", "results/data/people.json").stdout

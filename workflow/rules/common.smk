@@ -118,7 +118,10 @@ def shards(wildcards):
         count = -(-item["n_images"] // SHARD_SIZE)
         return [f"results/raw/{wildcards.dataset}/{shard}-of-{count}.tfrecord" for shard in range(count)]
     if isinstance(item["shards"], dict):
-        return [f"results/raw/{wildcards.dataset}/{shard}.tfrecords" for shard in range(item["shards"]["count"])]
+        count, records = item["shards"]["count"], item["shards"]["records"]
+        if records and item["n_images"] and item["sample_seed"] is None:
+            count = min(count, -(-item["n_images"] // records))
+        return [f"results/raw/{wildcards.dataset}/{shard}.tfrecords" for shard in range(count)]
     return item["shards"]
 
 
