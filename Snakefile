@@ -9,11 +9,12 @@
 # │                                                      {method}/3-of-20.zarr + .json
 # ├── scores/{dataset}/human_ceiling.json            the agreement between people
 # ├── scores/{dataset}/{model}/                      accuracy.parquet; {method}/{agreement,sweep,faithfulness,curves,
-# │                                                  localization}.parquet (rows: images)
+# │                                                  localization,sanity,stages}.parquet (rows: images)
 # ├── cost/{model}.json                              parameters, multiply-adds, speed, memory
+# ├── cost/{dataset}/{model}/{method}.json           seconds per image
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
 # └── {study}/
-#     ├── {scores,comparisons,curves,sweep,layers}.parquet   the long tables
+#     ├── {scores,comparisons,curves,sweep,layers,stages}.parquet   the long tables
 #     ├── tables/{table}.{csv,md,tex,html}
 #     ├── figures/{figure}.{png,pdf}
 #     └── report/                                    what `make report` makes

@@ -14,6 +14,7 @@ PHOTOGRAPHS = {
     **{"imagenet": 50_000, "imagenet train": 1_281_167, "mit1003": 1003, "salicon": 15_000, "cat2000": 2000},
     **{"voc2012": 8_400, "voc2012 trainval": 16_700, "cub200": 5_794, "cub200 train": 5_994},
 }
+EXPLAINING = ("explain", "score_sanity", "time_method")  # rules whose time depends on the method
 SIDE = 224  # of the images that seconds and memory of the table are stated for
 
 
@@ -74,17 +75,20 @@ def estimate(
     row, catalog = config["resources"]["rules"][rule], config["catalog"]
     recipe = catalog["models"][wildcards["model"]]["train"] if rule == "train" else None
     dataset = recipe["dataset"] if recipe else wildcards.get("dataset")
-    images = expected_images(catalog["datasets"][dataset]) / _parts(wildcards) if dataset else 0
+    images = _images(config, rule, dataset) / _parts(wildcards) if dataset else 0
     gpus = (recipe["gpu"] if recipe else 1) if row["gpu"] and gpu else 0
     if seconds_per_image is None:
         slower = config["resources"]["cpu_factor"] if row["gpu"] and not gpu else 1 / max(gpus, 1)
         seconds_per_image = slower * row["seconds_per_image"] * _weight(config, rule, wildcards)
-    epochs, batch = 1, config["explain"]["batch_size"]
+    epochs, batch, minutes = 1, config["explain"]["batch_size"], row["minutes"]
+    if rule == "time_method":
+        # Warm-up and timed runs each stop after `seconds`, of the method and of the forward pass.
+        batch, minutes = config["cost"]["batch_size"], minutes + 4 * config["cost"]["seconds"] / 60
     if recipe:
         epochs, batch = recipe["epochs"], recipe["batch_size"] // recipe["accumulate"]
     return Estimate(
         gpus=gpus,
-        seconds=60 * row["minutes"] + epochs * images * seconds_per_image,
+        seconds=60 * minutes + epochs * images * seconds_per_image,
         memory_mb=row["mem_mb"] * max(gpus, 1) + row["mem_mb_per_image"] * batch * _area(config, wildcards),
         disk_mb=row["disk_mb"] + row["disk_kb_per_image"] * images * _map_area(config, rule, wildcards) / 1000,
         files=row["files"] + row["files_per_chunk"] * math.ceil(images / config["explain"]["chunk_size"]),
@@ -102,8 +106,16 @@ def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
     """Return how many passes at 224x224 an image costs; 1 where no network runs."""
     if not config["resources"]["rules"][rule]["gpu"]:
         return 1
-    method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if rule == "explain" else {}
-    return method.get("passes", 1) * _area(config, wildcards)
+    method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if rule in EXPLAINING else {}
+    times = config["sanity"]["stages"] + 1 if rule == "score_sanity" else 1
+    return times * method.get("passes", 1) * _area(config, wildcards)
+
+
+def _images(config: Mapping, rule: str, dataset: str) -> int:
+    """Return the number of images that a rule takes of a dataset."""
+    images = expected_images(config["catalog"]["datasets"][dataset])
+    chosen = {"score_sanity": ("sanity", "n_images"), "time_method": ("cost", "batch_size")}.get(rule)
+    return min(images, config[chosen[0]][chosen[1]]) if chosen else images
 
 
 def _map_area(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> int:

@@ -1,5 +1,6 @@
 """The numbers of a finished study, as tables and figures look them up."""
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ class TableInputs:
     layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.aggregate.CURVES`
+    stages : only where it is asked for, the columns of `camstudy.stages.STAGES`
+    timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
     published : only where it is asked for, published values as `camstudy.published.read_published` returns them
     """
 
@@ -45,8 +48,9 @@ class TableInputs:
     layers: pd.DataFrame | None = None
     cost: Mapping[str, Mapping] | None = None
     curves: pd.DataFrame | None = None
-    timing: Mapping[tuple[str, str], Mapping] | None = None
     published: pd.DataFrame | None = None
+    stages: pd.DataFrame | None = None
+    timing: Mapping[tuple[str, str], Mapping] | None = None
 
     def estimate(self, model: str, method: str, metric: str, scale: float = 1.0) -> "Estimate | None":
         """Return a score times ``scale``; None where the study has none."""
@@ -158,9 +162,13 @@ def read_inputs(files: Mapping, params: Mapping) -> TableInputs:
     """Read the inputs of a table or score figure from the files and parameters of its workflow rule."""
     study, titles = json.loads(params["study"]), json.loads(params["titles"])
     records = map(read_json, files["models"])
-    further = {name: pd.read_parquet(files[name]) for name in ("sweep", "layers", "curves") if name in files}
+    tables = ("sweep", "layers", "curves", "stages")
+    further = {name: pd.read_parquet(files[name]) for name in tables if name in files}
     if "cost" in files:
         further["cost"] = dict(zip(study["models"], map(read_json, files["cost"]), strict=True))
+    if "timing" in files:
+        pairs = itertools.product(study["models"], study["methods"])
+        further["timing"] = dict(zip(pairs, map(read_json, files["timing"]), strict=True))
     if files.get("published"):
         further["published"] = read_published(files["published"])
     return TableInputs(

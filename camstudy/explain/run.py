@@ -9,13 +9,12 @@ from torch import nn
 from tqdm import tqdm
 
 from camstudy.data.store import Dataset
-from camstudy.errors import CamstudyError
-from camstudy.explain.engine import explain, map_shape
-from camstudy.explain.families import bind
+from camstudy.explain.engine import map_shape
+from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import TargetLayer
 from camstudy.explain.store import heatmap_writer
 from camstudy.geometry import FULL
-from camstudy.models.inputs import crop_box, crop_boxes, prepare, prepare_as_authors
+from camstudy.models.inputs import crop_box, crop_boxes
 from camstudy.provenance import versions
 
 
@@ -48,15 +47,13 @@ def explain_dataset(
     fingerprint : identity of the maps; a partial store with the same one is completed
     """
     started = time.perf_counter()
-    name, device = method["method"], next(model.parameters()).device
-    if method["target"] == "label" and dataset.labels.min() < 0:
-        raise CamstudyError(f"{dataset.path}: has no labels to explain; set `target: predicted` for method `{name}`")
+    explainer = Explainer(model, layer, inputs, method)
+    device, labels, batch_size = explainer.device, explainer.labels(dataset), settings["batch_size"]
     authors = method["geometry"] == "authors"
-    make = prepare_as_authors if authors else prepare
     boxes = None if dataset.sizes is None else crop_boxes(inputs, dataset.sizes)
     writer = heatmap_writer(
         manifest,
-        shape=map_shape(model, layer, inputs["size"], bind(name, method["parameters"])),
+        shape=map_shape(model, layer, inputs["size"], explainer.bound),
         chunk=settings["chunk_size"],
         attrs={
             **attrs,
@@ -65,26 +62,19 @@ def explain_dataset(
         },
         fingerprint=fingerprint,
     )
-    function, labels, batch_size = bind(name, method["parameters"]), dataset.labels, settings["batch_size"]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     pending = writer.pending()
     for part in tqdm(pending, "chunks", mininterval=10):
         source = slice(images.start + part.start, images.start + part.stop)
-        found = explain(
-            model,
-            layer,
-            make(dataset.images(source), inputs, device),
+        maps, found = explainer.explain(
+            explainer.prepare(dataset.images(source)),
             labels[source],
-            {name: function},
-            target=method["target"],
-            batch_size=batch_size,
-            mean=inputs["mean"],
-            std=inputs["std"],
             numbers=range(source.start, source.stop),
+            batch_size=batch_size,
         )
         seen = {} if boxes is None else {"crop_box": boxes[source]}
-        writer.write(part, heatmap=found.maps[name], target=found.target, **seen)
+        writer.write(part, heatmap=maps, target=found.target, **seen)
         batch_size = found.batch_size
     # An attempt that found all chunks there has nothing to tell.
     explained = sum(part.stop - part.start for part in pending)

@@ -27,8 +27,8 @@ class FigureRecord:
 
     ``needs`` says what its function is called with: ``"scores"``, a `camstudy.summary.TableInputs`, or
     ``"maps"``, images with their maps (see `camstudy.figures.qualitative.qualitative`). ``also`` names what it is
-    drawn from beside the scores: ``sweep``, ``layers``, ``cost`` and ``curves`` of the inputs. ``metrics`` are the
-    families of metrics that the study must have.
+    drawn from beside the scores: ``sweep``, ``layers``, ``cost``, ``curves`` and ``stages`` of the inputs. ``metrics``
+    are the families of metrics that the study must have.
     """
 
     name: str
@@ -110,6 +110,13 @@ def _alignment_cost(inputs: TableInputs) -> Figure:
     from camstudy.figures.alignment_cost import alignment_cost
 
     return alignment_cost(inputs)
+
+
+@FIGURES.register("randomization", title="Maps of randomised models", needs="scores", also=("stages",), metrics=())
+def _randomization(inputs: TableInputs) -> Figure:
+    from camstudy.figures.randomization import randomization
+
+    return randomization(inputs)
 
 
 def save(figure: Figure, path: str | Path) -> None:

@@ -7,12 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from camstudy.figures.pairs import ends
-from camstudy.figures.style import COLORS, RULE, panels, styled
+from camstudy.figures.style import RULE, looks, panels, styled
 from camstudy.metrics.families import METRICS
 from camstudy.summary import CONTROL, Estimate, TableInputs
 
-LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
-MARKERS = ("o", "s", "^", "D")
 WIDTH, HEIGHT = 2.5, 2.3  # inches of a panel
 AXES = (("average_gain", "pixel_f1"), ("insertion_auc", "box_accuracy"))
 
@@ -28,7 +26,7 @@ def insertion_deletion(inputs: TableInputs) -> Figure:
     curves = inputs.curves.set_index(["model", "method", "curve"]).sort_index()
     names = [*study["methods"], *study["controls"]]
     for axis, (model, curve) in zip(axes, _each(inputs, ("insertion", "deletion")), strict=True):
-        for name, look in zip(names, _looks(len(names)), strict=True):
+        for name, look in looks(names).items():
             if (model, name, curve) in curves.index:
                 points = curves.loc[[(model, name, curve)]].sort_values("share")
                 axis.plot(100 * points["share"], points["mean"], color=look["color"], linestyle=look["linestyle"])
@@ -36,10 +34,9 @@ def insertion_deletion(inputs: TableInputs) -> Figure:
         axis.set_xlabel(f"pixels {'inserted' if curve == 'insertion' else 'deleted'} (%)")
     for axis in axes[::2]:
         axis.set_ylabel("probability of the class")
-    looks = zip(names, _looks(len(names)), strict=True)
     handles = [
         Line2D([], [], label=inputs.method_title(name), color=look["color"], linestyle=look["linestyle"])
-        for name, look in looks
+        for name, look in looks(names).items()
     ]
     figure.legend(handles=handles, loc="outside right upper", fontsize=6.5, handlelength=2.6)
     return figure
@@ -55,7 +52,7 @@ def faithfulness_localization(inputs: TableInputs) -> Figure:
     figure, axes = _rows(inputs, AXES)
     names = [*study["methods"], *study["controls"]]
     for axis, (model, (x, y)) in zip(axes, _each(inputs, AXES), strict=True):
-        for name, look in zip(names, _looks(len(names)), strict=True):
+        for name, look in looks(names).items():
             place = CONTROL if name in study["controls"] else model
             _sign(axis, inputs.estimate(model, name, x, 100), inputs.estimate(place, name, y, 100), look)
         axis.set_xlabel(_label(x))
@@ -64,7 +61,7 @@ def faithfulness_localization(inputs: TableInputs) -> Figure:
             axis.set_title(inputs.title(model))
     handles = [
         Line2D([], [], label=inputs.method_title(name), color=look["color"], marker=look["marker"], linestyle="none")
-        for name, look in zip(names, _looks(len(names)), strict=True)
+        for name, look in looks(names).items()
     ]
     figure.legend(handles=handles, loc="outside right upper", fontsize=6.5)
     return figure
@@ -83,15 +80,6 @@ def _rows(inputs: TableInputs, columns: Sequence, **options: object) -> tuple[Fi
 
 def _each(inputs: TableInputs, columns: Sequence) -> list[tuple]:
     return [(model, column) for model in inputs.study["models"] for column in columns]
-
-
-def _looks(count: int) -> list[dict[str, object]]:
-    """Return a colour with a line style and a marker for each of ``count`` methods, all different up to 24."""
-    looks = []
-    for n in range(count):
-        group = n // len(COLORS) % len(LINES)
-        looks.append({"color": COLORS[n % len(COLORS)], "linestyle": LINES[group], "marker": MARKERS[group]})
-    return looks
 
 
 def _sign(axis: Axes, x: Estimate | None, y: Estimate | None, look: dict[str, object]) -> None:

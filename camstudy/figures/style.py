@@ -1,5 +1,7 @@
 """The look of all figures, and their reproducible files."""
 
+from collections.abc import Sequence
+from itertools import cycle, product
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,6 +12,8 @@ from matplotlib.lines import Line2D
 # Okabe and Ito's colours, distinguishable with any colour vision; the yellow is left out, too pale for lines.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TEXT, SOFT, RULE = "#1b1f24", "#5b6570", "#d5dae0"
+LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
+MARKERS = ("o", "s", "^", "D")
 HEAT = "inferno"  # perceptually uniform, dark is low
 DPI = 200
 RC = {
@@ -51,6 +55,15 @@ def panels(n: int, width: float, height: float, *, rows: int = 1, **options: obj
     for axis in axes[n:]:
         axis.remove()
     return figure, axes[:n]
+
+
+def looks(names: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return a colour, line style and marker for each name, all different up to 24; colours change first."""
+    kinds = [
+        {"color": color, "linestyle": line, "marker": marker}
+        for (line, marker), color in product(zip(LINES, MARKERS, strict=True), COLORS)
+    ]
+    return dict(zip(names, cycle(kinds), strict=False))
 
 
 def footer(figure: Figure, handles: list[Line2D], note: str) -> None:

@@ -8,11 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from camstudy.figures.pairs import Architecture, architectures, ends
-from camstudy.figures.style import COLORS, RULE, SOFT, footer, panels, styled
+from camstudy.figures.style import COLORS, LINES, RULE, SOFT, footer, panels, styled
 from camstudy.summary import Estimate, TableInputs
 
 BASELINE, VARIANT = COLORS[0], COLORS[1]
-STYLES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
 COLUMNS, WIDTH, HEIGHT = 4, 2.1, 1.75  # panels in a row; inches of each
 
 # Method, x -> alignment of a model there.
@@ -97,7 +96,7 @@ def _models(line: Architecture) -> list[tuple[str, str, bool]]:
 
 
 def _styles(methods: Sequence) -> list:
-    return [STYLES[index % len(STYLES)] for index in range(len(methods))]
+    return [LINES[index % len(LINES)] for index in range(len(methods))]
 
 
 def _points(found: Sequence[tuple[float, Estimate]]) -> tuple[list[float], list[float]]:

@@ -24,8 +24,8 @@ def check_labels(labels: np.ndarray, classes: int, where: str) -> None:
         raise CamstudyError(f"{where}: has images without a label; set `accuracy_dataset` to a dataset that has labels")
     if (labels >= classes).any():
         raise CamstudyError(
-            f"{where}: has labels up to {labels.max()}, but the model has {classes} classes; set `accuracy_dataset` to a "
-            "dataset with the model's classes"
+            f"{where}: has labels up to {labels.max()}, but the model has {classes} classes; set `accuracy_dataset` to "
+            "a dataset with the model's classes"
         )
 
 

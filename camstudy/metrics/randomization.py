@@ -2,13 +2,77 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
+from camstudy.explain.engine import Explanation
+from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import frozen
+from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.sanity import stage_correlation
+
+
+@dataclass(frozen=True)
+class Randomized:
+    """What `randomize_explained` returns for n images.
+
+    ``stages`` and ``evidence`` are those of `randomize_from_top`. ``degenerate`` says which maps of the trained model
+    are, bool (n,), and ``target`` which classes are explained, int64 (n,).
+    """
+
+    stages: list[str]
+    evidence: dict[str, np.ndarray]
+    degenerate: np.ndarray
+    target: np.ndarray
+
+
+def choose_images(n: int, count: int, seed: int) -> np.ndarray:
+    """Return ``count`` different positions below ``n``, all if there are fewer, in ascending order, int64."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:count])
+
+
+def randomize_explained(
+    explainer: Explainer,
+    images: Tensor,
+    labels: np.ndarray,
+    *,
+    numbers: Sequence[int],
+    max_stages: int = 12,
+    seed: int = 0,
+    batch_size: int = 32,
+) -> Randomized:
+    """Return what becomes of a method's maps as its model is randomised, the class explained staying the same.
+
+    Where the method explains the predicted class, it is the trained model's prediction throughout.
+
+    Parameters
+    ----------
+    explainer : the method with its model, which is left as it was
+    images : prepared ones (n, 3, s, s)
+    labels : integers (n,)
+    numbers : the images' positions in the dataset
+    max_stages, seed : of `randomize_from_top`
+    batch_size : images per forward pass; halved as often as the device runs out of memory
+    """
+    trained: list[tuple[np.ndarray, Explanation]] = []
+
+    def maps(_model: nn.Module) -> np.ndarray:
+        nonlocal batch_size
+        targets = trained[0][1].target if trained else None
+        found = explainer.explain(images, labels, numbers=numbers, batch_size=batch_size, targets=targets)
+        if not trained:
+            trained.append(found)
+        batch_size = found[1].batch_size
+        return found[0]
+
+    stages, evidence = randomize_from_top(
+        explainer.model, maps, size=explainer.inputs["size"], max_stages=max_stages, seed=seed
+    )
+    return Randomized(stages, evidence, degenerate(trained[0][0]), trained[0][1].target)
 
 
 def randomize_from_top(
@@ -36,17 +100,21 @@ def randomize_from_top(
     Returns
     -------
     ``(names, evidence)``: paths of modules from the top; `stage_correlation` and `stage_correlation_absolute`,
-    float64 (n, stages).
+    float64 (n, stages), and `stage_degenerate`, bool, for pairs of maps of which one is degenerate.
     """
     groups = cascade(model, size=size, max_stages=max_stages)
     original = explain(model)
-    found: dict[str, list[np.ndarray]] = {"stage_correlation": [], "stage_correlation_absolute": []}
+    found: dict[str, list[np.ndarray]] = {}
     with _restored(model):
-        for group in groups.values():
+        for group in tqdm(groups.values(), "stages", mininterval=10):
             randomize(model, group, seed)
             maps = explain(model)
-            found["stage_correlation"].append(stage_correlation(original, maps))
-            found["stage_correlation_absolute"].append(stage_correlation(original, maps, absolute=True))
+            for name, values in (
+                ("stage_correlation", stage_correlation(original, maps)),
+                ("stage_correlation_absolute", stage_correlation(original, maps, absolute=True)),
+                ("stage_degenerate", degenerate(original) | degenerate(maps)),
+            ):
+                found.setdefault(name, []).append(values)
     return list(groups), {name: np.stack(values, 1) for name, values in found.items()}
 
 

@@ -5,13 +5,15 @@ CPU: it prints megabytes. Weights are random, on which neither speed nor memory 
 """
 
 import json
+import math
 import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -40,22 +42,47 @@ def network(entry: Mapping, *, folded: bool) -> nn.Module:
     return fold(model) if folded else model
 
 
+@dataclass(frozen=True)
+class Timing:
+    """The median time of ``repeats`` runs in seconds, after ``warm_up`` runs that do not count."""
+
+    seconds: float
+    repeats: int
+    warm_up: int
+
+
+def timed(run: Callable[[], object], device: torch.device, *, repeats: int, seconds: float = math.inf) -> Timing:
+    """Return the median time of at most ``repeats`` runs, at least one, after at most `WARM_UP` more.
+
+    No run begins when those that count have taken ``seconds``, or those of the warm-up. A first run that takes longer
+    is the only one, and counts. ``device`` is waited for before the clock is read.
+    """
+
+    def once() -> float:
+        _wait(device)
+        start = time.perf_counter()
+        run()
+        _wait(device)
+        return time.perf_counter() - start
+
+    warm_up = [once()]
+    if warm_up[0] > seconds:
+        return Timing(warm_up[0], 1, 0)
+    while len(warm_up) < WARM_UP and sum(warm_up) < seconds:
+        warm_up.append(once())
+    counted = [once()]
+    while len(counted) < repeats and sum(counted) < seconds:
+        counted.append(once())
+    return Timing(statistics.median(counted), len(counted), len(warm_up))
+
+
 def images_per_second(model: nn.Module, images: torch.Tensor, repeats: int) -> float:
     """Return the size of a batch by the median time of a forward pass without gradients, float32.
 
-    ``model`` and ``images`` (n, 3, s, s) are on the same device, which is waited for before the clock is read.
+    ``model`` and ``images`` (n, 3, s, s) are on the same device.
     """
-    seconds = []
     with torch.inference_mode():
-        for _ in range(WARM_UP):
-            model(images)
-        for _ in range(repeats):
-            _wait(images.device)
-            start = time.perf_counter()
-            model(images)
-            _wait(images.device)
-            seconds.append(time.perf_counter() - start)
-    return len(images) / statistics.median(seconds)
+        return len(images) / timed(lambda: model(images), images.device, repeats=repeats).seconds
 
 
 def peak_memory_mb(entry: Mapping, size: int, batch_size: int, device: torch.device, *, folded: bool) -> int:

@@ -65,7 +65,8 @@ def test_impossible_input_is_refused(logits, labels, message):
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"), [([0, -1], "images without a label"), ([0, 4], "labels up to 4, but the model has 4 classes")]
+    ("labels", "message"),
+    [([0, -1], "images without a label"), ([0, 4], "labels up to 4, but the model has 4 classes")],
 )
 def test_labels_that_no_model_could_give_are_refused(labels, message):
     check_labels(np.array([0, 3]), 4, "photos.zarr")

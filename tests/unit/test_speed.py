@@ -31,9 +31,35 @@ class Counting(nn.Module):
         return images
 
 
-def test_the_median_pass_counts(monkeypatch):
-    ticks = iter([0, 4, 10, 11, 20, 22])  # passes of 4, 1 and 2 seconds
+def clock(monkeypatch, *durations):
+    """Make runs take these times, one after another."""
+    ticks = iter([tick for duration in durations for tick in (100, 100 + duration)])
     monkeypatch.setattr(speed.time, "perf_counter", lambda: next(ticks))
+
+
+@pytest.mark.parametrize(
+    ("durations", "expected"),
+    [
+        ([1, 1, 1, 4, 1, 2], (2, 3, 3)),
+        # The runs that count stop after ten seconds.
+        ([1, 1, 1, 6, 8], (7, 2, 3)),
+        ([1, 1, 1, 10], (10, 1, 3)),
+        # So does the warm-up; a first run that takes more is the only one.
+        ([10, 3, 4, 5], (4, 3, 1)),
+        ([6, 6, 3, 3, 3], (3, 3, 2)),
+        ([10.5], (10.5, 1, 0)),
+    ],
+)
+def test_runs_stop_when_the_time_is_over(monkeypatch, durations, expected):
+    clock(monkeypatch, *durations)
+    runs = []
+    found = speed.timed(lambda: runs.append(1), CPU, repeats=3, seconds=10)
+    assert (found.seconds, found.repeats, found.warm_up) == expected
+    assert len(runs) == len(durations)
+
+
+def test_the_median_pass_counts(monkeypatch):
+    clock(monkeypatch, 9, 9, 9, 4, 1, 2)
     model = Counting()
     assert speed.images_per_second(model, torch.zeros(6, 3, 8, 8), repeats=3) == 6 / 2
     assert model.runs == speed.WARM_UP + 3

@@ -88,6 +88,11 @@ def names(kind, test):
     return "|".join(chosen) or "(?!)"
 
 
+def explains(item):
+    """Whether a catalogue entry of a method looks at a model; controls do not."""
+    return METHODS[item["method"]].needs != "dataset"
+
+
 def gpus(wildcards=None):
     """1 for a job that needs a GPU. `auto` goes by the machine that plans; profiles/slurm sets `device=cuda`."""
     return min(GPUS, 1) if DEVICE == "auto" else int(DEVICE == "cuda")
@@ -201,8 +206,9 @@ def predictions(wildcards):
     return [] if wildcards.model == "control" else "results/scores/{dataset}/{model}/accuracy.parquet"
 
 
-def score_files(*families, controls=True):
-    """Inputs: scores of the study's maps, as (family, model, method, file); several files where jobs share the images."""
+def score_files(*families, controls=True, name=None):
+    """Inputs: scores of the study's maps, as (family, model, method, file), several files where jobs share the images;
+    with a name, the files that are called so beside them."""
     tried = [(model, method) for model in config["models"] for method in config["methods"]]
     pairs = {"agreement": maps(controls), "localization": maps(controls), "sanity": tried}
     # Every model is tried with the controls' maps.
@@ -210,16 +216,11 @@ def score_files(*families, controls=True):
         (model, control) for model in config["models"] for control in config["controls"] if controls
     ]
     return [
-        (family, model, method, f"results/scores/{DATASET}/{model}/{method}/{family}{part}.parquet")
+        (family, model, method, f"results/scores/{DATASET}/{model}/{method}/{name or family}{part}.parquet")
         for family in families or config["metrics"]
         for model, method in pairs[family]
         for part in ([""] if family == "sanity" else parts(f"score_{family}", DATASET, model, method))
     ]
-
-
-def curve_files(name):
-    """Inputs: the curves that are kept beside faithfulness."""
-    return [file.replace("/faithfulness", f"/{name}") for *_, file in score_files("faithfulness")]
 
 
 def compared_maps():
@@ -250,6 +251,14 @@ def layer_files():
     ]
 
 
+def stage_files():
+    """Inputs: what is left of the maps at each stage of randomisation, as (model, method, file)."""
+    return [
+        (model, method, f"results/scores/{DATASET}/{model}/{method}/stages.parquet")
+        for model, method in maps(controls=False)
+    ]
+
+
 def shown_records():
     """The records of the study's tables and figures."""
     return [TABLES[name] for name in config["tables"]] + [FIGURES[name] for name in config["figures"]]
@@ -267,9 +276,11 @@ def further(wildcards):
         "layers": "results/{study}/layers.parquet",
         "cost": expand("results/cost/{model}.json", model=config["models"]),
         "curves": "results/{study}/curves.parquet",
+        "stages": "results/{study}/stages.parquet",
+        "timing": [f"results/cost/{DATASET}/{model}/{method}.json" for model, method in maps(controls=False)],
         "published": config["published"] or [],
     }
-    return {name: sources[name] for name in record(wildcards).also if name in sources}
+    return {name: sources[name] for name in record(wildcards).also}
 
 
 def study(*keys):

@@ -53,3 +53,36 @@ rule explain_control:
         "Make the control maps {wildcards.method} for {wildcards.dataset}"
     script:
         "../../scripts/explain_control.py"
+
+
+# Beside other jobs it takes longer: see docs/definitions.md, "Cost".
+rule time_method:
+    input:
+        model="results/models/{model}/model.safetensors",
+        record="results/models/{model}/model.json",
+        dataset="results/data/{dataset}.json",
+        code=code("time_method"),
+    output:
+        timing="results/cost/{dataset}/{model}/{method}.json",
+    log:
+        "results/logs/time_method/{dataset}/{model}/{method}.log",
+    benchmark:
+        "results/benchmarks/time_method/{dataset}/{model}/{method}.tsv"
+    wildcard_constraints:
+        model=names("models", lambda item: True),
+        method=names("methods", explains),
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["explain"]
+    resources:
+        gpu=gpus,
+        mem_mb=memory("time_method"),
+        runtime=minutes("time_method"),
+    params:
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
+        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts"),
+        settings=canonical(config["cost"]),
+    message:
+        "Measure how long {wildcards.method} takes for an image of {wildcards.dataset} with {wildcards.model}"
+    script:
+        "../../scripts/time_method.py"

@@ -114,7 +114,7 @@ rule cost:
         runtime=minutes("cost"),
     params:
         model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "target_layer"),
-        settings=canonical(config["cost"]),
+        settings=canonical({key: config["cost"][key] for key in ("batch_size", "repeats")}),
     message:
         "Measure what {wildcards.model} costs"
     script:

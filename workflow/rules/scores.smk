@@ -142,6 +142,39 @@ rule score_localization:
         "../../scripts/score_localization.py"
 
 
+rule score_sanity:
+    input:
+        model="results/models/{model}/model.safetensors",
+        record="results/models/{model}/model.json",
+        dataset="results/data/{dataset}.json",
+        code=code("score_sanity"),
+    output:
+        scores="results/scores/{dataset}/{model}/{method}/sanity.parquet",
+        stages="results/scores/{dataset}/{model}/{method}/stages.parquet",
+    log:
+        "results/logs/score_sanity/{dataset}/{model}/{method}.log",
+    benchmark:
+        "results/benchmarks/score_sanity/{dataset}/{model}/{method}.tsv"
+    wildcard_constraints:
+        model=names("models", lambda item: True),
+        method=names("methods", explains),
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["explain"]
+    resources:
+        gpu=gpus,
+        mem_mb=memory("score_sanity"),
+        runtime=minutes("score_sanity"),
+    params:
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
+        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts"),
+        settings=canonical(config["sanity"]),
+    message:
+        "Randomise {wildcards.model} under {wildcards.method} on {wildcards.dataset}"
+    script:
+        "../../scripts/score_sanity.py"
+
+
 rule human_ceiling:
     input:
         dataset="results/data/{dataset}.json",

@@ -101,7 +101,7 @@ rule aggregate_layers:
 
 rule aggregate_curves:
     input:
-        curves=curve_files("curves"),
+        curves=[file for *_, file in score_files("faithfulness", name="curves")],
         code=code("aggregate_curves"),
     output:
         curves="results/{study}/curves.parquet",
@@ -121,6 +121,32 @@ rule aggregate_curves:
         "Average the curves of insertion and deletion of {wildcards.study}"
     script:
         "../../scripts/aggregate_curves.py"
+
+
+rule aggregate_stages:
+    input:
+        stages=[file for _, _, file in stage_files()],
+        code=code("aggregate_stages"),
+    output:
+        stages="results/{study}/stages.parquet",
+    log:
+        "results/logs/aggregate_stages/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_stages/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("aggregate_stages"),
+        runtime=minutes("aggregate_stages"),
+    params:
+        maps=[(model, method) for model, method, _ in stage_files()],
+        dataset=DATASET,
+        study=study("seed", "statistics", "degenerate"),
+    message:
+        "Aggregate the randomisation of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_stages.py"
 
 
 rule make_table:

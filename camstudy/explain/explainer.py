@@ -1,0 +1,102 @@
+"""One model explained by one method: what every step that explains has in common."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from camstudy.data.store import Dataset
+from camstudy.errors import CamstudyError
+from camstudy.explain.engine import Explanation, explain
+from camstudy.explain.families import bind
+from camstudy.explain.layers import TargetLayer, resolve_target_layer
+from camstudy.explain.registry import BoundMethod
+from camstudy.models.build import input_config
+from camstudy.models.inputs import prepare, prepare_as_authors
+from camstudy.models.load import load_model
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A model with a method that explains it.
+
+    Parameters
+    ----------
+    model : classifier on the device that does the work
+    layer : whose output is explained
+    inputs : how images are prepared, from `camstudy.models.build.input_config`
+    method : catalogue entry: registered ``method``, its ``parameters``, the ``target`` class, the ``geometry``
+    """
+
+    model: nn.Module
+    layer: TargetLayer
+    inputs: Mapping
+    method: Mapping
+
+    @classmethod
+    def load(cls, entry: Mapping, method: Mapping, weights: str | Path, device: torch.device) -> "Explainer":
+        """Return that of a model's and a method's catalogue entries, with finished weights."""
+        model, inputs = load_model(entry, weights).to(device), input_config(entry)
+        layer = resolve_target_layer(model, entry["target_layer"], stage=method["stage"], size=inputs["size"])
+        return cls(model, layer, inputs, method)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def bound(self) -> BoundMethod:
+        """The method with its parameters."""
+        return bind(self.method["method"], self.method["parameters"])
+
+    def labels(self, dataset: Dataset) -> np.ndarray:
+        """Return the labels, int64 (n,); that there are none is a `CamstudyError` where the method explains them."""
+        if self.method["target"] == "label" and dataset.labels.min() < 0:
+            name = self.method["method"]
+            raise CamstudyError(
+                f"{dataset.path}: has no labels to explain; set `target: predicted` for method `{name}`"
+            )
+        return dataset.labels
+
+    def prepare(self, images: np.ndarray | Sequence[np.ndarray]) -> Tensor:
+        """Return images of a dataset as the model expects them, float32 (n, 3, s, s) on its device."""
+        make = prepare_as_authors if self.method["geometry"] == "authors" else prepare
+        return make(images, self.inputs, self.device)
+
+    def explain(
+        self,
+        images: Tensor,
+        labels: np.ndarray,
+        *,
+        numbers: Sequence[int],
+        batch_size: int,
+        targets: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, Explanation]:
+        """Return raw maps, float32 (n, h, w), and all else that `camstudy.explain.engine.explain` found.
+
+        Parameters
+        ----------
+        images : prepared ones
+        labels : integers (n,)
+        numbers : the images' positions in the dataset
+        batch_size : images per forward pass, which the maps do not depend on
+        targets : classes to explain instead of those that the method says
+        """
+        name = self.method["method"]
+        found = explain(
+            self.model,
+            self.layer,
+            images,
+            labels if targets is None else targets,
+            {name: self.bound},
+            target=self.method["target"] if targets is None else "label",
+            batch_size=batch_size,
+            mean=self.inputs["mean"],
+            std=self.inputs["std"],
+            numbers=numbers,
+        )
+        return found.maps[name], found

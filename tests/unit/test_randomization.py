@@ -1,0 +1,218 @@
+"""Methods under randomisation: fixed classes, any batch size, means over images, and the figure that shows them."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from studies import make_inputs
+from torch import nn
+
+from camstudy.aggregate import Settings
+from camstudy.errors import CamstudyError
+from camstudy.explain.explainer import Explainer
+from camstudy.explain.families import METHODS
+from camstudy.explain.layers import resolve_target_layer
+from camstudy.figures import FIGURES, save
+from camstudy.metrics.randomization import choose_images, randomize_explained
+from camstudy.metrics.sanity import stage_correlation
+from camstudy.stages import STAGES, summarize_stages
+from camstudy.statistics import interval
+
+torch.set_num_threads(1)
+
+SIZE, N = 32, 5
+# Fewer steps than a study takes.
+FEW = {
+    "meaningful_perturbation": {"iterations": 2},
+    "extremal_perturbation": {"iterations": 2},
+    "opti_cam": {"iterations": 2},
+    "rise": {"n_masks": 6},
+    "smoothgrad": {"samples": 2},
+    "integrated_gradients": {"steps": 2},
+    "pytorch_grad_cam": {"class_name": "EigenGradCAM"},
+}
+EXPLAINING = [name for name, method in METHODS.items() if method.needs != "dataset"]
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.features, self.head = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 10, 3, 2, 1), nn.Linear(10, 4)
+
+    def forward(self, x):
+        return self.head(self.features(self.stem(x).relu()).relu().mean((2, 3)))
+
+
+def explainer(name="gradcam", target="label"):
+    torch.manual_seed(0)
+    model = Net().eval()
+    inputs = {"size": SIZE, "mean": [0.5] * 3, "std": [0.25] * 3}
+    method = {"method": name, "parameters": FEW.get(name, {}), "target": target, "geometry": "aligned"}
+    return Explainer(model, resolve_target_layer(model, "features"), inputs, method)
+
+
+IMAGES = torch.randn(N, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+LABELS = np.arange(N) % 4
+OPTIONS = {"numbers": np.arange(N) * 3, "max_stages": 3}
+
+
+def randomized(*args, batch_size=N, **options):
+    return randomize_explained(explainer(*args), IMAGES, LABELS, batch_size=batch_size, **{**OPTIONS, **options})
+
+
+def test_chosen_images_are_different_sorted_and_all_there_are():
+    chosen = choose_images(100, 20, 0)
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert len(chosen) == 20
+    assert chosen.max() < 100
+    assert chosen.tolist() == choose_images(100, 20, 0).tolist() != choose_images(100, 20, 1).tolist()
+    assert choose_images(7, 20, 0).tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("name", EXPLAINING)
+def test_every_method_can_be_tried_in_any_batches(name):
+    found, again = randomized(name), randomized(name, batch_size=2)
+    assert found.stages == again.stages == ["head", "features", "stem"]
+    assert found.evidence["stage_correlation"].shape == (N, 3)
+    np.testing.assert_array_equal(found.target, LABELS)
+    for key, values in found.evidence.items():
+        np.testing.assert_allclose(values, again.evidence[key], atol=0.02)
+    # Maps that ask neither weights nor activations cannot change.
+    if name == "fake_cam":
+        assert (found.evidence["stage_correlation"] == 1).all()
+    else:
+        assert (found.evidence["stage_correlation"][:, -1] < 1).all()
+
+
+def test_the_predicted_class_stays_that_of_the_trained_model():
+    seen = []
+    tried = explainer(target="predicted")
+    inner = tried.explain
+
+    class Watching(Explainer):
+        def explain(self, *args, **options):
+            maps, found = inner(*args, **options)
+            seen.append((maps, found))
+            return maps, found
+
+    watching = Watching(tried.model, tried.layer, tried.inputs, tried.method)
+    result = randomize_explained(watching, IMAGES, LABELS, batch_size=2, seed=3, **OPTIONS)
+    with torch.no_grad():
+        predicted = tried.model(IMAGES).argmax(1).numpy()
+    np.testing.assert_array_equal(result.target, predicted)
+    assert len(seen) == 1 + 3
+    for _, found in seen:
+        np.testing.assert_array_equal(found.target, predicted)
+    assert any((found.predicted != predicted).any() for _, found in seen[1:]), "or the test would say nothing"
+    expected = [stage_correlation(seen[0][0], maps) for maps, _ in seen[1:]]
+    np.testing.assert_array_equal(result.evidence["stage_correlation"], np.stack(expected, 1))
+
+
+def test_degenerate_maps_are_told():
+    tried = explainer()
+    with torch.no_grad():
+        tried.model.head.weight.zero_()  # stays zero: there is nothing to draw from
+    found = randomize_explained(tried, IMAGES, LABELS, batch_size=N, **OPTIONS)
+    assert found.degenerate.all()
+    assert found.evidence["stage_degenerate"].all()
+    assert (found.evidence["stage_correlation"] == 0).all()
+    assert not randomized().degenerate.any()
+
+
+VALUES = np.array([[0.9, 0.1], [0.5, -0.3], [0.7, 0.5], [0.0, 0.2]])
+FLAGS = np.array([[0, 0], [0, 0], [0, 0], [1, 0]], bool)
+
+
+def frame(values=VALUES, flags=FLAGS):
+    n, count = values.shape
+    return pd.DataFrame(
+        {
+            "image": np.repeat(np.arange(n), count),
+            "stage": np.tile(np.arange(1, count + 1), n),
+            "name": np.tile(["fc", "conv"][:count], n),
+            "correlation": values.ravel(),
+            "degenerate": flags.ravel(),
+        }
+    )
+
+
+@pytest.mark.parametrize("policy", ["score", "skip"])
+def test_means_and_intervals_by_stage(policy):
+    settings = Settings(resamples=199, seed=3, degenerate=policy)
+    shuffled = frame().sample(frac=1, random_state=0)
+    found = summarize_stages({("net", "cam"): shuffled}, dataset="d", settings=settings)
+    assert tuple(found.columns) == STAGES
+    assert found["stage"].tolist() == [0, 1, 2]
+    assert found["name"].tolist() == ["trained", "fc", "conv"]
+    assert found[["mean", "ci_low", "ci_high", "n"]].iloc[0].tolist() == [1, 1, 1, 4]
+    first = VALUES[:3, 0] if policy == "skip" else VALUES[:, 0]
+    for row, values in ((1, first), (2, VALUES[:, 1])):
+        low, high = interval(values, **settings.bootstrap)
+        expected = [values.mean(), low, high, len(values)]
+        assert found[["mean", "ci_low", "ci_high", "n"]].iloc[row].tolist() == pytest.approx(expected)
+    assert found["n_degenerate"].tolist() == [0, 1, 0]
+
+
+def test_no_map_left_and_broken_scores():
+    skip = Settings(resamples=199, degenerate="skip")
+    found = summarize_stages({("net", "cam"): frame(flags=np.ones((4, 2), bool))}, dataset="d", settings=skip)
+    assert found["n"].tolist() == [4, 0, 0]
+    assert found["mean"].isna().tolist() == [False, True, True]
+    broken = [pd.concat([frame(), frame().head(1)]), frame(np.where(FLAGS, np.nan, VALUES))]
+    for table, message in zip(broken, ("more than once", "not finite"), strict=True):
+        with pytest.raises(CamstudyError, match=f"model `net`, method `cam`: .*{message}"):
+            summarize_stages({("net", "cam"): table}, dataset="d", settings=skip)
+
+
+def study(n_models, n_methods, n_degenerate=0):
+    """Return the inputs of a study with made-up stages."""
+    inputs, rng = make_inputs(), np.random.default_rng(0)
+    models, methods = list(inputs.models)[:n_models], [f"method{i}" for i in range(n_methods)]
+    rows = []
+    for model in models:
+        for method in methods:
+            for stage, name in enumerate(["trained", "head.fc", "stages.3.blocks.2", "stages.3.downsample.norm"]):
+                mean = rng.uniform(0, 1) if stage else 1.0
+                rows.append(("d", model, method, stage, name, mean, mean - 0.02 * stage, mean + 0.01 * stage, 50, 0))
+    stages = pd.DataFrame(rows, columns=list(STAGES)).sample(frac=1, random_state=0)
+    stages.loc[stages["stage"] == 2, "n_degenerate"] = n_degenerate
+    titles = {name: {"title": name.title()} for name in methods}
+    about = {"models": models, "methods": methods, "catalog": {"methods": titles}}
+    return dataclasses.replace(inputs, study=inputs.study | about, stages=stages)
+
+
+@pytest.mark.parametrize(("n_models", "n_methods"), [(1, 18), (3, 2), (4, 4)])
+def test_a_panel_per_model_and_a_line_per_method(n_models, n_methods, tmp_path):
+    inputs = study(n_models, n_methods)
+    figure = FIGURES["randomization"].function(inputs)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [inputs.title(m) for m in inputs.study["models"]]
+    for axis, model in zip(figure.axes, inputs.study["models"], strict=True):
+        for bars, method in zip(axis.containers, inputs.study["methods"], strict=True):
+            rows = inputs.stages[(inputs.stages["model"] == model) & (inputs.stages["method"] == method)]
+            rows = rows.sort_values("stage")
+            x, y = bars.lines[0].get_xydata().T
+            np.testing.assert_array_equal(y, rows["mean"])
+            assert x[0] == 0
+            assert np.round(x).tolist() == [0, 1, 2, 3]
+            ends = np.array([segment[:, 1] for segment in bars.lines[2][0].get_segments()])
+            np.testing.assert_allclose(ends, rows[["ci_low", "ci_high"]])
+        labels = [label.get_text() for label in axis.get_xticklabels()]
+        assert labels == ["trained", "head.fc", "stages.3.2", "…wnsample.norm"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"Method{i}" for i in range(n_methods)]
+    handles = legend.legend_handles
+    looks = {(line.get_color(), str(line.get_linestyle()), line.get_marker()) for line in handles}
+    assert len(looks) == n_methods
+    save(figure, tmp_path / "figure.png")
+    # What is drawn stays on the page.
+    height = figure.get_size_inches()[1] * figure.dpi
+    assert legend.get_window_extent().y0 >= 0
+    assert legend.get_window_extent().y1 <= height
+
+
+def test_the_note_counts_degenerate_maps():
+    assert "constant" not in FIGURES["randomization"].function(study(2, 2)).get_supxlabel()
+    note = FIGURES["randomization"].function(study(2, 2, n_degenerate=3)).get_supxlabel()
+    assert "50 images; 12 correlations of constant or non-finite maps counted as 0" in note

@@ -1,0 +1,180 @@
+"""Randomisation and the time of methods in the workflow: what a study adds, what is in it, and what runs again."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import RESNET, Project
+from test_incrementality import edit_code
+
+from camstudy.data.store import open_dataset
+from camstudy.explain.explainer import Explainer
+from camstudy.explain.store import Heatmaps
+from camstudy.metrics.randomization import choose_images, randomize_explained
+from camstudy.provenance import canonical
+from camstudy.statistics import interval
+
+N, CHOSEN, STAGES = 12, 5, 3
+METHODS = ["gradcam", "guided"]
+MODELS = {"net": RESNET | {"train": None, "weights": "random", "input": {"size": 32, "crop_pct": 1.0}}}
+STUDY = {
+    "study": "small",
+    "dataset": "small",
+    "models": list(MODELS),
+    "methods": METHODS,
+    "controls": ["center_bias"],
+    "comparisons": [],
+    "tables": ["dcls"],
+    "figures": ["randomization"],
+    "statistics": {"resamples": 199},
+    "sanity": {"n_images": CHOSEN, "stages": STAGES, "seed": 1},
+    "cost": {"batch_size": 4, "repeats": 2, "seconds": 60},
+    "explain": {"chunk_size": 4, "batch_size": 2},
+    "device": "cpu",
+    "threads": {"train": 1, "explain": 1},
+    "catalog": {
+        "datasets": {"small": {"source": "digits", "split": "val", "n_images": N}},
+        "models": MODELS,
+        "methods": {"guided": {"title": "Guided", "method": "guided_backprop", "target": "predicted", "passes": 3}},
+    },
+}
+PAIRS = [(model, method) for model in MODELS for method in METHODS]
+FIGURE = "results/small/figures/randomization.png"
+TIMES = [f"results/cost/small/{model}/{method}.json" for model, method in PAIRS]
+AGGREGATED = "results/small/stages.parquet"
+TARGETS = [AGGREGATED, *TIMES, "results/cost/net.json"]
+SANITY = {f"Randomise {model} under {method} on small" for model, method in PAIRS}
+TIMING = {f"Measure how long {method} takes for an image of small with {model}" for model, method in PAIRS}
+AGGREGATE = {"Aggregate the randomisation of small"}
+
+
+def of(messages, *words):
+    return {message for message in messages if all(word in message.split() for word in words)}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project with these results and heatmaps to compare with."""
+    project = Project(tmp_path_factory.mktemp("sanity"))
+    project.write_study(STUDY)
+    assert asked(project) >= SANITY | TIMING | AGGREGATE
+    heatmaps = [f"results/heatmaps/small/{model}/{method}.json" for model, method in PAIRS]
+    project.run("--", *TARGETS, *heatmaps)
+    return project
+
+
+def asked(project, *targets):
+    """Return the messages of the jobs that these targets would run, by default all."""
+    output = project.run("--dry-run", "--", *(targets or TARGETS)).stdout
+    return set(re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE))
+
+
+def write(project, **changed):
+    project.write_study(STUDY | changed)
+
+
+def with_entry(kind, name, **changed):
+    """Return the catalogue with one entry changed."""
+    catalog = json.loads(json.dumps(STUDY["catalog"]))
+    catalog[kind][name] = catalog[kind].get(name, {"method": name, "title": "Grad-CAM"}) | changed
+    return catalog
+
+
+def test_scores_are_those_of_the_library_on_the_images_chosen(project):
+    dataset = open_dataset(project.path / "results/data/small.json")
+    chosen = choose_images(N, CHOSEN, 1)
+    for model, method in PAIRS:
+        place = project.path / f"results/scores/small/{model}/{method}"
+        scores, stages = pd.read_parquet(place / "sanity.parquet"), pd.read_parquet(place / "stages.parquet")
+        assert scores["image"].tolist() == chosen.tolist()
+        assert scores["label"].tolist() == dataset.labels[chosen].tolist()
+        assert stages["image"].tolist() == np.repeat(chosen, STAGES).tolist()
+        assert stages["stage"].tolist() == [1, 2, 3] * CHOSEN
+        assert stages["name"].tolist() == stages["name"].tolist()[:STAGES] * CHOSEN
+        assert stages["name"][0] == "fc"
+        means = stages.groupby("image")[["correlation", "correlation_absolute"]].mean()
+        np.testing.assert_allclose(scores["randomization_spearman"], means["correlation"])
+        np.testing.assert_allclose(scores["randomization_spearman_absolute"], means["correlation_absolute"])
+        # The class explained is that of the stored maps.
+        maps = Heatmaps([project.path / f"results/heatmaps/small/{model}/{method}.json"])
+        assert scores["target"].tolist() == maps.targets(chosen).tolist()
+    # Once more by hand, in one batch.
+    entry = json.loads(canonical(MODELS["net"] | {"variant": None, "target_layer": None}))
+    weights = project.path / "results/models/net/model.safetensors"
+    about = {"parameters": {}, "target": "label", "geometry": "aligned", "stage": None}
+    explainer = Explainer.load(entry, {"method": "gradcam", **about}, weights, "cpu")
+    found = randomize_explained(
+        explainer,
+        explainer.prepare(dataset.images(chosen)),
+        dataset.labels[chosen],
+        numbers=chosen,
+        max_stages=STAGES,
+        seed=1,
+    )
+    stages = pd.read_parquet(project.path / "results/scores/small/net/gradcam/stages.parquet")
+    np.testing.assert_allclose(stages["correlation"], found.evidence["stage_correlation"].ravel(), atol=0.02)
+
+
+def test_stages_are_aggregated_over_images(project):
+    table = pd.read_parquet(project.path / "results/small/stages.parquet")
+    assert list(zip(*[iter(table["stage"])] * (STAGES + 1), strict=True)) == [(0, 1, 2, 3)] * len(PAIRS)
+    assert list(dict.fromkeys(zip(table["model"], table["method"], strict=True))) == PAIRS
+    for model, method in PAIRS:
+        stages = pd.read_parquet(project.path / f"results/scores/small/{model}/{method}/stages.parquet")
+        for stage in range(1, STAGES + 1):
+            values = stages[stages["stage"] == stage]["correlation"].to_numpy()
+            row = table[(table["model"] == model) & (table["method"] == method) & (table["stage"] == stage)].iloc[0]
+            expected = (values.mean(), *interval(values, resamples=199), CHOSEN)
+            assert tuple(row[["mean", "ci_low", "ci_high", "n"]]) == pytest.approx(expected)
+
+
+def test_times_are_recorded(project):
+    for path in TIMES:
+        record = json.loads((project.path / path).read_text())
+        assert record["seconds_per_image"] > 0
+        assert record["ratio"] == pytest.approx(record["seconds_per_image"] / record["forward_seconds_per_image"])
+        assert (record["batch_size"], record["repeats"], record["warm_up"]) == (4, 2, 3)
+        assert "thread" in record["device"]
+
+
+def test_what_is_done_stays_and_what_was_interrupted_is_made(project):
+    assert asked(project) == set()
+    for path in ("results/scores/small/net/guided/stages.parquet", AGGREGATED, TIMES[-1]):
+        (project.path / path).unlink()
+    before = {path: (project.path / path).stat().st_mtime_ns for path in TIMES[:-1]}
+    assert asked(project) == of(SANITY, "guided") | of(TIMING, "guided") | AGGREGATE
+    project.run("--", *TARGETS)
+    assert before == {path: (project.path / path).stat().st_mtime_ns for path in TIMES[:-1]}
+
+
+def test_only_what_changed_runs_again(project):
+    write(project, catalog=with_entry("methods", "gradcam", title="Another", postprocess={"floor": 0.2}, parts=2))
+    assert asked(project) == set()
+    write(project, catalog=with_entry("methods", "guided", target="label"))
+    assert asked(project) == of(SANITY, "guided") | of(TIMING, "guided") | AGGREGATE
+    write(project, sanity=STUDY["sanity"] | {"stages": 4})
+    assert asked(project) == SANITY | AGGREGATE
+    # What the model costs by itself is not measured again.
+    write(project, cost=STUDY["cost"] | {"seconds": 30}, statistics={"resamples": 299})
+    assert asked(project) == TIMING | AGGREGATE
+    write(project)
+    path = project.path / "camstudy/metrics/randomization.py"
+    kept = path.read_text()
+    edit_code(project, "camstudy/metrics/randomization.py")
+    assert asked(project) == SANITY | AGGREGATE
+    path.write_text(kept)
+
+
+def test_controls_look_at_no_model(project):
+    for path in ("results/scores/small/net/center_bias/sanity.parquet", "results/cost/small/net/center_bias.json"):
+        done = project.run("--dry-run", "--", path, check=False)
+        assert done.returncode == 1
+        assert "MissingRuleException" in done.stdout + done.stderr
+
+
+def test_the_figure_is_drawn(project):
+    project.run("--", FIGURE)
+    assert (project.path / FIGURE).stat().st_size > 10_000
+    assert asked(project, FIGURE) == set()
