@@ -16,6 +16,7 @@ from benchmarks import (
     bench_clickme,
     bench_dag,
     bench_dcls,
+    bench_faithfulness,
     bench_gradcam,
     bench_loader,
     bench_methods,
@@ -24,7 +25,7 @@ from benchmarks import (
 )
 
 BENCHMARKS = (
-    *(bench_gradcam, bench_methods, bench_spearman, bench_dcls),
+    *(bench_gradcam, bench_methods, bench_faithfulness, bench_spearman, bench_dcls),
     *(bench_store, bench_loader, bench_clickme, bench_dag),
 )
 HEADER = {"name": "what", "ratio": "ratio", "target": "target", "met": "met", "detail": "measured"}
