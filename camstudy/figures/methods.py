@@ -91,4 +91,5 @@ def _sign(axis: Axes, x: Estimate | None, y: Estimate | None, look: dict[str, ob
 
 def _label(metric: str) -> str:
     better = "higher" if METRICS[metric].direction == "up" else "lower"
-    return f"{METRICS[metric].label.lower()} (%), {better} is better"
+    label = METRICS[metric].label
+    return f"{label[0].lower()}{label[1:]} (%), {better} is better"

@@ -21,6 +21,7 @@ LOCALIZATION = (
     *("energy_pointing_game", "saliency_metric"),
 )
 SECONDS = "seconds_per_image"
+SHARED = 3  # methods that may be the best, or second best, together
 Key = tuple[str, str, str]  # model, method, metric
 
 
@@ -54,12 +55,9 @@ def localization(inputs: TableInputs) -> Table:
 
 def _table(inputs: TableInputs, name: str, metrics: Sequence[str], caption: str, facts: Sequence[str]) -> Table:
     study, published = inputs.study, _published(inputs, metrics)
-    rows = []
-    for model in [*study["models"], CONTROL]:
-        names = [*(study["methods"] if model != CONTROL else ()), *study["controls"]]
-        cells = [_cells(inputs, published, model, method, metrics) for method in names]
-        # A control has scores of its own, or one for each model that was tried with it.
-        rows += _marked(inputs, [row for row in cells if any(metric in row for metric in metrics)], metrics)
+    names, rows = [*study["methods"], *study["controls"]], []
+    for model in study["models"]:
+        rows += _marked(inputs, [_cells(inputs, published, model, name, metrics) for name in names], metrics)
     several = len(study["models"]) > 1
     of = "" if several else f" of {inputs.title(study['models'][0])}"
     columns = [
@@ -105,14 +103,16 @@ def _cells(
     cells: dict[str, object] = {
         "kind": model,
         "title": inputs.method_title(method),
-        "model_title": "" if model == CONTROL else inputs.title(model),
+        "model_title": inputs.title(model),
         "model": model,
         "method": method,
     }
     for metric in metrics:
-        estimate = inputs.estimate(model, method, metric, _scale(metric))
-        if estimate is not None:
-            cells |= {metric: estimate, f"{metric}_n": inputs.count(model, method, metric)}
+        # The maps of a control are the same for all models, but each model may have been tried with them.
+        for place in (model, CONTROL):
+            estimate = inputs.estimate(place, method, metric, _scale(metric))
+            if estimate is not None and metric not in cells:
+                cells |= {metric: estimate, f"{metric}_n": inputs.count(place, method, metric)}
         if (model, method, metric) in published:
             row = published[model, method, metric]
             cells[f"{metric}_published"] = Estimate(_scale(metric) * row["published"])
@@ -126,17 +126,20 @@ def _cells(
 
 
 def _marked(inputs: TableInputs, rows: Sequence[dict[str, object]], metrics: Sequence[str]) -> list[Row]:
-    """Return the rows of a model with the best of its methods bold and the second best underlined, metric by metric."""
-    ranked = [cells for cells in rows if _ranked(inputs, cells["method"])]
+    """Return the rows of a model with the best of its methods bold and the second best underlined, metric by metric.
+
+    Values count as they are shown. A place that more than a few methods share is not marked.
+    """
+    ranked = [n for n, cells in enumerate(rows) if _ranked(inputs, cells["method"])]
     bold, underlined = ([set() for _ in rows] for _ in range(2))
     for metric in (*metrics, SECONDS):
+        values = {n: _shown(rows[n][metric], metric) for n in ranked if metric in rows[n] and len(ranked) > 1}
         up = metric != SECONDS and METRICS[metric].direction == "up"
-        order = sorted({_number(cells[metric]) for cells in ranked if metric in cells}, reverse=up)
-        # One value alone is no best.
-        for value, marks in zip(order[:2], (bold, underlined), strict=False) if len(order) > 1 else ():
-            for cells, keys in zip(rows, marks, strict=True):
-                if cells in ranked and metric in cells and _number(cells[metric]) == value:
-                    keys.add(metric)
+        for value, keys in zip(sorted(set(values.values()), reverse=up), (bold, underlined), strict=False):
+            sharing = [n for n in values if values[n] == value]
+            if len(sharing) <= SHARED:
+                for n in sharing:
+                    keys[n].add(metric)
     marks = zip(rows, bold, underlined, strict=True)
     return [Row(cells, bold=frozenset(best), underlined=frozenset(second)) for cells, best, second in marks]
 
@@ -145,8 +148,11 @@ def _ranked(inputs: TableInputs, method: str) -> bool:
     return method in inputs.study["methods"] and inputs.study["catalog"]["methods"][method]["ranked"]
 
 
-def _number(value: Estimate | float) -> float:
-    return value.value if isinstance(value, Estimate) else value
+def _shown(value: Estimate | float, metric: str) -> float:
+    """Return a value with the digits that tables show."""
+    if metric == SECONDS:
+        return float(f"{value:.3g}")
+    return round(value.value, 1 if METRICS[metric].unit == "%" else 2)
 
 
 def _scale(metric: str) -> float:
@@ -185,6 +191,8 @@ def _notes(
     if unranked or study["controls"]:
         names = [*unranked, *(inputs.method_title(name) for name in study["controls"])]
         yield f"Not ranked, as they explain nothing: {', '.join(names)}."
+    if len(study["models"]) > 1 and study["controls"]:
+        yield "Controls are the same maps for every model."
     of_one = scores[scores["metric"] == metrics[0]]
     yield notes.degenerate(inputs, of_one, scored="scored as each metric says")
     if study["show_intervals"]:

@@ -273,7 +273,7 @@ th, td { padding: 0.35rem 0.5rem; text-align: right; vertical-align: top; white-
 th { font-weight: 600; }
 th[scope=row], thead tr:first-child th:first-child { text-align: left; padding-left: 0; }
 thead { border-top: 2px solid; border-bottom: 1px solid; }
-thead th { vertical-align: bottom; }
+thead th { vertical-align: bottom; white-space: normal; }
 thead th.group { text-align: center; position: relative; }
 thead th.group::after { content: ""; position: absolute; left: 1.6rem; right: 0.5rem; bottom: 0;
   border-bottom: 1px solid var(--rule); }

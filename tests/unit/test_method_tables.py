@@ -1,8 +1,10 @@
 """The tables of methods: values, marks of the best, published values, and what readers are told."""
 
 import csv
+import dataclasses
 import io
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 from studies import METHOD_TITLES, make_method_inputs
@@ -55,13 +57,32 @@ def test_numbers_are_those_of_the_long_table():
     assert rows["net", "center_bias"]["seconds_per_image"] == ""
 
 
-def test_a_control_is_located_once_for_all_models():
-    rows = read_csv(make("localization", make_method_inputs(models=("net", "other"))))
-    assert ("control", "center_bias") in rows
-    assert rows["control", "center_bias"]["pixel_f1"] == "40.0"
+def test_a_control_s_place_is_the_same_for_all_models():
+    inputs = make_method_inputs(models=("net", "other"))
+    rows = read_csv(make("localization", inputs))
+    assert {model for model, _ in rows} == {"net", "other"}
+    for model in ("net", "other"):
+        assert rows[model, "center_bias"]["pixel_f1"] == "40.0"
     # The saliency metric asks a model.
-    assert rows["control", "center_bias"]["saliency_metric"] == ""
-    assert rows["other", "center_bias"]["saliency_metric"] != ""
+    assert len({rows[model, "center_bias"]["saliency_metric"] for model in ("net", "other")}) == 2
+
+
+def test_marks_go_by_what_is_shown_and_not_to_many():
+    inputs = make_method_inputs()
+    scores = inputs.scores
+    wanted = scores["metric"] == "average_drop"
+    scores.loc[wanted, "mean"] = 0.5
+    scores.loc[wanted & (scores["method"] == "gradcam"), "mean"] = 0.30001
+    scores.loc[wanted & (scores["method"] == "opti_cam"), "mean"] = 0.30002
+    rows = {row.cells["method"]: row for row in make("faithfulness", inputs).rows}
+    assert [name for name, row in rows.items() if "average_drop" in row.bold] == ["gradcam", "opti_cam"]
+    assert [name for name, row in rows.items() if "average_drop" in row.underlined] == ["score_cam"]
+    names = [f"method_{n}" for n in range(4)]
+    entries = {name: {"title": name, "target": "label", "ranked": True} for name in names}
+    study = inputs.study | {"methods": names, "controls": [], "catalog": {"methods": entries}}
+    equal = pd.DataFrame([{**scores.iloc[0], "method": name, "metric": "average_drop"} for name in names])
+    table = make("faithfulness", dataclasses.replace(inputs, study=study, scores=equal, timing=None))
+    assert not any(row.bold or row.underlined for row in table.rows)
 
 
 @pytest.mark.parametrize("name", ["faithfulness", "localization"])
