@@ -51,7 +51,7 @@ def test_configurations_validate(block, default):
         known["controls" if method.needs == "dataset" else "methods"].append(method.name)
     study = yaml.safe_load(block)
     valid = validate(merged(default, study), known, check_files=False)
-    for kind, entries in study["catalog"].items():
+    for kind, entries in study.get("catalog", {}).items():
         assert entries.keys() <= valid["catalog"][kind].keys()
 
 

@@ -300,9 +300,10 @@ def shown(wildcards):
         "comparisons",
         "statistics",
         "degenerate",
-        "show_intervals",
         *(family for family in record(wildcards).metrics if family in config),
     ]
+    if wildcards.get("table") in ("faithfulness", "localization"):
+        keys.append("show_intervals")
     used = config["methods"] + config["controls"]
     if "sweep" in record(wildcards).also:
         keys.append("sweep")

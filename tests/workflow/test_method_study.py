@@ -1,0 +1,110 @@
+"""A study of methods through the workflow: from maps to the tables and figures of faithfulness and localisation."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import RESNET, Project
+
+N = 8
+STUDY = {
+    "study": "methods",
+    "dataset": "small",
+    "models": ["net"],
+    "methods": ["fake_cam", "gradcam", "guided_backprop"],
+    "controls": ["center_bias"],
+    "metrics": ["faithfulness", "localization", "sanity"],
+    "faithfulness": {"step": 12544},
+    "sanity": {"n_images": 3, "stages": 2},
+    "cost": {"batch_size": 4, "repeats": 1, "seconds": 1},
+    "statistics": {"resamples": 199},
+    "qualitative": {"n_images": 2},
+    "tables": ["faithfulness", "localization"],
+    "figures": ["method_grid", "insertion_deletion", "faithfulness_localization", "randomization"],
+    "explain": {"chunk_size": 4, "batch_size": 8},
+    "device": "cpu",
+    "threads": {"explain": 1},
+    "comparisons": [],
+    "catalog": {
+        "datasets": {"small": {"source": "digits", "split": "val", "n_images": N}},
+        "models": {"net": RESNET | {"train": None, "weights": "random"}},
+    },
+}
+SCORES = "results/scores/small"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("methods"))
+    project.write_study(STUDY)
+    project.run()
+    return project
+
+
+def parts(project, model, method, family):
+    """Return the scores of a model and method, of all jobs that made them."""
+    place = project.path / SCORES / model / method
+    files = (
+        [place / f"{family}.parquet"] if (place / f"{family}.parquet").exists() else sorted(place.glob(f"{family}/*"))
+    )
+    return pd.concat(map(pd.read_parquet, files), ignore_index=True)
+
+
+def test_tables_hold_the_means_of_the_images(project):
+    table = pd.read_csv(project.path / "results/methods/tables/faithfulness.csv").set_index(["model", "method"])
+    assert [method for _, method in table.index] == ["fake_cam", "gradcam", "guided_backprop", "center_bias"]
+    for (model, method), row in table.iterrows():
+        scores = parts(project, model, method, "faithfulness")
+        assert len(scores) == N
+        for metric in ("average_drop", "average_gain", "insertion_auc"):
+            assert row[metric] == pytest.approx(100 * scores[metric].mean(), abs=1e-4)
+            assert row[f"{metric}_n"] == N
+    assert (table.loc["net", "seconds_per_image"].drop("center_bias") > 0).all()
+    assert table.loc[("net", "fake_cam"), "average_drop"] < 1
+    table = pd.read_csv(project.path / "results/methods/tables/localization.csv").set_index(["model", "method"])
+    located = parts(project, "control", "center_bias", "localization")
+    expected = 100 * located["pixel_f1"].mean()
+    assert table.loc[("net", "center_bias"), "pixel_f1"] == pytest.approx(expected, abs=1e-4)
+    tried = parts(project, "net", "center_bias", "faithfulness")
+    assert table.loc[("net", "center_bias"), "saliency_metric"] == pytest.approx(
+        tried["saliency_metric"].mean(), abs=1e-4
+    )
+    hits = np.stack(parts(project, "net", "gradcam", "localization")["box_hits"])
+    assert table.loc[("net", "gradcam"), "box_accuracy"] == pytest.approx(100 * hits.mean(0).max(), abs=1e-4)
+
+
+def test_the_long_table_has_every_family_and_no_people(project):
+    scores = pd.read_parquet(project.path / "results/methods/scores.parquet")
+    metrics = set(scores["metric"])
+    assert {"average_drop", "box_accuracy", "randomization_spearman", "top1"} <= metrics
+    assert not metrics & {"spearman", "alignment"}
+    assert not (project.path / "results/scores/small/human_ceiling.json").exists()
+    assert set(scores.loc[scores["metric"] == "randomization_spearman", "n"]) == {3}
+    fake = scores.query("method == 'fake_cam' and metric == 'randomization_spearman'")
+    assert fake["mean"].tolist() == pytest.approx([1])
+
+
+def test_figures_are_drawn(project):
+    for name in STUDY["figures"]:
+        assert (project.path / f"results/methods/figures/{name}.png").stat().st_size > 10_000
+
+
+def test_nothing_is_left_and_a_look_makes_tables_alone(project):
+    assert "Nothing to be done" in project.run("--dry-run").stdout
+    project.write_study(STUDY | {"show_intervals": True})
+    planned = project.run("--dry-run").stdout
+    assert "Make table faithfulness of methods" in planned
+    assert "Make table localization of methods" in planned
+    for words in ("Explain", "Try", "Compare", "Aggregate", "Draw", "Randomise", "Measure"):
+        assert words not in planned, words
+    project.write_study(STUDY)
+
+
+def test_what_a_table_shows_must_be_scored(project):
+    project.write_study(STUDY | {"metrics": ["faithfulness"]})
+    done = project.run("--dry-run", check=False)
+    assert done.returncode != 0
+    assert (
+        "`tables[1]`: `localization` shows localization; add `localization` to `metrics`" in done.stdout + done.stderr
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    project.write_study(STUDY)
