@@ -29,7 +29,7 @@ def run(study: dict | None) -> tuple[float, list[dict], float]:
         project = ClusterProject(path, cluster)
         project.write_study(study or {})
         start = time.perf_counter()
-        project.finish(project.start())
+        project.finish(project.start(), timeout=3600)
         wall = time.perf_counter() - start
         cluster.settle()
         rules = {job["Rule"] for job in project.jobs}

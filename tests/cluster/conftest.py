@@ -87,10 +87,10 @@ class ClusterProject(Project):
             listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
             return subprocess.Popen(self.command(*arguments), **where, preexec_fn=listen)
 
-    def finish(self, head: subprocess.Popen) -> str:
+    def finish(self, head: subprocess.Popen, timeout: float = 600) -> str:
         """Wait for the success of a Snakemake that `start` gave, and return its output."""
         try:
-            head.wait(600)
+            head.wait(timeout)
         finally:
             head.kill()
         output = (self.path / "head.log").read_text()
