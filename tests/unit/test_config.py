@@ -143,7 +143,8 @@ def test_shards_to_download_need_no_files(config):
     put(config, "catalog.datasets.scenes", {"source": "clickme"})
     put(config, "catalog.datasets.scenes.shards", {"url": "https://a.org/val-{i}.tfrecords", "count": 17})
     entry = validate(config)["catalog"]["datasets"]["scenes"]
-    assert entry["shards"] == {"url": "https://a.org/val-{i}.tfrecords", "count": 17, "sha256": None}
+    expected = {"url": "https://a.org/val-{i}.tfrecords", "count": 17, "records": None, "sha256": None}
+    assert entry["shards"] == expected
     assert entry["sample_seed"] is None
 
 
