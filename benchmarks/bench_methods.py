@@ -79,48 +79,51 @@ def _peer(kind: type, model: nn.Module, image: torch.Tensor) -> Callable[[], Non
 
 def _score_cam(repeats: int) -> list[dict]:
     model, image = _resnet18(1)
-    layer, methods = resolve_target_layer(model, LAYER), {"score_cam": bind("score_cam", {})}
     copies = image.expand(CHUNK, -1, -1, -1).contiguous()
-
-    def necessary() -> None:
-        with torch.no_grad(), _float32():
-            model(image)
-            for _ in range(CHANNELS // CHUNK):
-                model(copies)
-
-    def engine() -> None:
-        explain(model, layer, image, np.zeros(1), methods, batch_size=CHUNK)
-
-    contestants = {"necessary": necessary, "engine": engine, "peer": _peer(ScoreCAM, model, image)}
-    times = interleave(contestants, repeats, device())
-    detail = f"resnet18, {CHANNELS} channels, {CHUNK} at once"
-    return [
-        _row("Score-CAM / its forward passes", times, "engine", "necessary", "<= 1.05", detail),
-        _row("pytorch-grad-cam / Score-CAM", times, "peer", "engine", ">= 0.9", detail),
-    ]
+    passes = (lambda: model(copies), "Score-CAM / its forward passes")
+    return _by_channel(repeats, model, image, "score_cam", passes, ScoreCAM, ">= 0.9")
 
 
 def _ablation_cam(repeats: int) -> list[dict]:
     model, image = _resnet18(1)
-    layer, methods = resolve_target_layer(model, LAYER), {"ablation_cam": bind("ablation_cam", {})}
     # Random weights: every channel is alive, so that all tails run.
     outputs = torch.randn(CHUNK, CHANNELS, 28, 28, device=device()).relu()
+
+    def tail() -> None:
+        model.fc(model.global_pool(model.layer4(model.layer3(outputs))))
+
+    passes = (tail, "Ablation-CAM / one forward pass and its tails")
+    return _by_channel(repeats, model, image, "ablation_cam", passes, AblationCAM, ">= 2")
+
+
+def _by_channel(
+    repeats: int,
+    model: nn.Module,
+    image: torch.Tensor,
+    method: str,
+    passes: tuple[Callable[[], object], str],
+    peer: type,
+    lead: str,
+) -> list[dict]:
+    """Compare a method that asks the model about each channel with its passes, ``CHUNK`` at once, and a peer."""
+    layer, methods = resolve_target_layer(model, LAYER), {method: bind(method, {})}
+    of_chunk, title = passes
 
     def necessary() -> None:
         with torch.no_grad(), _float32():
             model(image)
             for _ in range(CHANNELS // CHUNK):
-                model.fc(model.global_pool(model.layer4(model.layer3(outputs))))
+                of_chunk()
 
     def engine() -> None:
         explain(model, layer, image, np.zeros(1), methods, batch_size=CHUNK)
 
-    contestants = {"necessary": necessary, "engine": engine, "peer": _peer(AblationCAM, model, image)}
+    contestants = {"necessary": necessary, "engine": engine, "peer": _peer(peer, model, image)}
     times = interleave(contestants, repeats, device())
     detail = f"resnet18, {CHANNELS} channels, {CHUNK} at once"
     return [
-        _row("Ablation-CAM / one forward pass and its tails", times, "engine", "necessary", "<= 1.05", detail),
-        _row("pytorch-grad-cam / Ablation-CAM", times, "peer", "engine", ">= 2", detail),
+        _row(title, times, "engine", "necessary", "<= 1.05", detail),
+        _row(f"pytorch-grad-cam / {title.partition(' / ')[0]}", times, "peer", "engine", lead, detail),
     ]
 
 

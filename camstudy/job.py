@@ -96,7 +96,7 @@ def torch_device(setting: str, resources: object, threads: int) -> "torch.device
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep the memory of one batch for the next: asking Linux for it anew takes a third of the time."""
+    """Let glibc keep the memory of one batch for the next: asking Linux for it anew took a third of RISE's time."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)

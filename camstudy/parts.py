@@ -3,10 +3,16 @@
 Every part is a file or store of its own, and readers open the parts as one.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from camstudy.errors import CamstudyError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def part_names(count: int) -> list[str]:
@@ -42,3 +48,10 @@ def by_key(keys: Iterable[Sequence[str]], files: Iterable[str]) -> dict[tuple[st
     for key, file in zip(keys, files, strict=True):
         found.setdefault(tuple(key), []).append(file)
     return found
+
+
+def read_tables(keys: Iterable[Sequence[str]], paths: Iterable[str]) -> dict[tuple[str, ...], pd.DataFrame]:
+    """Return the Parquet tables of each key, all its parts in one; see `by_key`."""
+    import pandas as pd
+
+    return {key: pd.concat(map(pd.read_parquet, parts)) for key, parts in by_key(keys, paths).items()}

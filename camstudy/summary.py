@@ -74,9 +74,9 @@ class TableInputs:
         row = _only(self.layers, model=model, method=method, stage=stage)
         return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
 
-    def n_degenerate(self, model: str, method: str, metric: str = "alignment") -> int | None:
+    def n_degenerate(self, model: str, method: str) -> int | None:
         """Return the number of constant or non-finite maps; None where the study has no score."""
-        row = _only(self.scores, model=model, method=method, metric=metric)
+        row = _only(self.scores, model=model, method=method, metric="alignment")
         return None if row is None else int(row["n_degenerate"])
 
     def difference(self, baseline: str, variant: str, method: str) -> "Difference | None":

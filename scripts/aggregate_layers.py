@@ -2,17 +2,14 @@
 
 import json
 
-import pandas as pd
-
 from camstudy.aggregate import Settings, summarize
 from camstudy.job import logged
-from camstudy.parts import by_key
+from camstudy.parts import read_tables
 from camstudy.provenance import read_json
 
 with logged(snakemake.log[0]):
-    files = by_key(snakemake.params.maps, snakemake.input.scores)
     layers = summarize(
-        {key: pd.concat(map(pd.read_parquet, parts)) for key, parts in files.items()},
+        read_tables(snakemake.params.maps, snakemake.input.scores),
         dataset=snakemake.params.dataset,
         ceiling=read_json(snakemake.input.ceiling)["human_ceiling"],
         settings=Settings.of(json.loads(snakemake.params.study)),

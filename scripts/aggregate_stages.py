@@ -2,16 +2,14 @@
 
 import json
 
-import pandas as pd
-
 from camstudy.aggregate import Settings
 from camstudy.job import logged
+from camstudy.parts import read_tables
 from camstudy.stages import summarize_stages
 
 with logged(snakemake.log[0]):
-    files = zip(snakemake.params.maps, snakemake.input.stages, strict=True)
     summarize_stages(
-        {tuple(key): pd.read_parquet(path) for key, path in files},
+        read_tables(snakemake.params.maps, snakemake.input.stages),
         dataset=snakemake.params.dataset,
         settings=Settings.of(json.loads(snakemake.params.study)),
     ).to_parquet(snakemake.output.stages, index=False)

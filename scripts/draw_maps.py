@@ -5,20 +5,20 @@ import json
 import numpy as np
 import pandas as pd
 
+from camstudy.data.clickme import select
 from camstudy.data.store import open_dataset
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
 from camstudy.figures import FIGURES, save
 from camstudy.job import logged
-from camstudy.parts import by_key
+from camstudy.parts import by_key, read_tables
 
 with logged(snakemake.log[0]):
     models, methods, postprocess, settings = (
         json.loads(snakemake.params[key]) for key in ("model_titles", "method_titles", "postprocess", "settings")
     )
     dataset, inputs = open_dataset(snakemake.input.dataset), snakemake.input
-    count = min(settings["n_images"], dataset.n)
-    chosen = np.sort(np.random.default_rng(settings["seed"]).choice(dataset.n, count, replace=False))
+    chosen = select(dataset.n, min(settings["n_images"], dataset.n), settings["seed"])
 
     def names(classes):
         """Return the classes' names; their numbers where they have none."""
@@ -30,13 +30,12 @@ with logged(snakemake.log[0]):
         for model, path in zip(snakemake.params.models, inputs.accuracy, strict=True)
     }
     maps, scores, boxes = {}, {}, {}
-    tables = by_key(snakemake.params.scores, inputs.scores)
+    tables = read_tables(snakemake.params.scores, inputs.scores)
     for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
         key, heatmaps = (models[model], methods[method]), Heatmaps(manifests)
         maps[key], boxes[key[0]] = apply(heatmaps.maps(chosen), postprocess[method]), heatmaps.boxes(chosen)
         if tables:
-            table = pd.concat(map(pd.read_parquet, tables[model, method])).set_index("image")
-            scores[key] = table.loc[chosen, "spearman"].to_numpy()
+            scores[key] = tables[model, method].set_index("image").loc[chosen, "spearman"].to_numpy()
     objects = dataset.boxes(chosen) if "box" in dataset.group else None
     figure = FIGURES[snakemake.wildcards.figure].function(
         dataset.images(chosen),

@@ -19,10 +19,7 @@ with logged(snakemake.log[0]):
     explain_dataset(
         snakemake.output.manifest,
         dataset,
-        explainer.model,
-        explainer.layer,
-        explainer.inputs,
-        method,
+        explainer,
         images=images,
         settings=settings,
         attrs={

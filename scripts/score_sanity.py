@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 
+from camstudy.data.clickme import select
 from camstudy.data.store import open_dataset
 from camstudy.explain.explainer import Explainer
 from camstudy.job import logged, torch_device
-from camstudy.metrics.randomization import choose_images, randomize_explained
+from camstudy.metrics.randomization import randomize_explained
 from camstudy.metrics.registry import score_family
 from camstudy.metrics.sanity import FAMILY
 
@@ -17,7 +18,7 @@ with logged(snakemake.log[0]):
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     dataset = open_dataset(snakemake.input.dataset)
     explainer = Explainer.load(entry, method, snakemake.input.model, device)
-    images = choose_images(dataset.n, settings["n_images"], settings["seed"])
+    images = select(dataset.n, min(settings["n_images"], dataset.n), settings["seed"])
     labels = explainer.labels(dataset)[images]
     found = randomize_explained(
         explainer,

@@ -48,11 +48,8 @@ class Context:
         return logits.gather(1, self.target[:, None])[:, 0]
 
     def masked(self, masks: Tensor, images: Tensor) -> Tensor:
-        """Return images whose pixels are multiplied by masks in [0, 1], before normalisation: 0 is black.
-
-        Normalisation is affine, so that N(x m) = N(0) + m (N(x) - N(0)).
-        """
-        return torch.lerp(self.black, images, masks)
+        """Return images whose pixels are multiplied by masks in [0, 1]; see `mask_pixels`."""
+        return mask_pixels(images, masks, self.black)
 
     def generators(self, seed: int) -> list[torch.Generator]:
         """Return a generator for each image on the device, seeded by (seed, image number) alone."""
@@ -64,6 +61,20 @@ class Context:
         """Return standard normal noise of the images' shape, each image's from its own generator."""
         shape, kind = self.images.shape[1:], {"device": self.images.device, "dtype": self.images.dtype}
         return torch.stack([torch.randn(shape, generator=generator, **kind) for generator in generators])
+
+
+def black_pixel(mean: Sequence[float], std: Sequence[float], like: Tensor) -> Tensor:
+    """Return what a black pixel is after normalisation, (1, channels, 1, 1), with the type and device of images."""
+    mean, std = (torch.tensor(values, dtype=like.dtype, device=like.device) for values in (mean, std))
+    return (-mean / std).reshape(1, -1, 1, 1)
+
+
+def mask_pixels(images: Tensor, masks: Tensor, black: Tensor) -> Tensor:
+    """Return images whose pixels are multiplied by masks in [0, 1], before normalisation: 0 is black.
+
+    Normalisation is affine, so that N(x m) = N(0) + m (N(x) - N(0)).
+    """
+    return torch.lerp(black, images, masks)
 
 
 def upsample(maps: Tensor, size: int, *, align_corners: bool = False) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from camstudy.errors import CamstudyError, unknown
 from camstudy.explain.batches import in_batches, plain_float32
-from camstudy.explain.context import Context
+from camstudy.explain.context import Context, black_pixel
 from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
 from camstudy.explain.registry import BoundMethod
 
@@ -84,8 +84,7 @@ def explain(
         raise ValueError(f"{len(images)} images, but labels of shape {labels.shape}")
     numbers = range(len(images)) if numbers is None else numbers
     device = next(model.parameters()).device
-    black = -torch.tensor(mean, dtype=images.dtype) / torch.tensor(std, dtype=images.dtype)
-    black = black.to(device).reshape(1, -1, 1, 1)
+    black = black_pixel(mean, std, images).to(device)
     asks = any(_asks(method) for method in methods.values())
 
     def work(part: slice, size: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

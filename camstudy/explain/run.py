@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from camstudy.data.store import Dataset
 from camstudy.explain.engine import map_shape
 from camstudy.explain.explainer import Explainer
-from camstudy.explain.layers import TargetLayer
 from camstudy.explain.store import heatmap_writer
 from camstudy.geometry import FULL
 from camstudy.models.inputs import crop_box, crop_boxes
@@ -21,10 +19,7 @@ from camstudy.provenance import versions
 def explain_dataset(
     manifest: str | Path,
     dataset: Dataset,
-    model: nn.Module,
-    layer: TargetLayer,
-    inputs: Mapping,
-    method: Mapping,
+    explainer: Explainer,
     *,
     images: slice,
     settings: Mapping,
@@ -37,23 +32,20 @@ def explain_dataset(
     ----------
     manifest : JSON file written last; the store lies beside it
     dataset : images and labels
-    model : classifier on the device that does the work
-    layer : whose output is explained
-    inputs : how images are prepared, from `camstudy.models.build.input_config`
-    method : catalogue entry: registered ``method``, its ``parameters``, the ``target`` class, the ``geometry``
+    explainer : the method with its model, on the device that does the work
     images : the range, all images or a part of them, from `camstudy.parts.part_slice`
     settings : ``batch_size`` and ``chunk_size`` of the study's ``explain``; no map depends on them
-    attrs : attributes of the store but for the range and the crop box, which follows from ``inputs`` and the image
+    attrs : attributes of the store but for the range and the crop box, which follows from input and image
     fingerprint : identity of the maps; a partial store with the same one is completed
     """
     started = time.perf_counter()
-    explainer = Explainer(model, layer, inputs, method)
-    device, labels, batch_size = explainer.device, explainer.labels(dataset), settings["batch_size"]
-    authors = method["geometry"] == "authors"
+    device, inputs = explainer.device, explainer.inputs
+    labels, batch_size = explainer.labels(dataset), settings["batch_size"]
+    authors = explainer.method["geometry"] == "authors"
     boxes = None if dataset.sizes is None else crop_boxes(inputs, dataset.sizes)
     writer = heatmap_writer(
         manifest,
-        shape=map_shape(model, layer, inputs["size"], explainer.bound),
+        shape=map_shape(explainer.model, explainer.layer, inputs["size"], explainer.bound),
         chunk=settings["chunk_size"],
         attrs={
             **attrs,

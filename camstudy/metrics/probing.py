@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from camstudy.errors import CamstudyError
 from camstudy.explain.batches import in_batches, plain_float32
+from camstudy.explain.context import black_pixel, mask_pixels
 from camstudy.explain.layers import frozen
 from camstudy.geometry import FULL, Box, resample_in_boxes
 from camstudy.metrics.faithfulness import REMOVED, Protocol, blur_kernel, min_max
@@ -73,12 +74,11 @@ def probe(
     boxes = map_box(resized)
     images = images.to(device)
     weights = torch.from_numpy(masks[:, None]).to(device, torch.float32)
-    black = -torch.tensor(mean, device=device).div(torch.tensor(std, device=device)).reshape(1, 3, 1, 1)
+    black = black_pixel(mean, std, images)
     network = _Network(model, targets, labels, batch_size)
     with frozen(model), torch.no_grad(), plain_float32(device):
-        # Masking in pixel space, x M: in the model's space black is not zero, and masks blend towards it.
         clean = network.ask(1, lambda image, _: images[image])
-        masked = network.ask(1, lambda image, _: black + weights[image] * (images[image] - black))
+        masked = network.ask(1, lambda image, _: mask_pixels(images[image], weights[image], black))
         crop = network.ask(1, lambda image, _: torch.cat([_crop(images[i], boxes[i], black) for i in image.tolist()]))
         ranks = pixel_ranks(torch.from_numpy(resized).to(device))
         found = {

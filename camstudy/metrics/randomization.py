@@ -30,11 +30,6 @@ class Randomized:
     target: np.ndarray
 
 
-def choose_images(n: int, count: int, seed: int) -> np.ndarray:
-    """Return ``count`` different positions below ``n``, all if there are fewer, in ascending order, int64."""
-    return np.sort(np.random.default_rng(seed).permutation(n)[:count])
-
-
 def randomize_explained(
     explainer: Explainer,
     images: Tensor,

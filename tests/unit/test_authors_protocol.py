@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from camstudy.data.clickme import blur_human_map
 from camstudy.data.store import Dataset
 from camstudy.errors import CamstudyError
+from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.postprocess import apply
 from camstudy.explain.run import explain_dataset
@@ -101,13 +102,11 @@ def direct_scores(model, images, clicks, labels, floor):
 def scores_of(tmp_path, model, dataset, name, postprocess, geometry):
     manifest = tmp_path / f"{name}.json"
     attrs = dict.fromkeys(("dataset", "model", "method", "parameters", "layer", "target_policy", "reference"))
+    method = {"method": name, "parameters": {}, "target": "label", "geometry": geometry}
     explain_dataset(
         manifest,
         dataset,
-        model,
-        resolve_target_layer(model, "layer4", size=224),
-        INPUT,
-        {"method": name, "parameters": {}, "target": "label", "geometry": geometry},
+        Explainer(model, resolve_target_layer(model, "layer4", size=224), INPUT, method),
         images=slice(0, N),
         settings={"batch_size": 2, "chunk_size": 3},
         attrs=attrs,

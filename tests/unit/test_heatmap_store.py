@@ -14,6 +14,7 @@ from torch import nn
 from camstudy.data.store import Dataset
 from camstudy.errors import CamstudyError
 from camstudy.explain.engine import explain
+from camstudy.explain.explainer import Explainer
 from camstudy.explain.families import bind
 from camstudy.explain.layers import TargetLayer, resolve_target_layer
 from camstudy.explain.run import explain_dataset
@@ -82,10 +83,7 @@ def run(
     explain_dataset(
         manifest,
         dataset,
-        model,
-        layer_of(model),
-        INPUTS,
-        method,
+        Explainer(model, layer_of(model), INPUTS, method),
         images=images,
         settings=settings,
         attrs=ATTRS,
@@ -249,6 +247,6 @@ def test_parts_that_are_not_the_whole_are_refused(parts, chosen, message):
 def test_parts_of_different_methods_are_refused(tmp_path, dataset, model, parts):
     settings = {"attrs": ATTRS | {"method": "other"}, "settings": SETTINGS, "fingerprint": "g"}
     part = part_slice("/3-of-3", N, CHUNK)
-    explain_dataset(parts[2], dataset, model, layer_of(model), INPUTS, METHOD, images=part, **settings)
+    explain_dataset(parts[2], dataset, Explainer(model, layer_of(model), INPUTS, METHOD), images=part, **settings)
     with pytest.raises(CamstudyError, match=r"3-of-3\.zarr: holds images 16 to 22 of 22 and does not continue"):
         Heatmaps(parts)

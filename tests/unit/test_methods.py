@@ -14,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from camstudy.data.store import Dataset
 from camstudy.errors import CamstudyError
 from camstudy.explain.engine import explain, map_shape
+from camstudy.explain.explainer import Explainer
 from camstudy.explain.families import METHODS, bind
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.run import explain_dataset
@@ -259,13 +260,11 @@ def dataset(tmp_path_factory) -> Dataset:
 
 
 def write(manifest, dataset, model, name, *, images=slice(0, N), batch_size=2, chunk=CHUNK) -> np.ndarray:
+    method = {"method": name, "parameters": SETTINGS.get(name, {}), "target": "label", "geometry": "aligned"}
     explain_dataset(
         manifest,
         dataset,
-        model,
-        resolve_target_layer(model, "layer"),
-        INPUT,
-        {"method": name, "parameters": SETTINGS.get(name, {}), "target": "label", "geometry": "aligned"},
+        Explainer(model, resolve_target_layer(model, "layer"), INPUT, method),
         images=images,
         settings={"batch_size": batch_size, "chunk_size": chunk},
         attrs=ATTRS,

@@ -14,6 +14,7 @@ from camstudy.data.files import Files
 from camstudy.data.photographs import Photograph, decode, write_photographs
 from camstudy.data.store import ATTRIBUTES, open_dataset
 from camstudy.errors import CamstudyError
+from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.run import explain_dataset
 from camstudy.explain.store import Heatmaps
@@ -142,7 +143,7 @@ def explain(manifest, dataset, target):
     layer = resolve_target_layer(model, "trunk.3", size=64)
     method = {"method": "gradcam", "parameters": {}, "target": target, "geometry": "aligned"}
     rest = {"images": slice(0, dataset.n), "settings": SETTINGS, "attrs": ATTRS, "fingerprint": "f"}
-    explain_dataset(manifest, dataset, model, layer, CONFIG, method, **rest)
+    explain_dataset(manifest, dataset, Explainer(model, layer, CONFIG, method), **rest)
     return Heatmaps([manifest])
 
 

@@ -15,7 +15,7 @@ from camstudy.explain.explainer import Explainer
 from camstudy.explain.families import METHODS
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.figures import FIGURES, save
-from camstudy.metrics.randomization import choose_images, randomize_explained
+from camstudy.metrics.randomization import randomize_explained
 from camstudy.metrics.sanity import stage_correlation
 from camstudy.stages import STAGES, summarize_stages
 from camstudy.statistics import interval
@@ -60,15 +60,6 @@ OPTIONS = {"numbers": np.arange(N) * 3, "max_stages": 3}
 
 def randomized(*args, batch_size=N, **options):
     return randomize_explained(explainer(*args), IMAGES, LABELS, batch_size=batch_size, **{**OPTIONS, **options})
-
-
-def test_chosen_images_are_different_sorted_and_all_there_are():
-    chosen = choose_images(100, 20, 0)
-    assert chosen.tolist() == sorted(set(chosen.tolist()))
-    assert len(chosen) == 20
-    assert chosen.max() < 100
-    assert chosen.tolist() == choose_images(100, 20, 0).tolist() != choose_images(100, 20, 1).tolist()
-    assert choose_images(7, 20, 0).tolist() == list(range(7))
 
 
 @pytest.mark.parametrize("name", EXPLAINING)

@@ -9,10 +9,11 @@ import pytest
 from conftest import RESNET, Project
 from test_incrementality import edit_code
 
+from camstudy.data.clickme import select
 from camstudy.data.store import open_dataset
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.store import Heatmaps
-from camstudy.metrics.randomization import choose_images, randomize_explained
+from camstudy.metrics.randomization import randomize_explained
 from camstudy.provenance import canonical
 from camstudy.statistics import interval
 
@@ -84,7 +85,7 @@ def with_entry(kind, name, **changed):
 
 def test_scores_are_those_of_the_library_on_the_images_chosen(project):
     dataset = open_dataset(project.path / "results/data/small.json")
-    chosen = choose_images(N, CHOSEN, 1)
+    chosen = select(N, CHOSEN, 1)
     for model, method in PAIRS:
         place = project.path / f"results/scores/small/{model}/{method}"
         scores, stages = pd.read_parquet(place / "sanity.parquet"), pd.read_parquet(place / "stages.parquet")

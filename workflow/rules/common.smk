@@ -82,6 +82,11 @@ def entry(kind, name, *drop):
     return canonical(keep(CATALOG[kind][name]))
 
 
+def explained(wildcards):
+    """Canonical text of what decides a method's raw maps, for params."""
+    return entry("methods", wildcards.method, "title", "postprocess", "passes", "parts", "ranked")
+
+
 def names(kind, test):
     """Wildcard constraint: the catalogue's names of a kind whose entry passes a test."""
     chosen = [name for name, item in CATALOG[kind].items() if test(item)]

@@ -24,7 +24,7 @@ rule explain:
         runtime=minutes("explain"),
     params:
         model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
-        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts", "ranked"),
+        method=explained,
     message:
         "Explain {wildcards.model} on {wildcards.dataset} with {wildcards.method}{wildcards.part}"
     script:
@@ -48,7 +48,7 @@ rule explain_control:
         mem_mb=memory("explain_control"),
         runtime=minutes("explain_control"),
     params:
-        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts", "ranked"),
+        method=explained,
     message:
         "Make the control maps {wildcards.method} for {wildcards.dataset}"
     script:
@@ -80,7 +80,7 @@ rule time_method:
         runtime=minutes("time_method"),
     params:
         model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
-        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts"),
+        method=explained,
         settings=canonical(config["cost"]),
     message:
         "Measure how long {wildcards.method} takes for an image of {wildcards.dataset} with {wildcards.model}"

@@ -167,7 +167,7 @@ rule score_sanity:
         runtime=minutes("score_sanity"),
     params:
         model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
-        method=lambda wildcards: entry("methods", wildcards.method, "title", "postprocess", "passes", "parts"),
+        method=explained,
         settings=canonical(config["sanity"]),
     message:
         "Randomise {wildcards.model} under {wildcards.method} on {wildcards.dataset}"
