@@ -36,22 +36,26 @@ class ClusterProject(Project):
     """A copy of the project that `snakemake --profile slurm` runs on the test cluster.
 
     The copy's profile has this "site's" values: its partitions, quick polls, and, as there is no CUDA, jobs that are
-    scheduled with a GPU and compute on the CPU.
+    scheduled with a GPU and compute on the CPU. Every step is a job, as those of large studies are, unless it is
+    ``grouped`` by the profile's own values.
     """
 
-    def __init__(self, path: Path, cluster: Cluster) -> None:
+    def __init__(self, path: Path, cluster: Cluster, *, grouped: bool = False) -> None:
         super().__init__(path)
         self.cluster = cluster
         self.write_study(STUDY)
-        self._set_up()
+        self._set_up(grouped)
 
-    def _set_up(self) -> None:
+    def _set_up(self, grouped: bool = False) -> None:
         path = self.path
         (path / "slurm").symlink_to("profiles/slurm")
         profile = path / "profiles/slurm/config.yaml"
-        site = yaml.safe_load(profile.read_text()) | {
+        shipped = yaml.safe_load(profile.read_text())
+        limits = [item for item in shipped["config"] if not item.startswith("device=")]
+        assert len(limits) == 2
+        site = shipped | {
             "configfile": "study.yaml",
-            "config": ["device=cpu"],
+            "config": ["device=cpu", *(limits if grouped else ["local_seconds=0", "group_minutes=0"])],
             "slurm-init-seconds-before-status-checks": 1,
             "set-resources": {rule: {"slurm_partition": "gpu", "gpu": 1} for rule in GPU_RULES},
         }
@@ -76,8 +80,8 @@ class ClusterProject(Project):
 
     @property
     def jobs(self) -> list[dict[str, str]]:
-        """What SLURM's accounting knows of the jobs of this copy, all attempts."""
-        return [job for job in self.cluster.sacct("WorkDir") if job["WorkDir"] == str(self.path)]
+        """What SLURM's accounting knows of the jobs of this copy, all attempts; a group's `Rule` is its name."""
+        return [job for job in self.cluster.sacct("WorkDir", "AllocCPUS") if job["WorkDir"] == str(self.path)]
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start Snakemake and go on; its output goes to `head.log`."""

@@ -18,10 +18,15 @@ from camstudy.job import count_gpus, share_library
 from camstudy.orphans import cancel_orphans
 from camstudy.parts import part_names
 from camstudy.provenance import canonical, imported_sources
-from camstudy.resources import count_parts, request
+from camstudy.resources import count_parts, estimate, request
 from camstudy.tables import TABLES
 
 share_library()
+
+
+resource_scopes:
+    in_turn="local",
+
 
 known = {
     "methods": [],
@@ -36,6 +41,12 @@ try:
     config.update(validate(config, known))
 except CamstudyError as error:
     raise WorkflowError(str(error)) from None
+
+
+if config["group_minutes"]:
+    # Steps that are grouped into one job take turns, so that it asks for what one needs. `--resources in_turn=1` would
+    # do for the head, but is not handed to its jobs, which add up again what they asked for.
+    workflow.register_resource("in_turn", 1)
 
 
 onstart:
@@ -93,6 +104,16 @@ def names(kind, test):
     return "|".join(chosen) or "(?!)"
 
 
+def is_drawn(item):
+    """Whether a catalogue entry of a dataset is drawn."""
+    return item["source"] == "digits"
+
+
+def is_photographs(item):
+    """Whether a catalogue entry of a dataset is prepared from files of photographs, not from shards."""
+    return "root" in item
+
+
 def explains(item):
     """Whether a catalogue entry of a method looks at a model; controls do not."""
     return METHODS[item["method"]].needs != "dataset"
@@ -121,11 +142,51 @@ def minutes(rule):
     return lambda wildcards, attempt: request(config, rule, wildcards, attempt, gpu=bool(gpus()))["runtime"]
 
 
+def is_brief(rule, jobs=None):
+    """Whether a rule's jobs, given by their wildcards, are so short that they run beside Snakemake on a cluster."""
+    seconds = [estimate(config, rule, job).seconds for job in ([{"dataset": DATASET}] if jobs is None else jobs)]
+    return max(seconds, default=0) <= config["local_seconds"]
+
+
+def prepared(test):
+    """Wildcards of the datasets that the study looks at or trains on, of those whose entry passes a test."""
+    recipes = [CATALOG["models"][model]["train"] for model in config["models"]]
+    used = [DATASET, ACCURACY_DATASET, *(recipe["dataset"] for recipe in recipes if recipe)]
+    return [{"dataset": name} for name in dict.fromkeys(used) if test(CATALOG["datasets"][name])]
+
+
+@cache
+def is_grouped(model):
+    """Whether all that the study does on a GPU with a model takes minutes, from its training on."""
+    recipe = CATALOG["models"][model]["train"]
+    if model not in config["models"] or not recipe or recipe["gpu"] > 1:
+        return False
+    also = {source for record in shown_records() for source in record.also}
+    methods = config["methods"] + (list(layer_sweep(config)) if "layers" in also else [])
+    rules = ["explain", *(f"score_{family}" for family in ("faithfulness", "sanity") if family in config["metrics"])]
+    rules += ["time_method"] if "timing" in also else []
+    steps = [("train", {})] + [("accuracy", {"dataset": name}) for name in {DATASET, ACCURACY_DATASET}]
+    steps += [(rule, {"dataset": DATASET, "method": method}) for rule in rules for method in methods]
+    gpu = bool(gpus())
+    seconds = sum(estimate(config, rule, {"model": model, **job}, gpu=gpu).seconds for rule, job in steps)
+    return seconds <= 60 * config["group_minutes"]
+
+
+def model_group(wildcards):
+    """Group: the steps on a GPU of a model that is trained, where they are one short job of a cluster."""
+    return wildcards.model if is_grouped(wildcards.model) else None
+
+
+def drawn_shards(dataset):
+    """Number of the shards of a dataset that is drawn."""
+    return -(-CATALOG["datasets"][dataset]["n_images"] // SHARD_SIZE)
+
+
 def shards(wildcards):
     """Input: the TFRecord shards of a dataset, drawn ones, downloaded ones or the user's."""
     item = CATALOG["datasets"][wildcards.dataset]
-    if item["source"] == "digits":
-        count = -(-item["n_images"] // SHARD_SIZE)
+    if is_drawn(item):
+        count = drawn_shards(wildcards.dataset)
         return [f"results/raw/{wildcards.dataset}/{shard}-of-{count}.tfrecord" for shard in range(count)]
     if isinstance(item["shards"], dict):
         count, records = item["shards"]["count"], item["shards"]["records"]

@@ -18,7 +18,8 @@ rule make_digits:
     benchmark:
         "results/benchmarks/make_digits/{dataset}-{shard}-of-{shards}.tsv"
     wildcard_constraints:
-        dataset=names("datasets", lambda item: item["source"] == "digits"),
+        dataset=names("datasets", is_drawn),
+    localrule: is_brief("make_digits", [job | {"shards": drawn_shards(job["dataset"])} for job in prepared(is_drawn)])
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -72,7 +73,8 @@ rule prepare_dataset:
     benchmark:
         "results/benchmarks/prepare_dataset/{dataset}.tsv"
     wildcard_constraints:
-        dataset=names("datasets", lambda item: "root" not in item),
+        dataset=names("datasets", lambda item: not is_photographs(item)),
+    localrule: is_brief("prepare_dataset", prepared(lambda item: not is_photographs(item)))
     conda:
         "../../envs/data.yaml"
     threads: config["threads"]["prepare"]
@@ -101,7 +103,8 @@ rule prepare_photographs:
     benchmark:
         "results/benchmarks/prepare_photographs/{dataset}.tsv"
     wildcard_constraints:
-        dataset=names("datasets", lambda item: "root" in item),
+        dataset=names("datasets", is_photographs),
+    localrule: is_brief("prepare_photographs", prepared(is_photographs))
     conda:
         "../../envs/data.yaml"
     threads: 1

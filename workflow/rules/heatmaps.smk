@@ -15,10 +15,13 @@ rule explain:
         "results/benchmarks/explain/{dataset}/{model}/{method}{part}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: True),
+    group:
+        model_group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
+        in_turn=1,
         gpu=gpus,
         mem_mb=memory("explain"),
         runtime=minutes("explain"),
@@ -41,6 +44,7 @@ rule explain_control:
         "results/logs/explain_control/{dataset}/{method}.log",
     benchmark:
         "results/benchmarks/explain_control/{dataset}/{method}.tsv"
+    localrule: is_brief("explain_control")
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -71,10 +75,13 @@ rule time_method:
     wildcard_constraints:
         model=names("models", lambda item: True),
         method=names("methods", explains),
+    group:
+        model_group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
+        in_turn=1,
         gpu=gpus,
         mem_mb=memory("time_method"),
         runtime=minutes("time_method"),

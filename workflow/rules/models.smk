@@ -48,10 +48,13 @@ rule train:
         "results/benchmarks/train/{model}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: item["train"]),
+    group:
+        model_group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["train"]
     resources:
+        in_turn=1,
         gpu=training_gpus,
         # Or SLURM may give GPUs of several.
         nodes=1,

@@ -15,10 +15,13 @@ rule accuracy:
         "results/benchmarks/accuracy/{dataset}/{model}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: True),
+    group:
+        model_group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
+        in_turn=1,
         gpu=gpus,
         mem_mb=memory("accuracy"),
         runtime=minutes("accuracy"),
@@ -41,6 +44,7 @@ rule score_agreement:
         "results/logs/score_agreement/{dataset}/{model}/{method}{part}.log",
     benchmark:
         "results/benchmarks/score_agreement/{dataset}/{model}/{method}{part}.tsv"
+    localrule: is_brief("score_agreement")
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -68,6 +72,7 @@ rule sweep_thresholds:
         "results/benchmarks/sweep_thresholds/{dataset}/{model}/{method}{part}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: True),
+    localrule: is_brief("sweep_thresholds")
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -98,10 +103,13 @@ rule score_faithfulness:
         "results/benchmarks/score_faithfulness/{dataset}/{model}/{method}{part}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: True),
+    group:
+        model_group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
+        in_turn=1,
         gpu=gpus,
         mem_mb=memory("score_faithfulness"),
         runtime=minutes("score_faithfulness"),
@@ -127,6 +135,7 @@ rule score_localization:
         "results/logs/score_localization/{dataset}/{model}/{method}{part}.log",
     benchmark:
         "results/benchmarks/score_localization/{dataset}/{model}/{method}{part}.tsv"
+    localrule: is_brief("score_localization")
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -158,10 +167,13 @@ rule score_sanity:
     wildcard_constraints:
         model=names("models", lambda item: True),
         method=names("methods", explains),
+    group:
+        model_group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
+        in_turn=1,
         gpu=gpus,
         mem_mb=memory("score_sanity"),
         runtime=minutes("score_sanity"),
@@ -185,6 +197,7 @@ rule human_ceiling:
         "results/logs/human_ceiling/{dataset}.log",
     benchmark:
         "results/benchmarks/human_ceiling/{dataset}.tsv"
+    localrule: is_brief("human_ceiling")
     conda:
         "../../envs/data.yaml"
     threads: 1
