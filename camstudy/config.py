@@ -12,6 +12,9 @@ from camstudy.errors import CamstudyError, did_you_mean, unknown
 __all__ = ["layer_sweep", "load_schema", "validate"]
 
 Mistakes = Iterator[tuple[Place, str]]
+# Sources without human maps, and those that always come with boxes.
+LABELLED = ("imagenet", "voc2012", "cub200")
+BOXED = ("digits", "voc2012", "cub200")
 SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")
 
 
@@ -119,6 +122,7 @@ def _cross_checks(
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
     yield from _check_sweeps(config)
+    yield from _check_metrics(config)
     for kind in ("tables", "figures"):
         for index, name in enumerate(config[kind]):
             for family in known.get("families", {}).get(name, ()):
@@ -143,6 +147,24 @@ def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
         valid = catalog.get(kind)
         if name is not None and isinstance(valid, dict) and name not in valid:
             yield place, f"{unknown(kind.removesuffix('s'), name, valid)} (looked in `catalog.{kind}`)"
+
+
+def _check_metrics(config: Mapping) -> Mistakes:
+    """Find what maps are to be compared with and is not there: jobs would fail after the last map."""
+    dataset = _at(config, "catalog", "datasets", config.get("dataset"))
+    source, lacks = dataset.get("source"), {}
+    if source is None:
+        return
+    if source in LABELLED:
+        lacks["agreement"] = "no human maps"
+    elif dataset.get("human_ceiling") is None:
+        lacks["agreement"] = "no `human_ceiling` (1 leaves correlations as they are)"
+    if source not in BOXED and not dataset.get("boxes"):
+        lacks["localization"] = "no boxes (`boxes: true` reads them)" if source == "imagenet" else "no boxes"
+    for index, family in enumerate(config["metrics"]):
+        if family in lacks:
+            text = f"found `{family}`, but dataset `{config['dataset']}` has {lacks[family]}"
+            yield ("metrics", index), f"{text}; take another dataset, or drop `{family}`"
 
 
 def _check_comparisons(config: Mapping) -> Mistakes:

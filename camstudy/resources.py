@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from camstudy.explain.families import bind
+
 # What data sets of unknown length are taken to hold: a shard of ClickMe, or the photographs of a source.
 SHARD_RECORDS = 3072
 PHOTOGRAPHS = {
@@ -16,6 +18,7 @@ PHOTOGRAPHS = {
 }
 EXPLAINING = ("explain", "score_sanity", "time_method")  # rules whose time depends on the method
 SIDE = 224  # of the images that seconds and memory of the table are stated for
+LAST_STAGE = 7  # side of the maps that disk of the table is stated for
 
 
 @dataclass(frozen=True)
@@ -118,17 +121,25 @@ def _images(config: Mapping, rule: str, dataset: str) -> int:
     return min(images, config[chosen[0]][chosen[1]]) if chosen else images
 
 
-def _map_area(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> int:
-    """Return how many times as large the maps of a stage are as those of the last, of four that halve the image."""
-    method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if rule == "explain" else {}
-    stage = method.get("stage") or -1
+def _map_area(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
+    """Return how many times as large a method's maps are as those of the last stage, of four that halve the image."""
+    if rule != "explain":
+        return 1
+    entry = config["catalog"]["methods"][wildcards["method"]]
+    if side := bind(entry["method"], entry["parameters"]).side(_side(config, wildcards)):
+        return (side / LAST_STAGE) ** 2
+    stage = entry.get("stage") or -1
     return 4 ** (max(4 - stage, 0) if stage > 0 else -1 - stage)
 
 
 def _area(config: Mapping, wildcards: Mapping[str, str]) -> float:
     """Return how many times 224x224 a model's input has; timm's own sizes are taken for 224."""
-    model = config["catalog"]["models"].get(wildcards.get("model"), {})
-    return (model.get("input", {}).get("size", SIDE) / SIDE) ** 2
+    return (_side(config, wildcards) / SIDE) ** 2
+
+
+def _side(config: Mapping, wildcards: Mapping[str, str]) -> int:
+    """Return the side of a model's input."""
+    return config["catalog"]["models"].get(wildcards.get("model"), {}).get("input", {}).get("size", SIDE)
 
 
 def _parts(wildcards: Mapping[str, str]) -> int:

@@ -571,6 +571,7 @@ def test_files_of_selected_entries_must_exist(config, tmp_path, monkeypatch):
 
 def test_training_images_have_no_boxes(config):
     put(config, "catalog.datasets.scenes", {"source": "imagenet", "root": "x", "split": "train", "boxes": True})
+    put(config, "metrics", ["faithfulness"])
     text = "found true, but boxes are known of validation images only; set false, or `split: val`"
     assert errors(config, check_files=False) == {"catalog.datasets.scenes.boxes": text}
 
@@ -592,6 +593,7 @@ def test_missing_root_says_what_to_put_there(config, tmp_path, monkeypatch, sour
     monkeypatch.chdir(tmp_path)
     put(config, "catalog.datasets.scenes", source | {"root": "data/photos"})
     put(config, "catalog.datasets.unused", source | {"root": "elsewhere"})
+    put(config, "metrics", ["faithfulness"])
     found = errors(config)
     assert set(found) == {"catalog.datasets.scenes.root"}
     text = found["catalog.datasets.scenes.root"]
@@ -600,6 +602,38 @@ def test_missing_root_says_what_to_put_there(config, tmp_path, monkeypatch, sour
     (tmp_path / "data/photos").mkdir(parents=True)
     entry = validate(config)["catalog"]["datasets"]["scenes"]
     assert (entry["n_images"], entry["human_ceiling"]) == (None, None)
+
+
+CLICKME = {"source": "clickme", "shards": ["a.tfrecords"]}
+IMAGENET = {"source": "imagenet", "root": "x"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "family", "lacks"),
+    [
+        (CLICKME | {"human_ceiling": None}, "agreement", "no `human_ceiling` (1 leaves correlations as they are)"),
+        ({"source": "mit1003", "root": "x"}, "agreement", "no `human_ceiling` (1 leaves correlations as they are)"),
+        (IMAGENET | {"boxes": True}, "agreement", "no human maps"),
+        (CLICKME, "localization", "no boxes"),
+        (IMAGENET, "localization", "no boxes (`boxes: true` reads them)"),
+    ],
+)
+def test_what_maps_are_compared_with_must_be_there(config, dataset, family, lacks):
+    put(config, "catalog.datasets.scenes", dataset)
+    put(config, "metrics", ["faithfulness", family])
+    text = f"found `{family}`, but dataset `scenes` has {lacks}; take another dataset, or drop `{family}`"
+    assert errors(config, check_files=False) == {"metrics[1]": text}
+    put(config, "metrics", ["faithfulness"])
+    validate(config, check_files=False)
+
+
+@pytest.mark.parametrize(
+    "dataset", [{"source": "voc2012", "root": "x"}, {"source": "digits", "split": "val"}, IMAGENET | {"boxes": True}]
+)
+def test_boxes_that_are_there_can_be_compared_with(config, dataset):
+    put(config, "catalog.datasets.scenes", dataset)
+    put(config, "metrics", ["localization"])
+    validate(config, check_files=False)
 
 
 # All at once

@@ -18,6 +18,7 @@ ROW = {
 }
 EXPLAIN = {"gpu": True, "mem_mb_per_image": 10, "minutes": 1, "seconds_per_image": 0.01}
 DISK = {"disk_kb_per_image": 2, "files": 6, "files_per_chunk": 3}
+GRADCAM = {"method": "gradcam", "parameters": {}, "passes": 1, "parts": None}
 CONFIG = {
     "explain": {"chunk_size": 100, "batch_size": 20},
     "sanity": {"n_images": 50, "stages": 12},
@@ -48,14 +49,16 @@ CONFIG = {
             "large": {"input": {"size": 448}, "train": None},
         },
         "methods": {
-            "cam": {"passes": 1, "parts": None},
-            "slow": {"passes": 500, "parts": None},
-            "by_hand": {"passes": 1, "parts": 7},
-            "too_many": {"passes": 1, "parts": 1000},
-            "first": {"passes": 1, "parts": None, "stage": 1},
-            "third": {"passes": 1, "parts": None, "stage": 3},
-            "before_last": {"passes": 1, "parts": None, "stage": -2},
-            "last": {"passes": 1, "parts": None, "stage": 4},
+            "cam": GRADCAM,
+            "slow": GRADCAM | {"passes": 500},
+            "by_hand": GRADCAM | {"parts": 7},
+            "too_many": GRADCAM | {"parts": 1000},
+            "first": GRADCAM | {"stage": 1},
+            "third": GRADCAM | {"stage": 3},
+            "before_last": GRADCAM | {"stage": -2},
+            "last": GRADCAM | {"stage": 4},
+            "pixels": GRADCAM | {"method": "input_gradient"},
+            "masks": GRADCAM | {"method": "meaningful_perturbation", "parameters": {"mask_size": 14}},
         },
     },
 }
@@ -210,3 +213,10 @@ def test_nothing_to_be_done():
 def test_maps_of_early_stages_are_larger(method, larger):
     assert estimate(CONFIG, "explain", job(method=method)).disk_mb == pytest.approx(larger * 6000 * 2 / 1000)
     assert estimate(CONFIG, "score", job(method=method)) == estimate(CONFIG, "score", job())
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "larger"), [("pixels", "m", 32**2), ("pixels", "large", 64**2), ("masks", "large", 4)]
+)
+def test_maps_of_another_resolution_than_the_layers_are_larger(method, model, larger):
+    assert estimate(CONFIG, "explain", job(method=method, model=model)).disk_mb == pytest.approx(larger * 12)

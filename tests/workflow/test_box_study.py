@@ -46,7 +46,8 @@ def project(tmp_path_factory):
     models = {f"{name}_net": NET | {"num_classes": count} for name, count in CLASSES.items()}
     settings = {"dataset": "birds", "models": ["birds_net"], "methods": ["gradcam"], "comparisons": []}
     catalog = {"datasets": datasets, "models": models}
-    project.write_study({**TINY, **settings, "controls": ["center_bias"], "catalog": catalog})
+    shown = {"metrics": ["localization"], "tables": ["localization"], "figures": [], "controls": ["center_bias"]}
+    project.write_study({**TINY, **settings, **shown, "catalog": catalog})
     project.run("--", *TARGETS)
     return project
 

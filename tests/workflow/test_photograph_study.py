@@ -27,7 +27,7 @@ def project(tmp_path):
     (tmp_path / "salicon").mkdir()
     salicon(tmp_path / "salicon", packed=True)
     datasets = {
-        "people": {"source": "salicon", "root": "../salicon", "sigma": 5},
+        "people": {"source": "salicon", "root": "../salicon", "sigma": 5, "human_ceiling": 0.8},
         "photos": {"source": "imagenet", "root": "../imagenet", "num_classes": 4},
     }
     models = {"net": NET | {"num_classes": 4}}
