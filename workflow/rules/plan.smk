@@ -13,7 +13,7 @@ rule plan:
     benchmark:
         "results/benchmarks/plan/plan.tsv"
     conda:
-        "../../envs/data.yaml"
+        "../../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=memory("plan"),
