@@ -40,6 +40,7 @@ def catalog():
         "dataset": "imagenet_val",
         "models": list(models),
         "methods": ["m"],
+        "metrics": ["faithfulness"],
         "catalog": {
             "datasets": read("datasets")["datasets"],
             "models": models,
