@@ -26,6 +26,7 @@ def method_grid(
     boxes: Mapping[str, Box | np.ndarray] | None = None,
     predicted: Mapping[str, Sequence[str]] | None = None,
     objects: Sequence[np.ndarray] | None = None,
+    human_title: str = "human map",
     **_unused: object,
 ) -> Figure:
     """Return a row per image and model: the image with its objects' boxes, the human map, then a map per method.
@@ -35,7 +36,7 @@ def method_grid(
     """
     models = list(dict.fromkeys(model for model, _ in maps))
     methods = list(dict.fromkeys(method for _, method in maps))
-    titles = ["image", *(["human map"] if human is not None else []), *methods]
+    titles = ["image", *([human_title] if human is not None else []), *methods]
     left, pitch = MARGIN + SIDE * (len(models) > 1), CELL + GAP
     width, rows = left + len(titles) * pitch - GAP + MARGIN, len(images) * len(models)
     height = HEADER + rows * pitch + (len(images) - 1) * GAP + MARGIN

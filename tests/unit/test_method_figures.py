@@ -63,7 +63,9 @@ def test_the_grid_has_a_row_per_image_and_model(pictures):
     maps["Net", "B"][0] = 1
     objects = [np.array([[16, 0, 32, 64]]), np.array([[0, 0, 8, 8], [32, 32, 64, 64]])]
     predicted = {"Net": ["cat", "dog"], "Other": ["cat", "cat"]}
-    figure = draw("method_grid", images, human, maps, ["cat", "dog"], objects=objects, predicted=predicted, scores={})
+    stated = {"objects": objects, "predicted": predicted, "human_title": "human map (simulated)"}
+    figure = draw("method_grid", images, human, maps, ["cat", "dog"], **stated, scores={})
+    assert "human map\n(simulated)" in [text.get_text() for text in figure.texts]
     assert len(figure.axes) == 4 * (2 + 3)
     words = [[text.get_text() for text in axis.texts] for axis in figure.axes]
     assert sum("degenerate" in found for found in words) == 1
