@@ -162,7 +162,8 @@ def is_grouped(model):
     if model not in config["models"] or not recipe or recipe["gpu"] > 1:
         return False
     also = {source for record in shown_records() for source in record.also}
-    methods = config["methods"] + (list(layer_sweep(config)) if "layers" in also else [])
+    swept = [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum") if "sweep" in also]
+    methods = dict.fromkeys([*config["methods"], *swept, *(layer_sweep(config) if "layers" in also else [])])
     rules = ["explain", *(f"score_{family}" for family in ("faithfulness", "sanity") if family in config["metrics"])]
     rules += ["time_method"] if "timing" in also else []
     steps = [("train", {})] + [("accuracy", {"dataset": name}) for name in {DATASET, ACCURACY_DATASET}]
