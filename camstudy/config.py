@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from camstudy.configschema import Place, explain, load_schema, resolve, show, validator
@@ -18,7 +18,7 @@ BOXED = ("digits", "voc2012", "cub200")
 SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")
 
 
-def validate(config: Mapping, known: Mapping[str, Collection[str]] | None = None, *, check_files: bool = True) -> dict:
+def validate(config: Mapping, known: Mapping[str, object] | None = None, *, check_files: bool = True) -> dict:
     """Check a configuration, then return a copy of it with every default filled in.
 
     In the copy, what follows from other keys is in its place: titles, the seeds of training recipes, and the
@@ -28,7 +28,8 @@ def validate(config: Mapping, known: Mapping[str, Collection[str]] | None = None
     ----------
     config : the configuration as parsed from YAML, catalogue included
     known : registered names, ``{"methods": [...], "controls": [...], "rules": [...]}``, and under ``"families"``, by
-        table and figure, the families of metrics that they show; by default they are not checked
+        table and figure, the families of metrics that they show, and ``"bind"``, which checks a method's parameters;
+        by default they are not checked
     check_files : whether the files that the selected models and datasets name must exist
 
     Raises
@@ -102,9 +103,7 @@ def _fill(value: object, schema: Mapping) -> object:
     return filled
 
 
-def _cross_checks(
-    config: Mapping, written: Mapping, known: Mapping[str, Collection[str]], check_files: bool
-) -> Mistakes:
+def _cross_checks(config: Mapping, written: Mapping, known: Mapping[str, object], check_files: bool) -> Mistakes:
     """Yield what no schema sees: names that do not exist, values that contradict each other, missing files.
 
     ``config`` has defaults and lacks what is malformed; ``written`` is what the user wrote.
@@ -257,7 +256,7 @@ def _check_sweeps(config: Mapping) -> Mistakes:
                 yield ("catalog", "methods", name, "stage"), text
 
 
-def _check_registered(config: Mapping, known: Mapping[str, Collection[str]]) -> Mistakes:
+def _check_registered(config: Mapping, known: Mapping[str, object]) -> Mistakes:
     methods, controls = known.get("methods", ()), known.get("controls", ())
     used = {name: entry.get("method") for name, entry in _at(config, "catalog", "methods").items()}
     if known:
@@ -265,6 +264,11 @@ def _check_registered(config: Mapping, known: Mapping[str, Collection[str]]) -> 
             if method is not None and method not in {*methods, *controls}:
                 text = str(unknown("method", method, {*methods, *controls}))
                 yield ("catalog", "methods", name, "method"), text
+            elif method is not None and "bind" in known:
+                try:
+                    known["bind"](method, _at(config, "catalog", "methods", name, "parameters"))
+                except CamstudyError as error:
+                    yield ("catalog", "methods", name, "parameters"), str(error)
             if method in controls and _at(config, "catalog", "methods", name).get("stage") is not None:
                 yield (
                     ("catalog", "methods", name, "stage"),

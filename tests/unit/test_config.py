@@ -12,7 +12,8 @@ import yaml
 
 from camstudy.config import validate
 from camstudy.errors import CamstudyError
-from camstudy.explain.families import METHODS
+from camstudy.explain import controls  # noqa: F401  (registers them)
+from camstudy.explain.families import METHODS, bind
 from camstudy.provenance import canonical
 
 ROOT = Path(__file__).parents[2]
@@ -634,6 +635,13 @@ def test_boxes_that_are_there_can_be_compared_with(config, dataset):
     put(config, "catalog.datasets.scenes", dataset)
     put(config, "metrics", ["localization"])
     validate(config, check_files=False)
+
+
+def test_parameters_that_a_method_does_not_take_are_found_before_anything_runs(config):
+    put(config, "catalog.methods.threshold_gradcam.parameters", {"floor": 1})
+    found = errors(config, known=KNOWN | {"rules": [], "bind": bind})
+    assert set(found) == {"catalog.methods.threshold_gradcam.parameters"}
+    assert "`floor`" in found["catalog.methods.threshold_gradcam.parameters"]
 
 
 # All at once

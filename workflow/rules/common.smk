@@ -12,7 +12,7 @@ sys.path.insert(0, workflow.basedir)
 from camstudy.config import layer_sweep, validate
 from camstudy.errors import CamstudyError
 from camstudy.explain import controls
-from camstudy.explain.families import METHODS
+from camstudy.explain.families import METHODS, bind
 from camstudy.figures import FIGURES
 from camstudy.job import count_gpus, share_library
 from camstudy.orphans import cancel_orphans
@@ -29,6 +29,7 @@ resource_scopes:
 
 
 known = {
+    "bind": bind,
     "methods": [],
     "controls": [],
     "rules": [script.stem for script in Path(workflow.basedir, "scripts").glob("*.py")],
@@ -159,7 +160,7 @@ def prepared(test):
 def is_grouped(model):
     """Whether all that the study does on a GPU with a model takes minutes, from its training on."""
     recipe = CATALOG["models"][model]["train"]
-    if model not in config["models"] or not recipe or recipe["gpu"] > 1:
+    if not config["group_minutes"] or model not in config["models"] or not recipe or recipe["gpu"] > 1:
         return False
     also = {source for record in shown_records() for source in record.also}
     swept = [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum") if "sweep" in also]
