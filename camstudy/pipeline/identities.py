@@ -1,0 +1,239 @@
+"""The identity of every result that a configuration asks for: the named views of its entries, its sources, its code.
+
+Nothing is read here but what the caller's functions read: whatever stands in an identity is known when the study is
+planned. Results are made of results, so that the identity of a map holds the digest of its model's, and so on.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+
+from camstudy.core.identity import digest, line, view
+from camstudy.explain.registry import METHODS, bind
+
+# Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
+ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
+INPUT = ("input",)
+EXPLANATION = ("method", "target", "geometry", "stage")
+SCORING = ("postprocess",)
+NOT_TRAINING = ("gpu", "dataset")
+NOT_WEIGHTS = ("sha256", "path", "url")
+NOT_DATA = ("human_ceiling", "root", "shards")
+NOT_PROTOCOL = ("title",)
+
+
+class Identities:
+    """The identities of a validated configuration's results, as `camstudy.core.identity.line` writes them.
+
+    Parameters
+    ----------
+    config : validated configuration
+    revision : returns the revision of a unit of code, as `camstudy.core.code.revision`
+    sources : what is known of files from outside, see `camstudy.pipeline.sources.Sources`
+    """
+
+    def __init__(self, config: Mapping, revision: Callable[[str], str], sources: object) -> None:
+        self.config, self.sources, self._revision = config, sources, revision
+        self._known: dict[tuple[str, ...], str] = {}
+
+    @cached_property
+    def _catalog(self) -> Mapping:
+        return self.config["catalog"]
+
+    def _once(self, *key: str, make: Callable[[], str]) -> str:
+        """Return what ``make`` returns, made once: a study of thousands of jobs has dozens of models and methods."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+    def _code(self, *units: str) -> str:
+        return ",".join(map(self._revision, units))
+
+    def shard(self, dataset: str, number: int) -> str:
+        """Return the identity of a TFRecord shard that is drawn or downloaded."""
+        entry = self._catalog["datasets"][dataset]
+        if entry["source"] == "digits":
+            kept = [key for key in entry if key not in (*NOT_DATA, "licence", "class_names", "human_maps")]
+            return line(
+                code=self._code("make_digits"), entry=digest(view(entry, kept, "dataset digits")), number=str(number)
+            )
+        address, accepted = self.sources.shard(dataset, number)
+        return line(code=self._code("fetch_shard"), address=digest(address), accepted=accepted)
+
+    def dataset(self, name: str) -> str:
+        """Return the identity of a prepared dataset."""
+
+        def make() -> str:
+            entry = self._catalog["datasets"][name]
+            kept = view(entry, [key for key in entry if key not in NOT_DATA], f"dataset {entry['source']}")
+            numbers = self.sources.shard_numbers(name)
+            return line(
+                code=self._code("prepare_dataset" if "shards" in entry or numbers else "prepare_photographs")
+                + f",{self._revision('source:' + entry['source'])}",
+                content=self.sources.dataset(name),
+                entry=digest(kept),
+                halves="yes" if entry["human_ceiling"] == "from_halves" else None,
+                shards=digest([self.shard(name, number) for number in numbers]) if numbers else None,
+            )
+
+        return self._once("dataset", name, make=make)
+
+    def weights(self, model: str) -> str:
+        """Return the identity of weights that are fetched: the file's content, or its address."""
+        entry = self._catalog["models"][model]
+        stated = {key: value for key, value in entry["weights"].items() if key not in NOT_WEIGHTS}
+        included = bool(entry["weights"].get("include_variant"))
+        source, accepted = self.sources.weights(model)
+        return line(
+            code=self._code("fetch_weights", *self._variants(entry, included)) + self._own_code(entry),
+            architecture=digest(view(entry, [key for key in ARCHITECTURE if included or key != "variant"], "model")),
+            source=digest(source),
+            accepted=accepted,
+            weights=digest(view({"weights": stated}, ("weights",), "model")),
+        )
+
+    def model(self, name: str) -> str:
+        """Return the identity of a finished model, trained or assembled."""
+
+        def make() -> str:
+            entry = self._catalog["models"][name]
+            weights, recipe = entry["weights"], entry["train"]
+            if isinstance(weights, str):
+                start = weights
+            else:
+                start = digest(self.model(weights["model"]) if "model" in weights else self.weights(name))
+            made = {}
+            if recipe:
+                kept = {key: value for key, value in recipe.items() if key not in NOT_TRAINING}
+                made = {
+                    "training": digest(view({"train": kept}, ("train",), "model")),
+                    "input": self._input(entry),
+                    "data": digest(self.dataset(recipe["dataset"])),
+                }
+            drawn = recipe or isinstance(weights, str) or entry["variant"]
+            return line(
+                code=self._code("train" if recipe else "assemble_model", *self._variants(entry)) + self._own_code(entry),
+                architecture=digest(view(entry, ARCHITECTURE, "model")),
+                start=start,
+                seed=str(entry["seed"]) if drawn else None,
+                **made,
+            )
+
+        return self._once("model", name, make=make)
+
+    def cost(self, model: str, protocol: str) -> str:
+        """Return the identity of what a network costs, whatever its weights."""
+        entry = self._catalog["models"][model]
+        return line(
+            code=self._code("cost", *self._variants(entry)) + self._own_code(entry),
+            architecture=digest(view(entry, ARCHITECTURE, "model")),
+            input=self._input(entry),
+            protocol=self._protocol(protocol),
+        )
+
+    def prediction(self, dataset: str, model: str) -> str:
+        """Return the identity of what a model predicts for a dataset."""
+        return line(code=self._code("accuracy"), data=digest(self.dataset(dataset)), **self._seen(model))
+
+    def explanation(self, dataset: str, model: str, method: str) -> str:
+        """Return the identity of a method's maps; ``model`` is `control` for those that look at no model."""
+
+        def make() -> str:
+            entry = self._catalog["methods"][method]
+            data = digest(self.dataset(dataset))
+            if model == "control":
+                return line(code=self._code("explain_control", f"method:{entry['method']}"), data=data, **self._method(method))
+            return line(
+                code=self._code("explain", f"method:{entry['method']}"),
+                data=data,
+                layer=self._layer(model, method),
+                **self._seen(model),
+                **self._method(method),
+            )
+
+        return self._once("explanation", dataset, model, method, make=make)
+
+    def timing(self, dataset: str, model: str, method: str, protocol: str) -> str:
+        """Return the identity of how long a method takes."""
+        entry = self._catalog["methods"][method]
+        return line(
+            code=self._code("time_method", f"method:{entry['method']}"),
+            data=digest(self.dataset(dataset)),
+            layer=self._layer(model, method),
+            protocol=self._protocol(protocol),
+            **self._seen(model),
+            **self._method(method),
+        )
+
+    def ceiling(self, dataset: str) -> str:
+        """Return the identity of the agreement between people."""
+        stated = self._catalog["datasets"][dataset]["human_ceiling"]
+        measured = stated == "from_halves"
+        return line(
+            code=self._code("human_ceiling"),
+            ceiling=None if measured else digest(stated),
+            data=digest(self.dataset(dataset)) if measured else None,
+        )
+
+    def scores(self, dataset: str, model: str, method: str, protocol: str) -> str:
+        """Return the identity of scores under a protocol of any family."""
+        entry, settings = self._catalog["methods"][method], self._catalog["protocols"][protocol]
+        family, control = settings["family"], entry["method"] in CONTROLS
+        made: dict[str, str | None] = {}
+        if family == "sanity":
+            made = {"layer": self._layer(model, method), **self._seen(model), **self._method(method)}
+            units = (f"method:{entry['method']}",)
+        else:
+            maps = self.explanation(dataset, "control" if control else model, method)
+            made = {"maps": digest(maps)}
+            units = ()
+            if family != "sweep":
+                made["postprocess"] = digest(view(entry, SCORING, "method"))
+            if family == "faithfulness":
+                made |= self._seen(model)
+            if family == "localization" and model != "control":
+                made["prediction"] = digest(self.prediction(dataset, model))
+        rule = "sweep_thresholds" if family == "sweep" else f"score_{family}"
+        metrics = [f"metric:{name}" for name in settings.get("metrics", ())]
+        return line(
+            code=self._code(rule, *units, *metrics),
+            data=digest(self.dataset(dataset)),
+            protocol=self._protocol(protocol),
+            **made,
+        )
+
+    def study(self, unit: str, made_from: Iterable[str], **stated: object) -> str:
+        """Return the identity of a study's own result: long tables, tables and figures."""
+        return line(code=self._code(unit), made_from=digest(list(made_from)), stated=digest(stated))
+
+    def _seen(self, model: str) -> dict[str, str | None]:
+        """Return the parts of a finished model and of what it gets to see."""
+        entry = self._catalog["models"][model]
+        return {"model": digest(self.model(model)), "input": self._input(entry)}
+
+    def _input(self, entry: Mapping) -> str | None:
+        seen = view(entry, INPUT, "model")
+        return digest(seen) if seen else None
+
+    def _layer(self, model: str, method: str) -> str | None:
+        """Return the part of the target layer, where the model's entry names one and the method's no stage."""
+        override = self._catalog["models"][model]["target_layer"]
+        return digest(override) if override and self._catalog["methods"][method]["stage"] is None else None
+
+    def _method(self, name: str) -> dict[str, str]:
+        """Return the part of what decides a method's raw maps."""
+        entry = self._catalog["methods"][name]
+        bound = bind(entry["method"], entry["parameters"]).parameters
+        chosen = view(bound, bound, f"parameters {entry['method']}")
+        return {"method": digest({**view(entry, EXPLANATION, "method"), "parameters": chosen})}
+
+    def _protocol(self, name: str) -> str:
+        entry = self._catalog["protocols"][name]
+        return digest(view(entry, [key for key in entry if key not in NOT_PROTOCOL], f"protocol {entry['family']}"))
+
+    def _variants(self, entry: Mapping, wanted: bool = True) -> list[str]:
+        return [f"variant:{name}" for name in entry["variant"]] if wanted else []
+
+    def _own_code(self, entry: Mapping) -> str:
+        """Return the code of the user's own network and of objects in its arguments; nothing for installed packages."""
+        found = self.sources.own_code(entry)
+        return f",{found}" if found else ""

@@ -1,0 +1,86 @@
+"""Results that Snakemake has no record of, as in a clone that is linked to finished results: compared by their identity.
+
+For Snakemake, a missing record is no reason to make a result anew, and files of other times than it knows are: it would
+do nothing for another configuration, or everything for the same one. So the head compares what stands in the manifests.
+"""
+
+import json
+import os
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from camstudy.core.identity import agrees, changed
+
+METADATA = Path(".snakemake/metadata")
+LONGEST = 254  # of a part of a record's path, one less than most file systems allow
+
+
+@dataclass
+class Unrecorded:
+    """Existing results without a record: equal ones, and different ones with the labels of what differs."""
+
+    equal: list[str] = field(default_factory=list)
+    different: dict[str, list[str]] = field(default_factory=dict)
+
+
+def find_unrecorded(results: Iterable[tuple[str, str]], metadata: Path = METADATA) -> Unrecorded:
+    """Return the existing results that Snakemake has no record of.
+
+    Parameters
+    ----------
+    results : path and planned identity of each result of a study, those that results are made from first
+    metadata : where Snakemake keeps its records
+    """
+    found = Unrecorded()
+    for path, planned in results:
+        if not os.path.exists(path) or record_path(path, metadata).exists():
+            continue
+        recorded = read_identity(path)
+        if recorded is not None and agrees(recorded, planned):
+            found.equal.append(path)
+        else:
+            found.different[path] = changed(recorded or "", planned)
+    return found
+
+
+def record_path(output: str, metadata: Path = METADATA) -> Path:
+    """Return the file in which Snakemake (9.27, records as files) keeps its record of an output."""
+    name = urlsafe_b64encode(output.encode()).decode()
+    pieces = [name[start : start + LONGEST] for start in range(0, len(name), LONGEST)]
+    return metadata.joinpath(*(f"@{piece}" for piece in pieces[:-1]), pieces[-1])
+
+
+def read_identity(path: str | Path) -> str | None:
+    """Return the identity that a result's manifest or run record states; None where neither does."""
+    for file in (Path(path), run_record(path)):
+        if file.suffix == ".json" and file.is_file():
+            try:
+                identity = json.loads(file.read_text()).get("identity")
+            except (ValueError, AttributeError):
+                continue  # no manifest: a damaged one is made anew
+            if isinstance(identity, str) and identity:
+                return identity
+    return None
+
+
+def run_record(path: str | Path) -> Path:
+    """Return the run record beside a result: who made it, where, when, on what, for which study."""
+    return Path(path).with_suffix(".run.json")
+
+
+def complaint(found: Unrecorded, most: int = 8) -> str:
+    """Return what the head says of different results before it stops."""
+    shown = [f"  {path} ({', '.join(labels)})" for path, labels in list(found.different.items())[:most]]
+    more = len(found.different) - len(shown)
+    return "\n".join(
+        [
+            f"{len(found.different)} results here were made by another configuration, other code or other data than "
+            "today's, and Snakemake has no record of them; what differs:",
+            *shown,
+            *([f"  and {more} more"] if more else []),
+            "Delete them to have them made anew, or take the configuration and the code that made them. `make records` "
+            f"lists them all, and accepts those that are equal ({len(found.equal)} here)",
+        ]
+    )
