@@ -8,10 +8,11 @@
 # ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution; of a slow method in parts,
 # │                                                      {method}/3-of-20.zarr + .json
 # ├── scores/{dataset}/human_ceiling.json            the agreement between people
-# ├── scores/{dataset}/{model}/                      accuracy.parquet; {method}/{agreement,sweep,faithfulness,curves,
-# │                                                  localization,sanity,stages}.parquet (rows: images)
-# ├── cost/{model}.json                              parameters, multiply-adds, speed, memory
-# ├── cost/{dataset}/{model}/{method}.json           seconds per image
+# ├── scores/{dataset}/{model}/                      accuracy.parquet; {method}/{protocol}.parquet (rows: images) and,
+# │                                                  as the protocol has them, {protocol}.{curves,stages}.parquet
+# ├── protocols/{protocol}.json                      what its name stands for in these scores
+# ├── cost/{protocol}/{model}.json                   parameters, multiply-adds, speed, memory
+# ├── cost/{protocol}/{dataset}/{model}/{method}.json   seconds per image
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
 # └── {study}/
 #     ├── {scores,comparisons,curves,sweep,layers,stages}.parquet   the long tables
@@ -30,6 +31,7 @@ configfile: "config/catalog/models.yaml"
 configfile: "config/catalog/imagenet_models.yaml"
 configfile: "config/catalog/finetuning.yaml"
 configfile: "config/catalog/methods.yaml"
+configfile: "config/catalog/protocols.yaml"
 configfile: "config/resources.yaml"
 configfile: "config/config.yaml"
 

@@ -5,7 +5,7 @@ import timm
 import torch
 
 from benchmarks.timing import device, interleave, milliseconds, one_thread, ratio
-from camstudy.metrics.faithfulness import PROTOCOLS
+from camstudy.metrics.faithfulness import Protocol
 from camstudy.metrics.probing import probe
 
 IMAGES, BATCH = 2, 32
@@ -16,7 +16,7 @@ def rows(repeats: int = 5) -> list[dict]:
     torch.manual_seed(0)
     model, images = timm.create_model("resnet18").eval().to(device()), torch.randn(IMAGES, 3, 224, 224, device=device())
     maps, classes = np.random.default_rng(0).random((IMAGES, 7, 7), np.float32), np.arange(IMAGES)
-    protocol = PROTOCOLS["rise_fast"]
+    protocol = Protocol()
     # The image, masked and cropped; insertion and deletion without the end that they share with it.
     passes = IMAGES * (3 + 2 * protocol.steps(224**2))
 

@@ -25,12 +25,12 @@ from camstudy.statistics import bca_interval_of_means, correct, interval, paired
 Frames = Mapping[tuple[str, str], pd.DataFrame]
 
 DESCRIPTIVE = ("image", "label", "target", "predicted", "degenerate", "n_boxes", "n_boxes_dropped", HITS)
-SCORES = ("dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate")
+SCORES = ("dataset", "model", "method", "protocol", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate")
 COMPARISONS = (
-    *("dataset", "baseline", "variant", "method", "metric", "difference", "ci_low", "ci_high"),
+    *("dataset", "baseline", "variant", "method", "protocol", "metric", "difference", "ci_low", "ci_high"),
     *("p", "p_corrected", "n", "n_degenerate", "n_tests"),
 )
-CURVES = ("model", "method", "curve", "share", "mean", "n")
+CURVES = ("model", "method", "protocol", "curve", "share", "mean", "n")
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Settings:
 
     @classmethod
     def of(cls, study: Mapping) -> "Settings":
-        """Return those of a study: ``seed``, ``degenerate``, ``statistics`` and, if it is there, ``localization``."""
+        """Return those of a study: ``seed``, ``degenerate``, ``statistics`` and, if its protocols say so, ``iou``."""
         statistics = {key: study["statistics"][key] for key in ("confidence", "resamples", "correction")}
-        iou = tuple(study["localization"]["iou"]) if "localization" in study else cls.iou
+        iou = tuple(study.get("iou") or cls.iou)
         return cls(seed=study["seed"], degenerate=study["degenerate"], iou=iou, **statistics)
 
     @property
@@ -72,10 +72,12 @@ def summarize(
     dataset: str,
     ceiling: float | None,
     settings: Settings,
+    protocol: str = "",
     metrics: tuple[str, ...] | None = None,
 ) -> pd.DataFrame:
     """Return the long table: one row per model, method and metric, all or some, with the columns `SCORES`.
 
+    ``protocol`` is the name of that by which the frames were scored, empty for scores that follow none.
     ``alignment`` is added after ``spearman``: mean and interval divided by ``ceiling``, the mean correlation
     between people, taken as a constant; where nothing was compared with people, it may be None. ``box_accuracy`` is
     added at the end, where there are `box_hits`; its interval repeats the choice of the threshold in each resample.
@@ -93,30 +95,31 @@ def summarize(
                 continue
             values = _values(kept[column].dropna())
             mean, low, high = _mean_and_interval(values, settings)
-            row = (dataset, model, method, metric, mean / scale, low / scale, high / scale)
+            row = (dataset, model, method, protocol, metric, mean / scale, low / scale, high / scale)
             rows.append((*row, len(values), int(degenerate.sum())))
         if HITS in frame:
             hits = kept[HITS].dropna()
             found = _box_accuracy(hits, settings)
-            rows.append((dataset, model, method, "box_accuracy", *found, len(hits), int(degenerate.sum())))
+            row = (dataset, model, method, protocol, "box_accuracy", *found)
+            rows.append((*row, len(hits), int(degenerate.sum())))
     return pd.DataFrame(rows, columns=list(SCORES))
 
 
-def summarize_sweep(frames: Frames, *, dataset: str, ceiling: float, settings: Settings) -> pd.DataFrame:
+def summarize_sweep(frames: Frames, **options: object) -> pd.DataFrame:
     """Return the alignment of every model and method at every floor: the columns `SCORES` and ``floor``.
 
-    Frames have a row per image and ``floor``, NaN where there is none. Otherwise as `summarize`.
+    Frames have a row per image and ``floor``, NaN where there is none. Options are those of `summarize`.
     """
     tables = []
     for key, frame in frames.items():
         for floor, part in frame.groupby("floor", dropna=False):
             part = {key: part.drop(columns="floor")}
-            table = summarize(part, dataset=dataset, ceiling=ceiling, settings=settings, metrics=("alignment",))
+            table = summarize(part, **options, metrics=("alignment",))
             tables.append(table.assign(floor=floor))
     return pd.concat(tables, ignore_index=True)
 
 
-def mean_curves(frames: Frames) -> pd.DataFrame:
+def mean_curves(frames: Frames, *, protocol: str = "") -> pd.DataFrame:
     """Return the mean curves of insertion and deletion of every model and method: the columns `CURVES`.
 
     Frames have a row per image with an array (steps + 1,) each in ``insertion`` and ``deletion``; ``share`` is that of
@@ -127,7 +130,7 @@ def mean_curves(frames: Frames) -> pd.DataFrame:
         for curve in ("insertion", "deletion"):
             points = np.stack(frame[curve].to_list()).astype(np.float64)
             share = np.linspace(0, 1, points.shape[1])
-            about = {"model": model, "method": method, "curve": curve, "n": len(points)}
+            about = {"model": model, "method": method, "protocol": protocol, "curve": curve, "n": len(points)}
             tables.append(pd.DataFrame({"share": share, "mean": points.mean(0)}).assign(**about)[list(CURVES)])
     return pd.concat(tables, ignore_index=True)
 
@@ -139,6 +142,7 @@ def compare(
     dataset: str,
     ceiling: float | None,
     settings: Settings,
+    protocol: str = "",
     metrics: tuple[str, ...] | None = None,
 ) -> pd.DataFrame:
     """Return the paired comparisons variant - baseline on the same images, with the columns `COMPARISONS`.
@@ -163,7 +167,7 @@ def compare(
                     both = first[column].notna() & second[column].notna()
                     pair = (_values(frame.loc[both, column]) for frame in (first, second))
                     found = _difference(*pair, scale, settings)
-                    row = (dataset, baseline, variant, method, metric, *found)
+                    row = (dataset, baseline, variant, method, protocol, metric, *found)
                     rows.append((*row, int(both.sum()), int(degenerate.sum())))
     columns = [name for name in COMPARISONS if name not in ("p_corrected", "n_tests")]
     table = pd.DataFrame(rows, columns=columns)

@@ -5,31 +5,30 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from camstudy.configschema import Place, explain, load_schema, resolve, show, validator
+from camstudy.configschema import Place, explain, fill, load_schema, show, validator
 from camstudy.data.layouts import layout
 from camstudy.errors import CamstudyError, did_you_mean, unknown
+from camstudy.protocols import check_protocols
+from camstudy.trials import check_trial, make_trial
 
 __all__ = ["layer_sweep", "load_schema", "validate"]
 
 Mistakes = Iterator[tuple[Place, str]]
-# Sources without human maps, and those that always come with boxes.
-LABELLED = ("imagenet", "voc2012", "cub200")
-BOXED = ("digits", "voc2012", "cub200")
 SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")
 
 
 def validate(config: Mapping, known: Mapping[str, object] | None = None, *, check_files: bool = True) -> dict:
     """Check a configuration, then return a copy of it with every default filled in.
 
-    In the copy, what follows from other keys is in its place: titles, the seeds of training recipes, and the
-    number of images of the study's dataset. Validating the copy changes nothing.
+    In the copy, what follows from other keys is in its place: titles, methods of the layer sweep, and with `n_images`
+    the names and the dataset of the trial. Validating the copy changes nothing.
 
     Parameters
     ----------
     config : the configuration as parsed from YAML, catalogue included
-    known : registered names, ``{"methods": [...], "controls": [...], "rules": [...]}``, and under ``"families"``, by
-        table and figure, the families of metrics that they show, and ``"bind"``, which checks a method's parameters;
-        by default they are not checked
+    known : registered names, ``{"methods": [...], "controls": [...], "rules": [...]}``; under ``"families"``, by table
+        and figure, the families of metrics that they show; under ``"protocols"`` those that ship; ``"bind"``, which
+        checks a method's parameters, and ``"metrics"``, which returns a family's; by default they are not checked
     check_files : whether the files that the selected models and datasets name must exist
 
     Raises
@@ -46,7 +45,7 @@ def validate(config: Mapping, known: Mapping[str, object] | None = None, *, chec
     usable = copy.deepcopy(written)
     for place in errors:
         _forget(usable, place)
-    usable = _fill(usable, load_schema())
+    usable = fill(usable, load_schema())
     for place, text in _cross_checks(usable, written, known or {}, check_files):
         errors.setdefault(place, text)
     if errors:
@@ -81,28 +80,6 @@ def _forget(config: object, place: Place) -> None:
         config[last] = None
 
 
-def _fill(value: object, schema: Mapping) -> object:
-    """Return a copy with the defaults of the schema, at every depth."""
-    schema = resolve(schema)
-    for choice in schema.get("allOf", ()):
-        if validator().evolve(schema=choice["if"]).is_valid(value):
-            value = _fill(value, choice["then"])
-    if isinstance(value, list):
-        return [_fill(item, schema.get("items", {})) for item in value]
-    if not isinstance(value, dict):
-        return value
-    properties = schema.get("properties", {})
-    others = schema.get("additionalProperties")
-    others = others if isinstance(others, dict) else {}
-    filled = {key: _fill(item, properties.get(key, others)) for key, item in value.items()}
-    for key, part in properties.items():
-        if key not in filled and "default" in part:
-            filled[key] = _fill(copy.deepcopy(part["default"]), part)
-    if schema.get("x-omit-null"):
-        filled = {key: item for key, item in filled.items() if item is not None}
-    return filled
-
-
 def _cross_checks(config: Mapping, written: Mapping, known: Mapping[str, object], check_files: bool) -> Mistakes:
     """Yield what no schema sees: names that do not exist, values that contradict each other, missing files.
 
@@ -121,12 +98,8 @@ def _cross_checks(config: Mapping, written: Mapping, known: Mapping[str, object]
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
     yield from _check_sweeps(config)
-    yield from _check_metrics(config)
-    for kind in ("tables", "figures"):
-        for index, name in enumerate(config[kind]):
-            for family in known.get("families", {}).get(name, ()):
-                if family not in config["metrics"]:
-                    yield (kind, index), f"`{name}` shows {family}; add `{family}` to `metrics`"
+    yield from check_protocols(config, known)
+    yield from check_trial(config)
     yield from _check_registered(config, known)
     if check_files:
         yield from _check_files(config)
@@ -137,6 +110,9 @@ def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
     for key, kind in (("models", "models"), ("methods", "methods"), ("controls", "methods")):
         uses += [((key, index), kind, name) for index, name in enumerate(config.get(key, []))]
     uses += [(place, "methods", name) for place, name in _swept(config)]
+    uses += [(("protocols", index), "protocols", name) for index, name in enumerate(config["protocols"])]
+    uses.append((("sweep", "protocol"), "protocols", config["sweep"]["protocol"]))
+    uses.append((("cost",), "protocols", config["cost"]))
     for model, entry in _at(config, "catalog", "models").items():
         place = ("catalog", "models", model, "train", "dataset")
         uses.append((place, "datasets", _at(entry, "train").get("dataset")))
@@ -146,24 +122,6 @@ def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
         valid = catalog.get(kind)
         if name is not None and isinstance(valid, dict) and name not in valid:
             yield place, f"{unknown(kind.removesuffix('s'), name, valid)} (looked in `catalog.{kind}`)"
-
-
-def _check_metrics(config: Mapping) -> Mistakes:
-    """Find what maps are to be compared with and is not there: jobs would fail after the last map."""
-    dataset = _at(config, "catalog", "datasets", config.get("dataset"))
-    source, lacks = dataset.get("source"), {}
-    if source is None:
-        return
-    if source in LABELLED:
-        lacks["agreement"] = "no human maps"
-    elif dataset.get("human_ceiling") is None:
-        lacks["agreement"] = "no `human_ceiling` (1 leaves correlations as they are)"
-    if source not in BOXED and not dataset.get("boxes"):
-        lacks["localization"] = "no boxes (`boxes: true` reads them)" if source == "imagenet" else "no boxes"
-    for index, family in enumerate(config["metrics"]):
-        if family in lacks:
-            text = f"found `{family}`, but dataset `{config['dataset']}` has {lacks[family]}"
-            yield ("metrics", index), f"{text}; take another dataset, or drop `{family}`"
 
 
 def _check_comparisons(config: Mapping) -> Mistakes:
@@ -241,13 +199,15 @@ def _check_sweeps(config: Mapping) -> Mistakes:
     """Refuse sweeps that lack what their tables show, and stages' names that mean something else."""
     methods = _at(config, "catalog", "methods")
     if _shows(config, "threshold_sweep"):
-        name, floors = config["sweep"]["relu_before_sum"], config["sweep"]["floors"]
+        name, protocol = config["sweep"]["relu_before_sum"], config["sweep"]["protocol"]
         floor = _at(methods, name, "postprocess").get("floor")
+        floors = _at(config, "catalog", "protocols", protocol).get("floors", (None, floor))
         if name in methods and floor is None:
             yield ("sweep", "relu_before_sum"), f"`{name}` has no floor in its `postprocess`; name a method that has"
         for needed in (None, floor):
             if needed not in floors:
-                yield ("sweep", "floors"), f"found {show(floors)}, expected {show(needed)} among them"
+                text = f"`{protocol}` has the floors {show(floors)}, expected {show(needed)} among them"
+                yield ("sweep", "protocol"), f"{text}; name or make a protocol that has it"
     if _shows(config, "layer_sweep"):
         for name, (_, stage) in layer_sweep(config).items():
             found = _at(methods, name).get("stage", stage)
@@ -318,11 +278,9 @@ def _at(value: object, *keys: str | None) -> Mapping:
 def _derive(config: dict) -> dict:
     """Put in place what follows from other keys."""
     catalog = config["catalog"]
-    for name, entry in [*catalog["models"].items(), *catalog["methods"].items()]:
-        entry["title"] = entry["title"] or name
-    for model in catalog["models"].values():
-        if model["train"] and model["train"]["seed"] is None:
-            model["train"]["seed"] = config["seed"]
+    for kind in ("models", "methods", "protocols"):
+        for name, entry in catalog[kind].items():
+            entry["title"] = entry["title"] or name
     for comparison in config["comparisons"]:
         comparison["title"] = comparison["title"] or catalog["models"][comparison["baseline"]]["title"]
     if _shows(config, "layer_sweep"):
@@ -331,8 +289,7 @@ def _derive(config: dict) -> dict:
             # A stage before the last has its gradients through the rest of the network: forward, and back.
             own = {"title": f"{base['title']}, stage {stage}", "stage": stage, "passes": 3 * base["passes"]}
             catalog["methods"].setdefault(name, copy.deepcopy(base) | own)
-    if config["n_images"] is not None:
-        catalog["datasets"][config["dataset"]]["n_images"] = config["n_images"]
+    make_trial(config)
     return config
 
 

@@ -1,5 +1,6 @@
 """The schema of the configuration: loading it, and putting what it accepts and refuses into words."""
 
+import copy
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,28 @@ def resolve(schema: Mapping) -> dict:
         return dict(schema)
     target = load_schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
     return {**resolve(target), **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
+def fill(value: object, schema: Mapping) -> object:
+    """Return a copy with the defaults of the schema, at every depth."""
+    schema = resolve(schema)
+    for choice in schema.get("allOf", ()):
+        if validator().evolve(schema=choice["if"]).is_valid(value):
+            value = fill(value, choice["then"])
+    if isinstance(value, list):
+        return [fill(item, schema.get("items", {})) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    others = schema.get("additionalProperties")
+    others = others if isinstance(others, dict) else {}
+    filled = {key: fill(item, properties.get(key, others)) for key, item in value.items()}
+    for key, part in properties.items():
+        if key not in filled and "default" in part:
+            filled[key] = fill(copy.deepcopy(part["default"]), part)
+    if schema.get("x-omit-null"):
+        filled = {key: item for key, item in filled.items() if item is not None}
+    return filled
 
 
 def expectation(schema: Mapping) -> str:

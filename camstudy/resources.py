@@ -78,7 +78,7 @@ def estimate(
     row, catalog = config["resources"]["rules"][rule], config["catalog"]
     recipe = catalog["models"][wildcards["model"]]["train"] if rule == "train" else None
     dataset = recipe["dataset"] if recipe else wildcards.get("dataset")
-    images = _images(config, rule, dataset) / _parts(wildcards) if dataset else 0
+    images = _images(config, rule, dataset, wildcards) / _parts(wildcards) if dataset else 0
     gpus = (recipe["gpu"] if recipe else 1) if row["gpu"] and gpu else 0
     if seconds_per_image is None:
         slower = config["resources"]["cpu_factor"] if row["gpu"] and not gpu else 1 / max(gpus, 1)
@@ -86,7 +86,8 @@ def estimate(
     epochs, batch, minutes = 1, config["explain"]["batch_size"], row["minutes"]
     if rule == "time_method":
         # Warm-up and timed runs each stop after `seconds`, of the method and of the forward pass.
-        batch, minutes = config["cost"]["batch_size"], minutes + 4 * config["cost"]["seconds"] / 60
+        protocol = _protocol(config, wildcards)
+        batch, minutes = protocol["batch_size"], minutes + 4 * protocol["seconds"] / 60
     if recipe:
         epochs, batch = recipe["epochs"], recipe["batch_size"] // recipe["accumulate"]
     return Estimate(
@@ -110,15 +111,20 @@ def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
     if not config["resources"]["rules"][rule]["gpu"]:
         return 1
     method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if rule in EXPLAINING else {}
-    times = config["sanity"]["stages"] + 1 if rule == "score_sanity" else 1
+    times = _protocol(config, wildcards)["stages"] + 1 if rule == "score_sanity" else 1
     return times * method.get("passes", 1) * _area(config, wildcards)
 
 
-def _images(config: Mapping, rule: str, dataset: str) -> int:
+def _images(config: Mapping, rule: str, dataset: str, wildcards: Mapping[str, str]) -> int:
     """Return the number of images that a rule takes of a dataset."""
     images = expected_images(config["catalog"]["datasets"][dataset])
-    chosen = {"score_sanity": ("sanity", "n_images"), "time_method": ("cost", "batch_size")}.get(rule)
-    return min(images, config[chosen[0]][chosen[1]]) if chosen else images
+    chosen = {"score_sanity": "n_images", "time_method": "batch_size"}.get(rule)
+    return min(images, _protocol(config, wildcards)[chosen]) if chosen else images
+
+
+def _protocol(config: Mapping, wildcards: Mapping[str, str]) -> Mapping:
+    """Return the entry of the protocol that a job scores or measures by."""
+    return config["catalog"]["protocols"][wildcards["protocol"]]
 
 
 def _map_area(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:

@@ -10,11 +10,14 @@ from camstudy.errors import CamstudyError
 from camstudy.statistics import interval
 
 TRAINED = "trained"  # the name of stage 0, at which nothing is randomised
-STAGES = ("dataset", "model", "method", "stage", "name", "mean", "ci_low", "ci_high", "n", "n_degenerate")
+STAGES = (
+    *("dataset", "model", "method", "protocol", "stage", "name"),
+    *("mean", "ci_low", "ci_high", "n", "n_degenerate"),
+)
 
 
 def summarize_stages(
-    frames: Mapping[tuple[str, str], pd.DataFrame], *, dataset: str, settings: Settings
+    frames: Mapping[tuple[str, str], pd.DataFrame], *, dataset: str, settings: Settings, protocol: str = ""
 ) -> pd.DataFrame:
     """Return the mean rank correlation with the trained model's maps: the columns `STAGES`, a row per stage from 0 on.
 
@@ -31,12 +34,13 @@ def summarize_stages(
             raise CamstudyError(f"{where}: an image occurs more than once in a stage; delete the file and score again")
         if not np.isfinite(frame["correlation"]).all():
             raise CamstudyError(f"{where}: `correlation` is not finite; delete the file and score again")
-        rows.append((dataset, model, method, 0, TRAINED, 1.0, 1.0, 1.0, frame["image"].nunique(), 0))
+        about = (dataset, model, method, protocol)
+        rows.append((*about, 0, TRAINED, 1.0, 1.0, 1.0, frame["image"].nunique(), 0))
         for (stage, name), part in frame.sort_values("image").groupby(["stage", "name"]):
             kept = part[~part["degenerate"]] if settings.degenerate == "skip" else part
             values = kept["correlation"].to_numpy()
             found = (np.nan,) * 3
             if len(values):
                 found = values.mean(), *interval(values, **settings.bootstrap)
-            rows.append((dataset, model, method, stage, name, *found, len(values), int(part["degenerate"].sum())))
+            rows.append((*about, stage, name, *found, len(values), int(part["degenerate"].sum())))
     return pd.DataFrame(rows, columns=list(STAGES))

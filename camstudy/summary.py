@@ -11,6 +11,7 @@ import pandas as pd
 from camstudy.provenance import read_json
 from camstudy.published import read_published
 from camstudy.store import open_store
+from camstudy.trials import original
 
 CONTROL = "control"  # stands where the long table has a model's name
 STRICTER_LEVELS = (0.01, 0.001)
@@ -22,13 +23,14 @@ class TableInputs:
 
     Parameters
     ----------
-    scores : long table: dataset, model, method, metric, mean, ci_low, ci_high, n, n_degenerate. `alignment`
+    scores : long table: dataset, model, method, protocol, metric, mean, ci_low, ci_high, n, n_degenerate. `alignment`
         is the mean Spearman correlation divided by the human ceiling, `top1` a share in [0, 1] with an empty
-        method; controls have the model `control`
-    comparisons : dataset, baseline, variant, method, metric, difference, ci_low, ci_high, p,
+        method and protocol; controls have the model `control`
+    comparisons : dataset, baseline, variant, method, protocol, metric, difference, ci_low, ci_high, p,
         p_corrected, n, n_tests; may be empty
     models : records of the models by name: title, parameters, ...
-    study : validated configuration; of its catalogue, ``methods`` with ``title`` and ``target``
+    study : validated configuration; of its catalogue, ``methods`` with ``title`` and ``target``, and ``protocols``,
+        those that are shown, one of a family
     dataset : attributes of the dataset: dataset, human_maps ("simulated" or "recorded"), ..., and human_ceiling
     sweep : only where it is asked for, alignment by floor: the columns of ``scores`` and ``floor``, NaN for none
     layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
@@ -113,6 +115,23 @@ class TableInputs:
     def method_title(self, name: str) -> str:
         """Return the title of a method or control."""
         return self.study["catalog"]["methods"][name]["title"]
+
+    def protocol(self, family: str) -> Mapping:
+        """Return the entry of the study's protocol of a family of metrics."""
+        return self.study["catalog"]["protocols"][self._protocol(family)]
+
+    def protocol_title(self, family: str) -> str:
+        """Return name and title of the study's protocol of a family of metrics."""
+        name, title = self._protocol(family), self.protocol(family)["title"]
+        return name if title == name else f"{name}, {title}"
+
+    def _protocol(self, family: str) -> str:
+        entries = self.study["catalog"]["protocols"]
+        return next(name for name, entry in entries.items() if entry["family"] == family)
+
+    def as_published(self, scores: pd.DataFrame) -> pd.DataFrame:
+        """Return scores under the datasets' names without a trial, which publications know nothing of."""
+        return scores.assign(dataset=[original(self.study, name) for name in scores["dataset"]])
 
 
 @dataclass(frozen=True)

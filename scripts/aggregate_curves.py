@@ -6,4 +6,4 @@ from camstudy.parts import read_tables
 
 with logged(snakemake.log[0]):
     frames = read_tables(snakemake.params.maps, snakemake.input.curves)
-    mean_curves(frames).to_parquet(snakemake.output.curves, index=False)
+    mean_curves(frames, protocol=snakemake.params.protocol).to_parquet(snakemake.output.curves, index=False)

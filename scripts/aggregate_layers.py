@@ -13,6 +13,7 @@ with logged(snakemake.log[0]):
         dataset=snakemake.params.dataset,
         ceiling=read_json(snakemake.input.ceiling)["human_ceiling"],
         settings=Settings.of(json.loads(snakemake.params.study)),
+        protocol=snakemake.params.protocol,
         metrics=("alignment",),
     )
     # Each method at a stage, by its name: the method and the stage.

@@ -16,9 +16,9 @@ with logged(snakemake.log[0]):
     about_models = read_tables([(model, "") for model in snakemake.params.models], snakemake.input.accuracy)
     ceiling = read_json(snakemake.input.ceiling)["human_ceiling"] if snakemake.input.ceiling else None
     where = {"ceiling": ceiling, "settings": Settings.of(json.loads(snakemake.params.study))}
-    on = where | {"dataset": snakemake.params.dataset}
     scores, comparisons = [], []
     for family, frames in families.items():
+        on = where | {"dataset": snakemake.params.dataset, "protocol": snakemake.params.protocols[family]}
         scores.append(summarize(frames, **on))
         # Of correlations, those that tables show; of other families, all metrics.
         shown = ("alignment",) if family == "agreement" else None

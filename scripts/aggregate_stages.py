@@ -12,4 +12,5 @@ with logged(snakemake.log[0]):
         read_tables(snakemake.params.maps, snakemake.input.stages),
         dataset=snakemake.params.dataset,
         settings=Settings.of(json.loads(snakemake.params.study)),
+        protocol=snakemake.params.protocol,
     ).to_parquet(snakemake.output.stages, index=False)

@@ -13,4 +13,5 @@ with logged(snakemake.log[0]):
         dataset=snakemake.params.dataset,
         ceiling=read_json(snakemake.input.ceiling)["human_ceiling"],
         settings=Settings.of(json.loads(snakemake.params.study)),
+        protocol=snakemake.params.protocol,
     ).to_parquet(snakemake.output.sweep, index=False)

@@ -11,7 +11,7 @@ from camstudy.provenance import read_json, write_json
 with logged(snakemake.log[0]):
     entry = json.loads(snakemake.params.entry)
     start = snakemake.input.get("start")
-    model = initial_model(entry, snakemake.input.get("weights"), snakemake.params.seed)
+    model = initial_model(entry, snakemake.input.get("weights"), entry["seed"])
     save_model(model, snakemake.output.model, {})
     record = model_record(model, entry, snakemake.output.model, start=read_json(start) if start else None)
     write_json(snakemake.output.record, record)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 
+from camstudy.claims import claim
 from camstudy.job import logged, torch_device
 from camstudy.metrics.cost import multiply_adds
 from camstudy.models.build import input_config, parameter_count
@@ -10,6 +11,7 @@ from camstudy.models.speed import measure, network
 from camstudy.provenance import versions, write_json
 
 with logged(snakemake.log[0]):
+    claim(snakemake.config, snakemake.wildcards.protocol)
     entry, settings = json.loads(snakemake.params.model), json.loads(snakemake.params.settings)
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     size, model = input_config(entry)["size"], network(entry, folded=False)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from camstudy.claims import claim
 from camstudy.data.store import open_dataset
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
@@ -17,7 +18,8 @@ from camstudy.parts import part_slice
 STEP = 64
 
 with logged(snakemake.log[0]):
-    dataset = open_dataset(snakemake.input.dataset)
+    claim(snakemake.config, snakemake.wildcards.protocol)
+    settings, dataset = json.loads(snakemake.params.settings), open_dataset(snakemake.input.dataset)
     heatmaps, postprocess = Heatmaps(snakemake.input.heatmaps), json.loads(snakemake.params.postprocess)
     images = part_slice(snakemake.wildcards.part, dataset.n, snakemake.config["explain"]["chunk_size"])
     halves = heatmaps.attrs["reference"] == "human_half"
@@ -27,7 +29,8 @@ with logged(snakemake.log[0]):
         maps = apply(heatmaps.maps(part), postprocess)
         human = dataset.human_half(part)[:, 1] if halves else dataset.human_map(part)
         human = resample_in_boxes(human, heatmaps.boxes(part))
-        columns.append(score_agreement(resample(maps), human) | {"degenerate": degenerate(maps)})
+        found = score_agreement(resample(maps), human, settings["metrics"])
+        columns.append(found | {"degenerate": degenerate(maps)})
     scores = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
     about = {"label": dataset.labels[images], "target": heatmaps.targets(images)}
     frame = pd.DataFrame({"image": np.arange(images.start, images.stop), **about, **scores})

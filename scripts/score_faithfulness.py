@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from camstudy.claims import claim
 from camstudy.data.store import open_dataset
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
 from camstudy.geometry import FULL, within
 from camstudy.job import logged, torch_device
 from camstudy.metrics.alignment import degenerate
-from camstudy.metrics.faithfulness import FAMILY, protocol
+from camstudy.metrics.faithfulness import FAMILY, Protocol, asks_perturbation
 from camstudy.metrics.probing import probe
 from camstudy.metrics.registry import score_family
 from camstudy.models.build import input_config
@@ -25,9 +26,10 @@ STEP = 64
 
 with logged(snakemake.log[0]):
     entry, settings = json.loads(snakemake.params.model), json.loads(snakemake.params.settings)
-    perturbation = settings.pop("perturbation")
-    chosen = protocol(settings.pop("protocol"), settings)
-    print(chosen)
+    claim(snakemake.config, snakemake.wildcards.protocol)
+    metrics = settings.pop("metrics")
+    protocol = Protocol(**settings)
+    print(protocol)
     dataset, inputs = open_dataset(snakemake.input.dataset), input_config(entry)
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     model = load_model(entry, snakemake.input.model).to(device)
@@ -37,7 +39,8 @@ with logged(snakemake.log[0]):
     # Maps of the model cover what it saw; those of a control may cover more.
     own = heatmaps.attrs["model"] == snakemake.wildcards.model
     crops = crop_boxes(inputs, dataset.shapes)
-    options = {"mean": inputs["mean"], "std": inputs["std"], "protocol": chosen, "perturbation": perturbation}
+    options = {"mean": inputs["mean"], "std": inputs["std"], "protocol": protocol}
+    options["perturbation"] = asks_perturbation(metrics)
     scores, curves = [], []
     for start in tqdm(range(images.start, images.stop, STEP), "images", unit=f"x{STEP}", mininterval=10):
         part = slice(start, min(start + STEP, images.stop))
@@ -47,7 +50,7 @@ with logged(snakemake.log[0]):
         found, batch_size = probe(model, seen, maps, targets, labels, batch_size=batch_size, view=view, **options)
         about = {"image": np.arange(part.start, part.stop), "label": labels, "target": targets}
         flags = {"degenerate": degenerate(maps)}
-        scores.append(pd.DataFrame(about | score_family(FAMILY, found) | flags))
+        scores.append(pd.DataFrame(about | score_family(FAMILY, found, metrics=metrics) | flags))
         kept = {name: list(found[f"{name}_curve"].astype(np.float32)) for name in ("insertion", "deletion")}
         curves.append(pd.DataFrame(about | kept))
     pd.concat(scores).to_parquet(snakemake.output.scores, index=False)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from camstudy.claims import claim
 from camstudy.data.store import open_dataset
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
@@ -18,6 +19,7 @@ from camstudy.parts import part_slice
 STEP = 64
 
 with logged(snakemake.log[0]):
+    claim(snakemake.config, snakemake.wildcards.protocol)
     settings, postprocess = json.loads(snakemake.params.settings), json.loads(snakemake.params.postprocess)
     dataset, heatmaps = open_dataset(snakemake.input.dataset), Heatmaps(snakemake.input.heatmaps)
     images = part_slice(snakemake.wildcards.part, dataset.n, snakemake.config["explain"]["chunk_size"])
@@ -29,7 +31,7 @@ with logged(snakemake.log[0]):
         "pointing_game_exact": {"ties": settings["pointing_ties"]},
         "energy_pointing_game": {"max_box_share": settings["max_box_share"]},
     }
-    frames = []
+    metrics, frames = settings["metrics"], []
     for start in range(images.start, images.stop, STEP):
         part = slice(start, min(start + STEP, images.stop))
         maps = apply(heatmaps.maps(part), postprocess)
@@ -37,9 +39,11 @@ with logged(snakemake.log[0]):
             dataset.boxes(part), sizes[part], heatmaps.boxes(part), clip=settings["clip_boxes"]
         )
         seen, named = resample(maps), None if correct is None else correct[part]
-        scores = pd.DataFrame(score_localization(seen, boxes, named, parameters))
+        # With an index, as there may be no metric of single images.
+        scores = pd.DataFrame(score_localization(seen, boxes, named, parameters, metrics), index=range(len(maps)))
         scores = scores.astype(dict.fromkeys(scores.select_dtypes(bool).columns, "boolean"))
-        scores[HITS] = list(box_hits(seen, boxes, iou=settings["iou"]))
+        if "box_accuracy" in metrics:
+            scores[HITS] = list(box_hits(seen, boxes, iou=settings["iou"]))
         scores.loc[~has_boxes(boxes)] = None
         about = {"image": np.arange(part.start, part.stop), "label": dataset.labels[part]}
         about |= {"target": heatmaps.targets(part), "degenerate": degenerate(maps)}

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from camstudy.claims import claim
 from camstudy.data.clickme import select
 from camstudy.data.store import open_dataset
 from camstudy.explain.explainer import Explainer
@@ -14,6 +15,7 @@ from camstudy.metrics.registry import score_family
 from camstudy.metrics.sanity import FAMILY
 
 with logged(snakemake.log[0]):
+    claim(snakemake.config, snakemake.wildcards.protocol)
     entry, method, settings = (json.loads(snakemake.params[name]) for name in ("model", "method", "settings"))
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     dataset = open_dataset(snakemake.input.dataset)
@@ -30,7 +32,8 @@ with logged(snakemake.log[0]):
         batch_size=snakemake.config["explain"]["batch_size"],
     )
     about = {"image": images, "label": labels, "target": found.target, "degenerate": found.degenerate}
-    pd.DataFrame(about | score_family(FAMILY, found.evidence)).to_parquet(snakemake.output.scores, index=False)
+    scores = score_family(FAMILY, found.evidence, metrics=settings["metrics"])
+    pd.DataFrame(about | scores).to_parquet(snakemake.output.scores, index=False)
     count = len(found.stages)
     stages = {
         "image": np.repeat(images, count),

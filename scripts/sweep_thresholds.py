@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from camstudy.claims import claim
 from camstudy.data.store import open_dataset
 from camstudy.explain.store import Heatmaps
 from camstudy.geometry import resample_in_boxes
@@ -16,7 +17,8 @@ from camstudy.parts import part_slice
 STEP = 16
 
 with logged(snakemake.log[0]):
-    dataset, floors = open_dataset(snakemake.input.dataset), json.loads(snakemake.params.floors)
+    claim(snakemake.config, snakemake.wildcards.protocol)
+    dataset, floors = open_dataset(snakemake.input.dataset), json.loads(snakemake.params.settings)["floors"]
     heatmaps = Heatmaps(snakemake.input.heatmaps)
     images = part_slice(snakemake.wildcards.part, dataset.n, snakemake.config["explain"]["chunk_size"])
     rho, degenerate = [], []

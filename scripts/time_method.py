@@ -2,6 +2,7 @@
 
 import json
 
+from camstudy.claims import claim
 from camstudy.data.store import open_dataset
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.timing import time_method
@@ -9,6 +10,7 @@ from camstudy.job import logged, torch_device
 from camstudy.provenance import versions, write_json
 
 with logged(snakemake.log[0]):
+    claim(snakemake.config, snakemake.wildcards.protocol)
     entry, method, settings = (json.loads(snakemake.params[name]) for name in ("model", "method", "settings"))
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     dataset = open_dataset(snakemake.input.dataset)

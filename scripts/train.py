@@ -35,7 +35,7 @@ with logged(snakemake.log[0]):
     save_model(model.cpu(), snakemake.output.model, {})
     pd.DataFrame(history).to_csv(snakemake.output.history, index=False)
     recipe = entry["train"]
-    training = {"dataset": recipe["dataset"], "device": str(device), "seed": recipe["seed"], "processes": processes}
+    training = {"dataset": recipe["dataset"], "device": str(device), "seed": entry["seed"], "processes": processes}
     start = read_json(snakemake.input.start) if weights else None
     record = model_record(model, entry, snakemake.output.model, training | history[-1], start)
     write_json(snakemake.output.record, record)

@@ -112,7 +112,9 @@ def _alignment_cost(inputs: TableInputs) -> Figure:
     return alignment_cost(inputs)
 
 
-@FIGURES.register("randomization", title="Maps of randomised models", needs="scores", also=("stages",), metrics=())
+@FIGURES.register(
+    "randomization", title="Maps of randomised models", needs="scores", also=("stages",), metrics=("sanity",)
+)
 def _randomization(inputs: TableInputs) -> Figure:
     from camstudy.figures.randomization import randomization
 

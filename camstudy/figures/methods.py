@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from camstudy.figures.pairs import ends
-from camstudy.figures.style import RULE, looks, panels, styled
+from camstudy.figures.style import RULE, SOFT, looks, panels, styled
 from camstudy.metrics.families import METRICS
 from camstudy.summary import CONTROL, Estimate, TableInputs
 
@@ -39,6 +39,7 @@ def insertion_deletion(inputs: TableInputs) -> Figure:
         for name, look in looks(names).items()
     ]
     figure.legend(handles=handles, loc="outside right upper", fontsize=6.5, handlelength=2.6)
+    figure.supxlabel(f"protocol: {inputs.protocol_title('faithfulness')}", x=0.01, ha="left", fontsize=7, color=SOFT)
     return figure
 
 
@@ -64,6 +65,8 @@ def faithfulness_localization(inputs: TableInputs) -> Figure:
         for name, look in looks(names).items()
     ]
     figure.legend(handles=handles, loc="outside right upper", fontsize=6.5)
+    used = ", ".join(inputs.protocol_title(family) for family in ("faithfulness", "localization"))
+    figure.supxlabel(f"protocols: {used}", x=0.01, ha="left", fontsize=7, color=SOFT)
     return figure
 
 

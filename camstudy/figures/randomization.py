@@ -54,7 +54,9 @@ def randomization(inputs: TableInputs) -> Figure:
 def _note(inputs: TableInputs) -> str:
     table = inputs.stages[inputs.stages["stage"] > 0]
     count = " to ".join(f"{n:g}" for n in sorted({table["n"].min(), table["n"].max()}))
-    note = f"parts randomised from the top, each with those before it; {count} images"
+    note = (
+        f"parts randomised from the top, each with those before it; {count} images; {inputs.protocol_title('sanity')}"
+    )
     if degenerate := table["n_degenerate"].sum():
         fate = "counted as 0" if inputs.study["degenerate"] == "score" else "left out"
         note += f"; {degenerate:,} correlations of constant or non-finite maps {fate}"

@@ -27,7 +27,7 @@ def threshold_sweep(inputs: TableInputs) -> Figure:
     """
     sweep = inputs.study["sweep"]
     methods = {sweep["relu_after_sum"]: "ReLU after sum", sweep["relu_before_sum"]: "ReLU before sum"}
-    floors = sorted(floor for floor in sweep["floors"] if floor is not None)
+    floors = sorted(floor for floor in inputs.protocol("sweep")["floors"] if floor is not None)
     own = inputs.study["catalog"]["methods"][sweep["relu_before_sum"]]["postprocess"]["floor"]
     figure, axes = _draw(inputs, methods, "floor", floors, floors, inputs.at_floor, _band)
     left, ticks = floors[0] - 0.12, floors[:: -(-len(floors) // 4)]

@@ -6,11 +6,12 @@ counted.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from camstudy.metrics.ranks import rank_correlation
-from camstudy.metrics.registry import METRICS, image_metrics
+from camstudy.metrics.registry import METRICS, score_family
 
 FAMILY = "agreement"
 
@@ -22,14 +23,14 @@ def degenerate(maps: np.ndarray) -> np.ndarray:
     return ~np.isfinite(low) | ~np.isfinite(high) | (low == high)
 
 
-def score_agreement(maps: np.ndarray, human: np.ndarray) -> dict[str, np.ndarray]:
-    """Return every registered per-image metric of this family, as float64 (n,) by name.
+def score_agreement(maps: np.ndarray, human: np.ndarray, metrics: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Return per-image metrics of this family, those that ``metrics`` names or all, as float64 (n,) by name.
 
     ``maps`` and ``human`` are (n, H, W) in the same geometry, a batch at a time. A degenerate heatmap gets
     the score that each metric states for it, here 0. Raises ValueError when shapes differ or a human map is
     not finite.
     """
-    return {metric.name: metric.function(maps, human) for metric in image_metrics(FAMILY)}
+    return score_family(FAMILY, {"heatmap": maps, "human_map": human}, metrics=metrics)
 
 
 @METRICS.register(

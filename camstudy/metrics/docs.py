@@ -1,5 +1,6 @@
 """The reference of the metrics, written from their registry: ``python -m camstudy.metrics.docs``."""
 
+import dataclasses
 import inspect
 import math
 import re
@@ -13,9 +14,11 @@ INTRODUCTION = """\
 
 <!-- Generated from the registry: `python -m camstudy.metrics.docs > docs/metrics.md` -->
 
-Every metric is a pure function in `camstudy/metrics`; what follows is its documentation there. Scores hold one row per
-image and one column per metric, the long table their means with intervals ([definitions.md](definitions.md),
-"Statistics"). Shares are kept as numbers from 0 to 1, also where tables print percent.
+Every metric is a pure function in `camstudy/metrics`; what follows is its documentation there. A protocol, an entry of
+the catalogue, lists metrics of one family with settings, and its scores are in files of its name,
+`results/scores/{dataset}/{model}/{method}/{protocol}.parquet`. They hold one row per image and one column per metric,
+the long table their means with intervals ([definitions.md](definitions.md), "Statistics"). Shares are kept as numbers
+from 0 to 1, also where tables print percent.
 
 - Heatmaps are resized bilinearly (`align_corners=False`) to the square that the model saw: 224x224 pixels where they
   are compared with people or with boxes, the model's own input size where the model looks at masked images. Human maps
@@ -27,16 +30,26 @@ image and one column per metric, the long table their means with intervals ([def
 """
 
 FAMILIES = {
-    "agreement": ("Agreement with people", "Of a heatmap and the human map of the same image: `agreement.parquet`."),
+    "agreement": (
+        "Agreement with people",
+        "Of a heatmap and the human map of the same image: protocols of the family `agreement`.",
+    ),
     "prediction": ("Predictions", "Of a model's logits, without heatmaps: `accuracy.parquet`."),
     "faithfulness": (
         "Faithfulness",
-        "Of the network's answers to images masked by a heatmap: `faithfulness.parquet`, with the curves of insertion "
-        "and deletion in `curves.parquet`. The class is the one that the heatmap explains. Positive and negative "
-        "perturbation have to be asked for (`faithfulness.perturbation`). Protocols (`faithfulness.protocol`):",
+        "Of the network's answers to images masked by a heatmap: protocols of the family `faithfulness`, with the "
+        "curves of insertion and deletion in `{protocol}.curves.parquet`. The class is the one that the heatmap "
+        "explains. Protocols that ship:",
     ),
-    "localization": ("Localisation", "Of a heatmap and the boxes of the image's objects: `localization.parquet`."),
-    "sanity": ("Sanity checks", "Of heatmaps before and after the model's weights are randomised."),
+    "localization": (
+        "Localisation",
+        "Of a heatmap and the boxes of the image's objects: protocols of the family `localization`.",
+    ),
+    "sanity": (
+        "Sanity checks",
+        "Of heatmaps before and after the model's weights are randomised: protocols of the family `sanity`, with every "
+        "stage in `{protocol}.stages.parquet`.",
+    ),
 }
 BETTER = {"up": "higher", "down": "lower"}
 
@@ -67,14 +80,20 @@ def _family(family: str) -> Iterator[str]:
 
 
 def _protocols() -> Iterator[str]:
-    from camstudy.metrics.faithfulness import PROTOCOLS
+    from camstudy.metrics.faithfulness import FAMILY, REMOVED, Protocol, asks_perturbation
+    from camstudy.protocols import shipped
 
     yield "| Protocol | Pixels per step at 224x224 | Passes | Insertion starts from | Deletion ends in | Masks |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for name, protocol in PROTOCOLS.items():
+    settings = {field.name for field in dataclasses.fields(Protocol)}
+    for name, entry in shipped().items():
+        if entry["family"] != FAMILY:
+            continue
+        protocol = Protocol(**{key: value for key, value in entry.items() if key in settings})
+        passes = 2 * protocol.steps(224**2) + 2 * len(REMOVED) * asks_perturbation(entry["metrics"])
         start = f"{protocol.start}, {protocol.blur}x{protocol.blur} kernel"
         masks = {"resized": "scaled to 0 to 1 after resizing", "native": "scaled to 0 to 1 before resizing"}
-        cells = (f"`{name}`", protocol.step, 2 * protocol.steps(224**2), start, f"{protocol.target} colour")
+        cells = (f"`{name}`", protocol.step, passes, start, f"{protocol.target} colour")
         yield f"| {' | '.join(map(str, cells))} | {masks[protocol.normalize]} |"
     yield ""
 

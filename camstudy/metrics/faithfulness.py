@@ -5,13 +5,12 @@ Pure functions of probabilities; `camstudy.metrics.probing` asks the network for
 comes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from camstudy.errors import unknown
 from camstudy.metrics.registry import METRICS
 
 FAMILY = "faithfulness"
@@ -24,7 +23,7 @@ Fill = Literal["blurred", "mean", "black"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How insertion and deletion replace pixels, and what masks are.
+    """How insertion and deletion replace pixels, and what masks are; config/catalog/protocols.yaml has some.
 
     step : pixels replaced at a time in an image of 224x224; in proportion for other sizes
     start : what insertion starts from
@@ -49,21 +48,9 @@ class Protocol:
         return max(1, round(self.step * pixels / 224**2))
 
 
-# `rise`, `rise_fast`: Petsiuk et al. 2018 (arXiv 1806.07421), released code for one image and for a batch.
-# `castream`: released code of Torres et al. 2024. Its kernel hardly blurs, so that its insertion starts near the end:
-# values under different protocols cannot be compared.
-PROTOCOLS = {
-    "rise": Protocol(step=224),
-    "rise_fast": Protocol(),
-    "castream": Protocol(blur=5, normalize="native"),
-}
-
-
-def protocol(name: str, changes: Mapping[str, object] | None = None) -> Protocol:
-    """Return a protocol of `PROTOCOLS` with some of its fields changed; None among ``changes`` leaves a field."""
-    if name not in PROTOCOLS:
-        raise unknown("faithfulness protocol", name, PROTOCOLS)
-    return replace(PROTOCOLS[name], **{key: value for key, value in (changes or {}).items() if value is not None})
+def asks_perturbation(metrics: Iterable[str]) -> bool:
+    """Return whether metrics need the passes of positive and negative perturbation."""
+    return not {"positive_perturbation", "negative_perturbation"}.isdisjoint(metrics)
 
 
 def blur_kernel(side: int, sigma: float = 5.0) -> np.ndarray:

@@ -29,18 +29,22 @@ def score_localization(
     boxes: np.ndarray,
     correct: np.ndarray | None = None,
     parameters: Mapping[str, Mapping[str, object]] | None = None,
+    metrics: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return every registered per-image metric of this family, as arrays (n,) by name.
+    """Return per-image metrics of this family, those that ``metrics`` names or all, as arrays (n,) by name.
 
     Parameters
     ----------
     maps, boxes : (n, H, W) and (n, k, 4), see the module
     correct : bool (n,), whether the model's most probable class is the label; without, `official_metric` is left out
     parameters : of metrics, by name
+    metrics : names of metrics, in the order of the result
     """
     maps, boxes = _check(maps, boxes)
     evidence = {"heatmap": maps, "box": boxes, "map_box": map_box(maps)}
-    return score_family(FAMILY, evidence if correct is None else {**evidence, "correct": correct}, parameters)
+    if correct is not None:
+        evidence["correct"] = correct
+    return score_family(FAMILY, evidence, parameters, metrics)
 
 
 def has_boxes(boxes: np.ndarray) -> np.ndarray:

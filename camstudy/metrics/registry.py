@@ -1,7 +1,7 @@
 """The registry of metrics: a name, a pure function, and the facts that tables and documentation print."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,13 +45,18 @@ def image_metrics(family: str) -> list[Metric]:
 
 
 def score_family(
-    family: str, evidence: Mapping[str, np.ndarray], parameters: Mapping[str, Mapping[str, object]] | None = None
+    family: str,
+    evidence: Mapping[str, np.ndarray],
+    parameters: Mapping[str, Mapping[str, object]] | None = None,
+    metrics: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return a family's per-image metrics, as arrays (n,) by name: all whose needs are in ``evidence``.
+    """Return a family's per-image metrics, as arrays (n,) by name: those whose needs are in ``evidence``.
 
     ``evidence`` holds positional arguments by the name that `Metric.needs` gives them, ``parameters`` keyword
-    arguments by the name of the metric.
+    arguments by the name of the metric. ``metrics`` are those that a protocol lists, in its order; None takes all that
+    are registered. Names that are no per-image metrics of the family are passed over: a dataset's are made later.
     """
-    known = [metric for metric in image_metrics(family) if evidence.keys() >= set(metric.needs)]
+    known = {metric.name: metric for metric in image_metrics(family) if evidence.keys() >= set(metric.needs)}
+    chosen = [known[name] for name in (known if metrics is None else metrics) if name in known]
     given = parameters or {}
-    return {m.name: m.function(*(evidence[need] for need in m.needs), **given.get(m.name, {})) for m in known}
+    return {m.name: m.function(*(evidence[need] for need in m.needs), **given.get(m.name, {})) for m in chosen}

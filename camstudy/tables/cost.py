@@ -70,7 +70,10 @@ def _notes(inputs: TableInputs) -> Iterator[str]:
         "layers as plain convolutions; unfolded: their kernels are built in every pass."
     )
     yield f"Memory: the most in such a pass, weights included: {_by_model(inputs, '{memory}')}."
-    yield "Times are measured once and kept; unlike all else they differ from run to run and from machine to machine."
+    yield (
+        f"Times, by the protocol {inputs.protocol_title('cost')}, are measured once and kept; unlike all else they "
+        "differ from run to run and from machine to machine."
+    )
     alignment = inputs.scores[(inputs.scores["metric"] == "alignment") & inputs.scores["model"].isin(list(records))]
     yield from notes.about(inputs, alignment)
     yield from notes.targets(inputs, inputs.study["methods"])

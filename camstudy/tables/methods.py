@@ -27,23 +27,25 @@ Key = tuple[str, str, str]  # model, method, metric
 
 def faithfulness(inputs: TableInputs) -> Table:
     """Return a row per model and method: faithfulness metrics and seconds per image."""
-    protocol = inputs.study["faithfulness"]
-    changes = [f"{key} {value}" for key, value in protocol.items() if key not in ("protocol", "perturbation") and value]
-    said = f"Insertion and deletion follow the protocol {', '.join([protocol['protocol'], *changes])}"
+    protocol = inputs.protocol("faithfulness")
+    settings = ", ".join(f"{key} {protocol[key]}" for key in ("step", "start", "target", "blur", "normalize"))
+    said = f"Insertion and deletion follow the protocol {inputs.protocol_title('faithfulness')} ({settings})"
     timed = {(record["device"], record["batch_size"]) for record in (inputs.timing or {}).values()}
     devices = "; ".join(f"{device}, batches of {size}" for device, size in sorted(timed))
     facts = [f"{said}: values under different protocols cannot be compared."]
     if devices:
         facts.append(
-            f"Seconds per image: explaining alone, on {devices}; × forward: in forward passes of the same images."
+            f"Seconds per image: explaining alone, on {devices}; × forward: in forward passes of the same images. "
+            f"Protocol: {inputs.protocol_title('cost')}."
         )
     return _table(inputs, "faithfulness", FAITHFULNESS, "Faithfulness of explanation methods", facts)
 
 
 def localization(inputs: TableInputs) -> Table:
     """Return a row per model and method: localisation metrics, and the saliency metric where faithfulness is there."""
-    settings = inputs.study["localization"]
+    settings = inputs.protocol("localization")
     facts = [
+        f"Protocol: {inputs.protocol_title('localization')}. "
         f"Pointing game: within {settings['pointing_tolerance']} pixels of a box; of several maxima, "
         f"{settings['pointing_ties']} counts. Box accuracy: at the best threshold for this dataset, "
         f"IoU {', '.join(map(str, settings['iou']))}."
@@ -173,7 +175,8 @@ def _published(inputs: TableInputs, metrics: Sequence[str]) -> dict[Key, pd.Seri
         }
         for (model, method), time in (inputs.timing or {}).items()
     ]
-    joined = join_published(pd.concat([scores, pd.DataFrame(times)], ignore_index=True), inputs.published)
+    measured = inputs.as_published(pd.concat([scores, pd.DataFrame(times)], ignore_index=True))
+    joined = join_published(measured, inputs.published)
     found = joined[joined["published"].notna()]
     return {(row["model"], row["method"], row["metric"]): row for _, row in found.iterrows()}
 
@@ -193,7 +196,7 @@ def _notes(
         yield f"Not ranked, as they explain nothing: {', '.join(names)}."
     if len(study["models"]) > 1 and study["controls"]:
         yield "Controls are the same maps for every model."
-    of_one = scores[scores["metric"] == metrics[0]]
+    of_one = scores[scores["metric"] == next((name for name in metrics if name in set(scores["metric"])), None)]
     yield notes.degenerate(inputs, of_one, scored="scored as each metric says")
     if study["show_intervals"]:
         yield notes.intervals(inputs)

@@ -7,8 +7,8 @@ import pandas as pd
 from camstudy.summary import CONTROL, TableInputs
 
 
-def about(inputs: TableInputs, alignment: pd.DataFrame) -> Iterator[str]:
-    """Yield the dataset with the number of images of these scores, its human maps, and the alignment."""
+def about(inputs: TableInputs, alignment: pd.DataFrame, family: str = "agreement") -> Iterator[str]:
+    """Yield the dataset with the number of images of these scores, its human maps, and the alignment by a protocol."""
     dataset = inputs.dataset
     yield f"Dataset: {dataset['dataset']}, {numbers(alignment['n'])} images."
     if dataset["human_maps"] == "simulated":
@@ -20,7 +20,7 @@ def about(inputs: TableInputs, alignment: pd.DataFrame) -> Iterator[str]:
         yield f"Human maps are {dataset['human_maps']}."
     yield (
         "Alignment: mean over images of the Spearman rank correlation between map and human map, divided by "
-        f"the human ceiling, {dataset['human_ceiling']:.5g}."
+        f"the human ceiling, {dataset['human_ceiling']:.5g}. Protocol: {inputs.protocol_title(family)}."
     )
 
 

@@ -17,7 +17,8 @@ def published(inputs: TableInputs) -> Table:
 
     The last two are blank where nothing was published. The CSV has the sources.
     """
-    joined = join_published(inputs.scores, inputs.published).set_index(["model", "method", "metric"])
+    joined = join_published(inputs.as_published(inputs.scores), inputs.published)
+    joined = joined.set_index(["model", "method", "metric"])
     columns = [
         Column("title", "Model"),
         Column("model", shown=False),
@@ -69,6 +70,8 @@ def _notes(inputs: TableInputs, joined: pd.DataFrame) -> Iterator[str]:
     of = inputs.study["accuracy_dataset"] or inputs.study["dataset"]
     yield f"Top-1: share of the images of {of} whose label has the largest logit. Values are published for ImageNet."
     yield f"Published: {len(found)} of {len(joined)} numbers of this study; blank where none is known."
+    if "agreement" in {entry["family"] for entry in inputs.study["catalog"]["protocols"].values()}:
+        yield f"Protocol: {inputs.protocol_title('agreement')}."
     if len(found):
         yield f"Sources: {'; '.join(dict.fromkeys(found['published_source']))}."
         unverified = found.index[found["published_verified"] == False]  # noqa: E712  (a column of objects)

@@ -13,7 +13,7 @@ def threshold_sweep(inputs: TableInputs) -> Table:
     """Return a row per model: alignment with neither, either and both of Threshold-Grad-CAM's changes, and best floors.
 
     The changes are the ReLU before the sum over channels instead of after it, and min-max with the method's floor. The
-    best floor is the one of the highest mean alignment, the first of equals in the order of ``sweep.floors``.
+    best floor is the one of the highest mean alignment, the first of equals in the order of the protocol.
     """
     sweep = inputs.study["sweep"]
     after, before = (sweep[role] for role in ROLES.values())
@@ -54,7 +54,7 @@ def threshold_sweep(inputs: TableInputs) -> Table:
 
 
 def _best(inputs: TableInputs, model: str, method: str) -> tuple[str | None, Estimate | None]:
-    found = [(floor, inputs.at_floor(model, method, floor)) for floor in inputs.study["sweep"]["floors"]]
+    found = [(floor, inputs.at_floor(model, method, floor)) for floor in inputs.protocol("sweep")["floors"]]
     scored = [(floor, estimate) for floor, estimate in found if estimate is not None]
     if not scored:
         return None, None
@@ -64,13 +64,13 @@ def _best(inputs: TableInputs, model: str, method: str) -> tuple[str | None, Est
 
 def _threshold_notes(inputs: TableInputs, after: str, before: str, floor: float) -> Iterator[str]:
     raw = inputs.sweep[inputs.sweep["floor"].isna()]
-    yield from notes.about(inputs, raw)
+    yield from notes.about(inputs, raw, "sweep")
     yield from notes.targets(inputs, [after, before])
     yield (
         f"Neither: ReLU(mean of a A over channels), with activations A and weights a; ReLU before the sum: mean of "
         f"ReLU(a A). Floor {floor:g}: each map is scaled to 0 to 1, then lower values are raised to {floor:g}."
     )
-    floors = ", ".join("none" if each is None else f"{each:g}" for each in inputs.study["sweep"]["floors"])
+    floors = ", ".join("none" if each is None else f"{each:g}" for each in inputs.protocol("sweep")["floors"])
     yield f"Best floor: of {floors}; chosen on these images, so that its own alignment is an optimistic one."
     yield notes.degenerate(inputs, raw)
     yield notes.intervals(inputs)

@@ -73,7 +73,7 @@ def _train(
     group: Group,
 ) -> tuple[nn.Module, list[dict]]:
     torch.set_num_threads(threads)
-    recipe, seed = entry["train"], entry["train"]["seed"]
+    recipe, seed = entry["train"], entry["seed"]
     # On the CPU, loading beside training would only take threads away from it.
     workers = threads - 1 if device.type == "cuda" else 0
     loader = TrainingLoader(open_dataset(dataset), recipe, input_config(entry), seed, workers, group)

@@ -9,6 +9,7 @@ from snakemake.io import regex_from_filepattern
 
 sys.path.insert(0, workflow.basedir)
 
+from camstudy.claims import refuse_taken
 from camstudy.config import layer_sweep, validate
 from camstudy.errors import CamstudyError
 from camstudy.explain import controls
@@ -17,6 +18,7 @@ from camstudy.figures import FIGURES
 from camstudy.job import count_gpus, share_library
 from camstudy.orphans import cancel_orphans
 from camstudy.parts import part_names
+from camstudy.protocols import SCORED, chosen, metric_names, shipped
 from camstudy.provenance import canonical, imported_sources
 from camstudy.resources import count_parts, estimate, request
 from camstudy.tables import TABLES
@@ -34,6 +36,8 @@ known = {
     "controls": [],
     "rules": [script.stem for script in Path(workflow.basedir, "scripts").glob("*.py")],
     "families": {name: record.metrics for name, record in [*TABLES.items(), *FIGURES.items()]},
+    "protocols": shipped(),
+    "metrics": metric_names,
 }
 for method in METHODS.values():
     known["controls" if method.needs == "dataset" else "methods"].append(method.name)
@@ -60,8 +64,11 @@ STUDY = config["study"]
 DATASET = config["dataset"]
 ACCURACY_DATASET = config["accuracy_dataset"] or DATASET
 CATALOG = config["catalog"]
+# The study's protocols by family, those that score its maps before the two of the sweep and of cost.
+PROTOCOLS = chosen(config)
+FAMILIES = [family for family in PROTOCOLS if family in SCORED]
 # What people reach among themselves, where maps are compared with theirs.
-CEILING = f"results/scores/{DATASET}/human_ceiling.json" if "agreement" in config["metrics"] else []
+CEILING = f"results/scores/{DATASET}/human_ceiling.json" if "agreement" in FAMILIES else []
 DEVICE = config["device"]
 GPUS = count_gpus()
 
@@ -97,6 +104,23 @@ def entry(kind, name, *drop):
 def explained(wildcards):
     """Canonical text of what decides a method's raw maps, for params."""
     return entry("methods", wildcards.method, "title", "postprocess", "passes", "parts", "ranked")
+
+
+def protocols(family):
+    """Wildcard constraint: the catalogue's protocols of a family."""
+    return names("protocols", lambda item: item["family"] == family)
+
+
+def protocol(wildcards):
+    """Canonical text of the settings of a job's protocol, for params."""
+    return entry("protocols", wildcards.protocol, "title", "family")
+
+
+def protocol_of(family):
+    """The name of the study's protocol of a family; it is a mistake to ask for what needs it where there is none."""
+    if family not in PROTOCOLS:
+        raise WorkflowError(f"`protocols` of the study has none of the family {family}; add one to make this file")
+    return PROTOCOLS[family]
 
 
 def names(kind, test):
@@ -165,10 +189,15 @@ def is_grouped(model):
     also = {source for record in shown_records() for source in record.also}
     swept = [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum") if "sweep" in also]
     methods = dict.fromkeys([*config["methods"], *swept, *(layer_sweep(config) if "layers" in also else [])])
-    rules = ["explain", *(f"score_{family}" for family in ("faithfulness", "sanity") if family in config["metrics"])]
-    rules += ["time_method"] if "timing" in also else []
+    rules = {"explain": None}
+    rules |= {f"score_{name}": PROTOCOLS[name] for name in ("faithfulness", "sanity") if name in FAMILIES}
+    rules |= {"time_method": PROTOCOLS["cost"]} if "timing" in also else {}
     steps = [("train", {})] + [("accuracy", {"dataset": name}) for name in {DATASET, ACCURACY_DATASET}]
-    steps += [(rule, {"dataset": DATASET, "method": method}) for rule in rules for method in methods]
+    steps += [
+        (rule, {"dataset": DATASET, "method": method, "protocol": name})
+        for rule, name in rules.items()
+        for method in methods
+    ]
     gpu = bool(gpus())
     seconds = sum(estimate(config, rule, {"model": model, **job}, gpu=gpu).seconds for rule, job in steps)
     return seconds <= 60 * config["group_minutes"]
@@ -191,10 +220,12 @@ def shards(wildcards):
         count = drawn_shards(wildcards.dataset)
         return [f"results/raw/{wildcards.dataset}/{shard}-of-{count}.tfrecord" for shard in range(count)]
     if isinstance(item["shards"], dict):
+        # A trial has the shards of its dataset.
+        folder = next(name for name, other in CATALOG["datasets"].items() if other.get("shards") == item["shards"])
         count, records = item["shards"]["count"], item["shards"]["records"]
         if records and item["n_images"] and item["sample_seed"] is None:
             count = min(count, -(-item["n_images"] // records))
-        return [f"results/raw/{wildcards.dataset}/{shard}.tfrecords" for shard in range(count)]
+        return [f"results/raw/{folder}/{shard}.tfrecords" for shard in range(count)]
     return item["shards"]
 
 
@@ -219,7 +250,7 @@ def weights_entry(wildcards):
     """Canonical text of what decides a model's starting weights; a variant that is applied to them does not."""
     weights = CATALOG["models"][wildcards.model]["weights"]
     later = [] if weights.get("include_variant") else ["variant"]
-    return entry("models", wildcards.model, "title", "train", "target_layer", *later)
+    return entry("models", wildcards.model, "title", "train", "target_layer", "seed", *later)
 
 
 def starting_weights(wildcards):
@@ -274,9 +305,9 @@ def predictions(wildcards):
     return [] if wildcards.model == "control" else "results/scores/{dataset}/{model}/accuracy.parquet"
 
 
-def score_files(*families, controls=True, name=None):
+def score_files(*families, controls=True, kind=""):
     """Inputs: scores of the study's maps, as (family, model, method, file), several files where jobs share the images;
-    with a name, the files that are called so beside them."""
+    with a kind, the files of this kind beside them."""
     tried = [(model, method) for model in config["models"] for method in config["methods"]]
     pairs = {"agreement": maps(controls), "localization": maps(controls), "sanity": tried}
     # Every model is tried with the controls' maps.
@@ -284,8 +315,8 @@ def score_files(*families, controls=True, name=None):
         (model, control) for model in config["models"] for control in config["controls"] if controls
     ]
     return [
-        (family, model, method, f"results/scores/{DATASET}/{model}/{method}/{name or family}{part}.parquet")
-        for family in families or config["metrics"]
+        (family, model, method, f"results/scores/{DATASET}/{model}/{method}/{protocol_of(family)}{part}{kind}.parquet")
+        for family in families or FAMILIES
         for model, method in pairs[family]
         for part in ([""] if family == "sanity" else parts(f"score_{family}", DATASET, model, method))
     ]
@@ -293,14 +324,15 @@ def score_files(*families, controls=True, name=None):
 
 def compared_maps():
     """The files of scores against human maps that a figure of maps shows, as `score_files`."""
-    return score_files("agreement", controls=False) if "agreement" in config["metrics"] else []
+    shown = "agreement" in FAMILIES and "spearman" in CATALOG["protocols"][PROTOCOLS["agreement"]]["metrics"]
+    return score_files("agreement", controls=False) if shown else []
 
 
 def sweep_files():
     """Inputs: scores of the threshold sweep, as (model, method, file)."""
     methods = [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")]
     return [
-        (model, method, f"results/scores/{DATASET}/{model}/{method}/sweep{part}.parquet")
+        (model, method, f"results/scores/{DATASET}/{model}/{method}/{PROTOCOLS['sweep']}{part}.parquet")
         for model in config["models"]
         for method in dict.fromkeys(methods)
         for part in parts("sweep_thresholds", DATASET, model, method)
@@ -312,7 +344,7 @@ def layer_files():
     if not any("layers" in record.also for record in shown_records()):
         return []  # then the methods at stages are not in the catalogue
     return [
-        (model, method, f"results/scores/{DATASET}/{model}/{method}/agreement{part}.parquet")
+        (model, method, f"results/scores/{DATASET}/{model}/{method}/{PROTOCOLS['agreement']}{part}.parquet")
         for model in config["models"]
         for method in layer_sweep(config)
         for part in parts("score_agreement", DATASET, model, method)
@@ -322,7 +354,7 @@ def layer_files():
 def stage_files():
     """Inputs: what is left of the maps at each stage of randomisation, as (model, method, file)."""
     return [
-        (model, method, f"results/scores/{DATASET}/{model}/{method}/stages.parquet")
+        (model, method, f"results/scores/{DATASET}/{model}/{method}/{protocol_of('sanity')}.stages.parquet")
         for model, method in maps(controls=False)
     ]
 
@@ -332,6 +364,14 @@ def shown_records():
     return [TABLES[name] for name in config["tables"]] + [FIGURES[name] for name in config["figures"]]
 
 
+def shown_protocols(records):
+    """The study's protocols, by family, of what tables and figures are made from; one without a family shows all."""
+    further = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
+    families = {family for record in records for family in record.metrics or FAMILIES}
+    families |= {further[name] for record in records for name in record.also if name in further}
+    return {family: name for family, name in PROTOCOLS.items() if family in families}
+
+
 def record(wildcards):
     """The record of the table or figure that a job makes."""
     return TABLES[wildcards.table] if "table" in wildcards.keys() else FIGURES[wildcards.figure]
@@ -339,21 +379,27 @@ def record(wildcards):
 
 def further(wildcards):
     """Inputs: what a table or figure is made from beside the scores."""
+    cost = PROTOCOLS["cost"]
     sources = {
         "sweep": "results/{study}/sweep.parquet",
         "layers": "results/{study}/layers.parquet",
-        "cost": expand("results/cost/{model}.json", model=config["models"]),
+        "cost": expand("results/cost/{protocol}/{model}.json", protocol=cost, model=config["models"]),
         "curves": "results/{study}/curves.parquet",
         "stages": "results/{study}/stages.parquet",
-        "timing": [f"results/cost/{DATASET}/{model}/{method}.json" for model, method in maps(controls=False)],
+        "timing": [f"results/cost/{cost}/{DATASET}/{model}/{method}.json" for model, method in maps(controls=False)],
         "published": config["published"] or [],
     }
     return {name: sources[name] for name in record(wildcards).also}
 
 
-def study(*keys):
-    """Canonical text of some of the study's settings, for params."""
-    return canonical({key: config[key] for key in keys})
+def study(*keys, **further):
+    """Canonical text of some of the study's settings and of what follows from others, for params."""
+    return canonical({key: config[key] for key in keys} | further)
+
+
+def box_levels():
+    """The overlaps with boxes that count, where the study has a protocol of localisation."""
+    return CATALOG["protocols"][PROTOCOLS["localization"]]["iou"] if "localization" in FAMILIES else None
 
 
 def shown(wildcards):
@@ -368,7 +414,7 @@ def shown(wildcards):
         "comparisons",
         "statistics",
         "degenerate",
-        *(family for family in record(wildcards).metrics if family in config),
+        "n_images",
     ]
     if wildcards.get("table") in ("faithfulness", "localization"):
         keys.append("show_intervals")
@@ -379,8 +425,11 @@ def shown(wildcards):
     if "layers" in record(wildcards).also:
         keys.append("layer_sweep")
         used += config["layer_sweep"]["methods"]
-    methods = {name: CATALOG["methods"][name] for name in used}
-    return canonical({key: config[key] for key in keys} | {"catalog": {"methods": methods}})
+    catalog = {
+        "methods": {name: CATALOG["methods"][name] for name in used},
+        "protocols": {name: CATALOG["protocols"][name] for name in shown_protocols([record(wildcards)]).values()},
+    }
+    return canonical({key: config[key] for key in keys} | {"catalog": catalog})
 
 
 def titles(kind, selected):
@@ -416,3 +465,10 @@ def figures():
         figure=config["figures"],
         ext=["png", "pdf"],
     )
+
+
+try:
+    # What other studies have made under a protocol's name is not replaced by something else.
+    refuse_taken(config, {PROTOCOLS[name] for name in FAMILIES} | {*shown_protocols(shown_records()).values()})
+except CamstudyError as error:
+    raise WorkflowError(str(error)) from None

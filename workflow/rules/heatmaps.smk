@@ -26,7 +26,7 @@ rule explain:
         mem_mb=memory("explain"),
         runtime=minutes("explain"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "seed"),
         method=explained,
     message:
         "Explain {wildcards.model} on {wildcards.dataset} with {wildcards.method}{wildcards.part}"
@@ -67,14 +67,15 @@ rule time_method:
         dataset="results/data/{dataset}.json",
         code=code("time_method"),
     output:
-        timing="results/cost/{dataset}/{model}/{method}.json",
+        timing="results/cost/{protocol}/{dataset}/{model}/{method}.json",
     log:
-        "results/logs/time_method/{dataset}/{model}/{method}.log",
+        "results/logs/time_method/{protocol}/{dataset}/{model}/{method}.log",
     benchmark:
-        "results/benchmarks/time_method/{dataset}/{model}/{method}.tsv"
+        "results/benchmarks/time_method/{protocol}/{dataset}/{model}/{method}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: True),
         method=names("methods", explains),
+        protocol=protocols("cost"),
     group:
         model_group
     conda:
@@ -86,9 +87,9 @@ rule time_method:
         mem_mb=memory("time_method"),
         runtime=minutes("time_method"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "seed"),
         method=explained,
-        settings=canonical(config["cost"]),
+        settings=protocol,
     message:
         "Measure how long {wildcards.method} takes for an image of {wildcards.dataset} with {wildcards.model}"
     script:

@@ -89,7 +89,6 @@ rule assemble_model:
         runtime=minutes("assemble_model"),
     params:
         entry=lambda wildcards: entry("models", wildcards.model, "title", "target_layer"),
-        seed=config["seed"],
     message:
         "Assemble {wildcards.model} as it is, without training"
     script:
@@ -101,13 +100,14 @@ rule cost:
     input:
         code=code("cost"),
     output:
-        cost="results/cost/{model}.json",
+        cost="results/cost/{protocol}/{model}.json",
     log:
-        "results/logs/cost/{model}.log",
+        "results/logs/cost/{protocol}/{model}.log",
     benchmark:
-        "results/benchmarks/cost/{model}.tsv"
+        "results/benchmarks/cost/{protocol}/{model}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: True),
+        protocol=protocols("cost"),
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
@@ -116,8 +116,8 @@ rule cost:
         mem_mb=memory("cost"),
         runtime=minutes("cost"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "target_layer"),
-        settings=canonical({key: config["cost"][key] for key in ("batch_size", "repeats")}),
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "target_layer", "seed"),
+        settings=lambda wildcards: entry("protocols", wildcards.protocol, "title", "family", "seconds"),
     message:
         "Measure what {wildcards.model} costs"
     script:

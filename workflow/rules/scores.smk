@@ -26,7 +26,7 @@ rule accuracy:
         mem_mb=memory("accuracy"),
         runtime=minutes("accuracy"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "target_layer"),
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "seed", "target_layer"),
     message:
         "Classify {wildcards.dataset} with {wildcards.model}"
     script:
@@ -39,11 +39,13 @@ rule score_agreement:
         dataset="results/data/{dataset}.json",
         code=code("score_agreement"),
     output:
-        scores="results/scores/{dataset}/{model}/{method}/agreement{part}.parquet",
+        scores="results/scores/{dataset}/{model}/{method}/{protocol}{part}.parquet",
     log:
-        "results/logs/score_agreement/{dataset}/{model}/{method}{part}.log",
+        "results/logs/score_agreement/{dataset}/{model}/{method}/{protocol}{part}.log",
     benchmark:
-        "results/benchmarks/score_agreement/{dataset}/{model}/{method}{part}.tsv"
+        "results/benchmarks/score_agreement/{dataset}/{model}/{method}/{protocol}{part}.tsv"
+    wildcard_constraints:
+        protocol=protocols("agreement"),
     localrule: is_brief("score_agreement")
     conda:
         "../../envs/data.yaml"
@@ -53,6 +55,7 @@ rule score_agreement:
         runtime=minutes("score_agreement"),
     params:
         postprocess=lambda wildcards: canonical(CATALOG["methods"][wildcards.method]["postprocess"]),
+        settings=protocol,
     message:
         "Compare {wildcards.method}{wildcards.part} of {wildcards.model} with human maps"
     script:
@@ -65,13 +68,14 @@ rule sweep_thresholds:
         dataset="results/data/{dataset}.json",
         code=code("sweep_thresholds"),
     output:
-        scores="results/scores/{dataset}/{model}/{method}/sweep{part}.parquet",
+        scores="results/scores/{dataset}/{model}/{method}/{protocol}{part}.parquet",
     log:
-        "results/logs/sweep_thresholds/{dataset}/{model}/{method}{part}.log",
+        "results/logs/sweep_thresholds/{dataset}/{model}/{method}/{protocol}{part}.log",
     benchmark:
-        "results/benchmarks/sweep_thresholds/{dataset}/{model}/{method}{part}.tsv"
+        "results/benchmarks/sweep_thresholds/{dataset}/{model}/{method}/{protocol}{part}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: True),
+        protocol=protocols("sweep"),
     localrule: is_brief("sweep_thresholds")
     conda:
         "../../envs/data.yaml"
@@ -80,7 +84,7 @@ rule sweep_thresholds:
         mem_mb=memory("sweep_thresholds"),
         runtime=minutes("sweep_thresholds"),
     params:
-        floors=canonical(config["sweep"]["floors"]),
+        settings=protocol,
     message:
         "Sweep the thresholds of {wildcards.method}{wildcards.part} of {wildcards.model}"
     script:
@@ -95,14 +99,15 @@ rule score_faithfulness:
         dataset="results/data/{dataset}.json",
         code=code("score_faithfulness"),
     output:
-        scores="results/scores/{dataset}/{model}/{method}/faithfulness{part}.parquet",
-        curves="results/scores/{dataset}/{model}/{method}/curves{part}.parquet",
+        scores="results/scores/{dataset}/{model}/{method}/{protocol}{part}.parquet",
+        curves="results/scores/{dataset}/{model}/{method}/{protocol}{part}.curves.parquet",
     log:
-        "results/logs/score_faithfulness/{dataset}/{model}/{method}{part}.log",
+        "results/logs/score_faithfulness/{dataset}/{model}/{method}/{protocol}{part}.log",
     benchmark:
-        "results/benchmarks/score_faithfulness/{dataset}/{model}/{method}{part}.tsv"
+        "results/benchmarks/score_faithfulness/{dataset}/{model}/{method}/{protocol}{part}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: True),
+        protocol=protocols("faithfulness"),
     group:
         model_group
     conda:
@@ -114,9 +119,9 @@ rule score_faithfulness:
         mem_mb=memory("score_faithfulness"),
         runtime=minutes("score_faithfulness"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "target_layer"),
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "seed", "target_layer"),
         postprocess=lambda wildcards: canonical(CATALOG["methods"][wildcards.method]["postprocess"]),
-        settings=canonical(config["faithfulness"]),
+        settings=protocol,
     message:
         "Try {wildcards.model} on {wildcards.dataset} masked by {wildcards.method}{wildcards.part}"
     script:
@@ -130,11 +135,13 @@ rule score_localization:
         dataset="results/data/{dataset}.json",
         code=code("score_localization"),
     output:
-        scores="results/scores/{dataset}/{model}/{method}/localization{part}.parquet",
+        scores="results/scores/{dataset}/{model}/{method}/{protocol}{part}.parquet",
     log:
-        "results/logs/score_localization/{dataset}/{model}/{method}{part}.log",
+        "results/logs/score_localization/{dataset}/{model}/{method}/{protocol}{part}.log",
     benchmark:
-        "results/benchmarks/score_localization/{dataset}/{model}/{method}{part}.tsv"
+        "results/benchmarks/score_localization/{dataset}/{model}/{method}/{protocol}{part}.tsv"
+    wildcard_constraints:
+        protocol=protocols("localization"),
     localrule: is_brief("score_localization")
     conda:
         "../../envs/data.yaml"
@@ -144,7 +151,7 @@ rule score_localization:
         runtime=minutes("score_localization"),
     params:
         postprocess=lambda wildcards: canonical(CATALOG["methods"][wildcards.method]["postprocess"]),
-        settings=canonical(config["localization"]),
+        settings=protocol,
     message:
         "Compare {wildcards.method}{wildcards.part} of {wildcards.model} with the boxes of {wildcards.dataset}"
     script:
@@ -158,15 +165,16 @@ rule score_sanity:
         dataset="results/data/{dataset}.json",
         code=code("score_sanity"),
     output:
-        scores="results/scores/{dataset}/{model}/{method}/sanity.parquet",
-        stages="results/scores/{dataset}/{model}/{method}/stages.parquet",
+        scores="results/scores/{dataset}/{model}/{method}/{protocol}.parquet",
+        stages="results/scores/{dataset}/{model}/{method}/{protocol}.stages.parquet",
     log:
-        "results/logs/score_sanity/{dataset}/{model}/{method}.log",
+        "results/logs/score_sanity/{dataset}/{model}/{method}/{protocol}.log",
     benchmark:
-        "results/benchmarks/score_sanity/{dataset}/{model}/{method}.tsv"
+        "results/benchmarks/score_sanity/{dataset}/{model}/{method}/{protocol}.tsv"
     wildcard_constraints:
         model=names("models", lambda item: True),
         method=names("methods", explains),
+        protocol=protocols("sanity"),
     group:
         model_group
     conda:
@@ -178,9 +186,9 @@ rule score_sanity:
         mem_mb=memory("score_sanity"),
         runtime=minutes("score_sanity"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights"),
+        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "seed"),
         method=explained,
-        settings=canonical(config["sanity"]),
+        settings=protocol,
     message:
         "Randomise {wildcards.model} under {wildcards.method} on {wildcards.dataset}"
     script:

@@ -33,11 +33,12 @@ rule aggregate_scores:
         runtime=minutes("aggregate_scores"),
     params:
         maps=[tuple(key) for *key, _ in score_files()],
+        protocols={family: PROTOCOLS[family] for family in FAMILIES},
         models=config["models"],
         dataset=DATASET,
         accuracy_dataset=ACCURACY_DATASET,
         pairs=[[pair["baseline"], pair["variant"]] for pair in config["comparisons"]],
-        study=study("seed", "statistics", "degenerate", "localization"),
+        study=study("seed", "statistics", "degenerate", iou=box_levels()),
     message:
         "Aggregate the scores of {wildcards.study}"
     script:
@@ -63,6 +64,7 @@ rule aggregate_sweep:
         runtime=minutes("aggregate_sweep"),
     params:
         maps=[(model, method) for model, method, _ in sweep_files()],
+        protocol=PROTOCOLS["sweep"],
         dataset=DATASET,
         study=study("seed", "statistics", "degenerate"),
     message:
@@ -91,6 +93,7 @@ rule aggregate_layers:
     params:
         maps=[(model, method) for model, method, _ in layer_files()],
         stages=layer_sweep(config),
+        protocol=lambda wildcards: protocol_of("agreement"),
         dataset=DATASET,
         study=study("seed", "statistics", "degenerate"),
     message:
@@ -101,7 +104,7 @@ rule aggregate_layers:
 
 rule aggregate_curves:
     input:
-        curves=[file for *_, file in score_files("faithfulness", name="curves")],
+        curves=lambda wildcards: [file for *_, file in score_files("faithfulness", kind=".curves")],
         code=code("aggregate_curves"),
     output:
         curves="results/{study}/curves.parquet",
@@ -116,7 +119,8 @@ rule aggregate_curves:
         mem_mb=memory("aggregate_curves"),
         runtime=minutes("aggregate_curves"),
     params:
-        maps=[(model, method) for _, model, method, _ in score_files("faithfulness")],
+        maps=lambda wildcards: [(model, method) for _, model, method, _ in score_files("faithfulness")],
+        protocol=lambda wildcards: protocol_of("faithfulness"),
     message:
         "Average the curves of insertion and deletion of {wildcards.study}"
     script:
@@ -125,7 +129,7 @@ rule aggregate_curves:
 
 rule aggregate_stages:
     input:
-        stages=[file for _, _, file in stage_files()],
+        stages=lambda wildcards: [file for _, _, file in stage_files()],
         code=code("aggregate_stages"),
     output:
         stages="results/{study}/stages.parquet",
@@ -140,7 +144,8 @@ rule aggregate_stages:
         mem_mb=memory("aggregate_stages"),
         runtime=minutes("aggregate_stages"),
     params:
-        maps=[(model, method) for model, method, _ in stage_files()],
+        maps=lambda wildcards: [(model, method) for model, method, _ in stage_files()],
+        protocol=lambda wildcards: protocol_of("sanity"),
         dataset=DATASET,
         study=study("seed", "statistics", "degenerate"),
     message:
