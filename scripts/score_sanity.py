@@ -12,6 +12,7 @@ from camstudy.job import logged, torch_device
 from camstudy.metrics.randomization import randomize_explained
 from camstudy.metrics.registry import score_family
 from camstudy.metrics.sanity import FAMILY
+from camstudy.parts import write_scores
 
 with logged(snakemake.log[0]):
     entry, method, settings = (json.loads(snakemake.params[name]) for name in ("model", "method", "settings"))
@@ -30,13 +31,14 @@ with logged(snakemake.log[0]):
         batch_size=snakemake.config["explain"]["batch_size"],
     )
     about = {"image": images, "label": labels, "target": found.target, "degenerate": found.degenerate}
-    pd.DataFrame(about | score_family(FAMILY, found.evidence)).to_parquet(snakemake.output.scores, index=False)
+    frame = pd.DataFrame(about | score_family(FAMILY, found.evidence))
+    write_scores(snakemake.output.scores, frame, dataset, images)
     count = len(found.stages)
     stages = {
         "image": np.repeat(images, count),
         "stage": np.tile(np.arange(1, count + 1), len(images)),
-        "name": np.tile(found.stages, len(images)),
+        "stage_name": np.tile(found.stages, len(images)),
     }
     for name in ("correlation", "correlation_absolute", "degenerate"):
         stages[name] = found.evidence[f"stage_{name}"].ravel()
-    pd.DataFrame(stages).to_parquet(snakemake.output.stages, index=False)
+    write_scores(snakemake.output.stages, pd.DataFrame(stages), dataset, images)
