@@ -60,7 +60,7 @@ def main(folder: str, shards: str, threads: str) -> None:
             lambda part: source.read(range(part.start, part.stop)),
             n=source.n,
             attrs=dict.fromkeys(ATTRIBUTES),
-            fingerprint="benchmark",
+            identity="benchmark",
             threads=int(threads),
         )
         seconds = time.perf_counter() - started

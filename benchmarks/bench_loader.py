@@ -42,7 +42,7 @@ def rows(repeats: int = 5) -> list[dict]:
         size = _write_images(Path(folder))
         files, photographs, _ = read_imagenet(folder, CLASSES, "train")
         manifest = Path(folder, "imagenet_train.json")
-        write_photographs(manifest, files, photographs, attrs=dict.fromkeys(ATTRIBUTES), fingerprint="benchmark")
+        write_photographs(manifest, files, photographs, attrs=dict.fromkeys(ATTRIBUTES), identity="benchmark")
         images, number = BATCH // SHARES, itertools.count()
         for name, augment in AUGMENTATIONS.items():
             recipe = {"batch_size": BATCH, "accumulate": 1, "augment": augment}

@@ -53,7 +53,9 @@ def _write(manifest: Path, maps: np.ndarray) -> int:
         shape=maps.shape[1:],
         chunk=CHUNK,
         attrs={**dict.fromkeys(ATTRIBUTES), "images": [0, IMAGES, IMAGES]},
-        fingerprint="benchmark",
+        identity="benchmark",
+        names=[f"{number}.jpg" for number in range(IMAGES)],
+        labels=np.zeros(IMAGES, np.int64),
     )
     for part in writer.pending():
         writer.write(part, heatmap=maps[part], target=np.zeros(part.stop - part.start, np.int64))

@@ -1,6 +1,6 @@
 """From per-image scores to the long table of a study and its paired comparisons.
 
-Scores come as data frames keyed by (model, method), one row per image: `image`, what the image is about
+Scores come as data frames keyed by (model, method), one row per image: `image` and `name`, what the image is about
 (`label`, `target`, `predicted`), `degenerate` where there are heatmaps, and one column per metric. Scores
 that need no heatmap, such as accuracy, have the method ``""``. Bool columns are proportions, all others are means.
 Metrics registered as partial may miss values (NaN, or NA in columns of pandas' type `boolean`): those images do not
@@ -24,7 +24,7 @@ from camstudy.statistics import bca_interval_of_means, correct, interval, paired
 
 Frames = Mapping[tuple[str, str], pd.DataFrame]
 
-DESCRIPTIVE = ("image", "label", "target", "predicted", "degenerate", "n_boxes", "n_boxes_dropped", HITS)
+DESCRIPTIVE = ("image", "name", "label", "target", "predicted", "degenerate", "n_boxes", "n_boxes_dropped", HITS)
 SCORES = ("dataset", "model", "method", "protocol", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate")
 COMPARISONS = (
     *("dataset", "baseline", "variant", "method", "protocol", "metric", "difference", "ci_low", "ci_high"),

@@ -105,9 +105,10 @@ def _amounts(seconds: float, gpu_seconds: float, row: Row) -> tuple[str, ...]:
 
 
 def measured_rates(records: Iterable[tuple[tuple[str, ...], Mapping]], *, cpu: bool) -> dict[tuple[str, ...], float]:
-    """Return seconds per image by key, from the records of finished jobs on the planned kind of device.
+    """Return seconds per image by key, from the run records of finished jobs on the planned kind of device.
 
-    ``records`` has (rule, model) or (rule, model, method) with a record of ``device`` and ``seconds_per_image``.
+    ``records`` has (rule, model) or (rule, model, method) with a run record, of which those with ``seconds_per_image``
+    and ``device`` count.
     """
     found: dict[tuple[str, ...], list[float]] = {}
     for key, record in records:

@@ -1,4 +1,4 @@
-"""What a result was made from: canonical JSON, checksums, fingerprints, versions, atomic JSON files."""
+"""What a result was made from, and by which run: canonical JSON, checksums, versions, atomic JSON files."""
 
 import ast
 import hashlib
@@ -6,10 +6,14 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
+import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from camstudy import __version__
 from camstudy.errors import CamstudyError
 
 PACKAGE = Path(__file__).parent
@@ -37,9 +41,51 @@ def sha256_files(paths: Iterable[str | Path]) -> str:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Return the versions of Python, camstudy's platform and the named distributions."""
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), "platform": platform.platform(), **found}
+    """Return the versions of the named distributions."""
+    return {name: importlib.metadata.version(name) for name in packages}
+
+
+def run_record_path(result: str | Path) -> Path:
+    """Return where the record of the run that made a result lies: ``x.json`` -> ``x.run.json``."""
+    return Path(result).with_suffix(".run.json")
+
+
+def write_run_record(result: str | Path, started: float, study: str | None = None, **facts: object) -> None:
+    """Write what belongs to a run rather than to its result: when, where, how long, by which camstudy.
+
+    The result itself is the same whatever run makes it, and no rule of the workflow takes a run record as input.
+
+    Parameters
+    ----------
+    result : the file that the record is about and lies beside
+    started : `time.time` when the work began
+    study : name of the study that asked for the result, if one did
+    facts : more of the kind, such as ``device``, ``batch_size`` or ``seconds_per_image``
+    """
+    record = {
+        "camstudy": __version__,
+        "commit": _commit(),
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 2),
+        "study": study,
+    }
+    write_json(run_record_path(result), record | facts)
+
+
+def _commit() -> str | None:
+    """Return the commit of the repository that this package lies in; None where it lies in none, or git is missing."""
+    if not (PACKAGE.parent / ".git").exists():
+        return None
+    try:
+        asked = subprocess.run(
+            ["git", "-C", str(PACKAGE.parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return asked.stdout.strip()
 
 
 def read_json(path: str | Path) -> dict:

@@ -21,9 +21,9 @@ def summarize_stages(
 ) -> pd.DataFrame:
     """Return the mean rank correlation with the trained model's maps: the columns `STAGES`, a row per stage from 0 on.
 
-    ``frames`` by (model, method) have a row per image and stage: `image`, `stage` from 1, `name` of the part that the
-    stage randomises beside those before it, `correlation`, and `degenerate` where either map is. At stage 0 the mean is
-    1, of a map with itself. ``n`` counts the images in the mean, ``n_degenerate`` the degenerate pairs, which
+    ``frames`` by (model, method) have a row per image and stage: `image`, `stage` from 1, `stage_name` of the part that
+    the stage randomises beside those before it, `correlation`, and `degenerate` where either map is. At stage 0 the
+    mean is 1, of a map with itself. ``n`` counts the images in the mean, ``n_degenerate`` the degenerate pairs, which
     ``settings`` keeps, with the correlation 0, or skips. With no image left, mean and interval are NaN. Repeated images
     and correlations that are not finite raise `CamstudyError`.
     """
@@ -36,7 +36,7 @@ def summarize_stages(
             raise CamstudyError(f"{where}: `correlation` is not finite; delete the file and score again")
         about = (dataset, model, method, protocol)
         rows.append((*about, 0, TRAINED, 1.0, 1.0, 1.0, frame["image"].nunique(), 0))
-        for (stage, name), part in frame.sort_values("image").groupby(["stage", "name"]):
+        for (stage, name), part in frame.sort_values("image").groupby(["stage", "stage_name"]):
             kept = part[~part["degenerate"]] if settings.degenerate == "skip" else part
             values = kept["correlation"].to_numpy()
             found = (np.nan,) * 3

@@ -12,6 +12,7 @@ from camstudy.metrics.accuracy import check_labels, score_accuracy
 from camstudy.models.build import input_config
 from camstudy.models.inputs import prepare
 from camstudy.models.load import load_model
+from camstudy.parts import write_scores
 
 with logged(snakemake.log[0]):
     entry = json.loads(snakemake.params.model)
@@ -27,4 +28,4 @@ with logged(snakemake.log[0]):
             check_labels(dataset.labels, logits[0].shape[1], str(dataset.path))
     columns = score_accuracy(np.concatenate(logits), dataset.labels)
     frame = pd.DataFrame({"image": np.arange(dataset.n), "label": dataset.labels, **columns})
-    frame.to_parquet(snakemake.output.scores, index=False)
+    write_scores(snakemake.output.scores, frame, dataset, slice(0, dataset.n))

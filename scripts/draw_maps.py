@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pandas as pd
 
 from camstudy.data.clickme import select
 from camstudy.data.store import open_dataset
@@ -11,7 +10,7 @@ from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
 from camstudy.figures import FIGURES, save
 from camstudy.job import logged
-from camstudy.parts import by_key, read_tables
+from camstudy.parts import by_key, read_scores, read_tables
 
 with logged(snakemake.log[0]):
     models, methods, postprocess, settings = (
@@ -26,7 +25,7 @@ with logged(snakemake.log[0]):
         return np.array([known[number] if known else str(number) for number in classes])
 
     predicted = {
-        models[model]: names(pd.read_parquet(path).set_index("image").loc[chosen, "predicted"])
+        models[model]: names(read_scores([path]).set_index("image").loc[chosen, "predicted"])
         for model, path in zip(snakemake.params.models, inputs.accuracy, strict=True)
     }
     maps, scores, boxes = {}, {}, {}

@@ -1,6 +1,7 @@
 """Make the maps of a control method, which needs no model."""
 
 import json
+import time
 
 import numpy as np
 
@@ -10,10 +11,10 @@ from camstudy.explain.registry import METHODS, bind
 from camstudy.explain.store import heatmap_writer
 from camstudy.geometry import FULL
 from camstudy.job import logged
-from camstudy.provenance import fingerprint, read_json, sha256_files
+from camstudy.provenance import fingerprint, read_json, sha256_files, write_run_record
 
 with logged(snakemake.log[0]):
-    method = json.loads(snakemake.params.method)
+    started, method = time.time(), json.loads(snakemake.params.method)
     dataset = open_dataset(snakemake.input.dataset)
     function = bind(method["method"], method["parameters"])
     shape = function(np.arange(1), dataset.group).shape[1:]
@@ -21,11 +22,13 @@ with logged(snakemake.log[0]):
         snakemake.output.manifest,
         shape=shape,
         chunk=snakemake.config["explain"]["chunk_size"],
-        fingerprint=fingerprint(
+        identity=fingerprint(
             method=method,
-            data=read_json(snakemake.input.dataset)["fingerprint"],
+            data=read_json(snakemake.input.dataset)["identity"],
             code=sha256_files(snakemake.input.code),
         ),
+        names=dataset.names(),
+        labels=dataset.labels,
         attrs={
             "images": [0, dataset.n, dataset.n],
             "dataset": snakemake.wildcards.dataset,
@@ -42,3 +45,4 @@ with logged(snakemake.log[0]):
         maps = function(np.arange(part.start, part.stop), dataset.group)
         writer.write(part, heatmap=maps, target=dataset.labels[part])
     writer.finish()
+    write_run_record(snakemake.output.manifest, started, snakemake.config["study"])

@@ -27,13 +27,13 @@ if asked.returncode:
     raise SystemExit(f"error: Snakemake cannot plan the study, see {snakemake.log[0]}")
 
 records = []
-for path in Path("results").glob("heatmaps/*/*/**/*.json"):
-    _, _, model, method = path.with_suffix("").parts[1:5]
-    records.append((("explain", model, method), read_json(path)))
-for path in Path("results").glob("models/*/model.json"):
-    if training := read_json(path).get("training"):
-        training["seconds_per_image"] = 1 / training["images_per_second"]
-        records.append((("train", path.parent.name), training))
+for path in Path("results").glob("heatmaps/*/*/**/*.run.json"):
+    model, method = path.parts[3:5]
+    records.append((("explain", model, method.removesuffix(".run.json")), read_json(path)))
+for path in Path("results").glob("models/*/model.run.json"):
+    if (record := read_json(path)).get("images_per_second"):
+        record["seconds_per_image"] = 1 / record["images_per_second"]
+    records.append((("train", path.parent.name), record))
 rates = measured_rates(records, cpu=not gpu)
 print(
     render(

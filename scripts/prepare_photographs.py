@@ -1,6 +1,7 @@
 """Prepare a dataset of photographs of all sizes: files, labels or gaze, from what its distributors publish."""
 
 import json
+import time
 from functools import partial
 
 from camstudy.data.clickme import select
@@ -10,9 +11,10 @@ from camstudy.data.imagenet import read_imagenet
 from camstudy.data.photographs import write_photographs
 from camstudy.data.voc import read_voc
 from camstudy.job import logged
-from camstudy.provenance import fingerprint, sha256_files
+from camstudy.provenance import fingerprint, sha256_files, write_run_record
 
 with logged(snakemake.log[0]):
+    started = time.time()
     entry, root, density = json.loads(snakemake.params.entry), snakemake.input.root, None
     if entry["source"] == "imagenet":
         options = [entry[key] for key in ("num_classes", "split", "boxes")]
@@ -40,7 +42,7 @@ with logged(snakemake.log[0]):
             "class_names": class_names,
         },
         # Sizes stand for contents, which would take as long to read as to prepare.
-        fingerprint=fingerprint(
+        identity=fingerprint(
             entry=entry,
             files=[(item.name, files.sizes[item.name]) for item in photographs],
             boxes=[(item.label, None if item.boxes is None else item.boxes.tolist()) for item in photographs],
@@ -48,3 +50,4 @@ with logged(snakemake.log[0]):
         ),
         density=density,
     )
+    write_run_record(snakemake.output.manifest, started, snakemake.config["study"])

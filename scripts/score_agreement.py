@@ -12,7 +12,7 @@ from camstudy.explain.store import Heatmaps
 from camstudy.geometry import resample, resample_in_boxes
 from camstudy.job import logged
 from camstudy.metrics.alignment import degenerate, score_agreement
-from camstudy.parts import part_slice
+from camstudy.parts import part_slice, write_scores
 
 # Images compared at a time; float64 maps of 224x224 stay within 30 MB.
 STEP = 64
@@ -34,4 +34,4 @@ with logged(snakemake.log[0]):
     scores = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
     about = {"label": dataset.labels[images], "target": heatmaps.targets(images)}
     frame = pd.DataFrame({"image": np.arange(images.start, images.stop), **about, **scores})
-    frame.to_parquet(snakemake.output.scores, index=False)
+    write_scores(snakemake.output.scores, frame, dataset, images)

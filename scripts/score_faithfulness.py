@@ -19,7 +19,7 @@ from camstudy.metrics.registry import score_family
 from camstudy.models.build import input_config
 from camstudy.models.inputs import crop_boxes, prepare
 from camstudy.models.load import load_model
-from camstudy.parts import part_slice
+from camstudy.parts import part_slice, write_scores
 
 # Images on the device at a time; some 130 MB at 224x224, whatever the batch size.
 STEP = 64
@@ -53,5 +53,5 @@ with logged(snakemake.log[0]):
         scores.append(pd.DataFrame(about | score_family(FAMILY, found, metrics=metrics) | flags))
         kept = {name: list(found[f"{name}_curve"].astype(np.float32)) for name in ("insertion", "deletion")}
         curves.append(pd.DataFrame(about | kept))
-    pd.concat(scores).to_parquet(snakemake.output.scores, index=False)
-    pd.concat(curves).to_parquet(snakemake.output.curves, index=False)
+    write_scores(snakemake.output.scores, pd.concat(scores), dataset, images)
+    write_scores(snakemake.output.curves, pd.concat(curves), dataset, images)

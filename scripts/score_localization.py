@@ -13,7 +13,7 @@ from camstudy.geometry import boxes_in_view, resample
 from camstudy.job import logged
 from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.localization import HITS, box_hits, has_boxes, score_localization
-from camstudy.parts import part_slice
+from camstudy.parts import part_slice, read_scores, write_scores
 
 # Images compared at a time; float64 maps of 224x224 stay within 30 MB.
 STEP = 64
@@ -24,7 +24,7 @@ with logged(snakemake.log[0]):
     dataset, heatmaps = open_dataset(snakemake.input.dataset), Heatmaps(snakemake.input.heatmaps)
     images = part_slice(snakemake.wildcards.part, dataset.n, snakemake.config["explain"]["chunk_size"])
     predicted = snakemake.input.accuracy
-    correct = pd.read_parquet(predicted).sort_values("image")["top1"].to_numpy() if predicted else None
+    correct = read_scores([predicted]).sort_values("image")["top1"].to_numpy() if predicted else None
     sizes = dataset.shapes
     parameters = {
         "pointing_game": {"tolerance": settings["pointing_tolerance"], "ties": settings["pointing_ties"]},
@@ -52,4 +52,4 @@ with logged(snakemake.log[0]):
     frame = pd.concat(frames)
     lost, without = int(frame["n_boxes_dropped"].sum()), int((frame["n_boxes"] == 0).sum())
     print(f"{lost} boxes lie outside what the model saw; {without} of {len(frame)} images have no box and do not count")
-    frame.to_parquet(snakemake.output.scores, index=False)
+    write_scores(snakemake.output.scores, frame, dataset, images)

@@ -13,6 +13,7 @@ from camstudy.job import logged, torch_device
 from camstudy.metrics.randomization import randomize_explained
 from camstudy.metrics.registry import score_family
 from camstudy.metrics.sanity import FAMILY
+from camstudy.parts import write_scores
 
 with logged(snakemake.log[0]):
     claim(snakemake.config, snakemake.wildcards.protocol)
@@ -32,14 +33,14 @@ with logged(snakemake.log[0]):
         batch_size=snakemake.config["explain"]["batch_size"],
     )
     about = {"image": images, "label": labels, "target": found.target, "degenerate": found.degenerate}
-    scores = score_family(FAMILY, found.evidence, metrics=settings["metrics"])
-    pd.DataFrame(about | scores).to_parquet(snakemake.output.scores, index=False)
+    frame = pd.DataFrame(about | score_family(FAMILY, found.evidence, metrics=settings["metrics"]))
+    write_scores(snakemake.output.scores, frame, dataset, images)
     count = len(found.stages)
     stages = {
         "image": np.repeat(images, count),
         "stage": np.tile(np.arange(1, count + 1), len(images)),
-        "name": np.tile(found.stages, len(images)),
+        "stage_name": np.tile(found.stages, len(images)),
     }
     for name in ("correlation", "correlation_absolute", "degenerate"):
         stages[name] = found.evidence[f"stage_{name}"].ravel()
-    pd.DataFrame(stages).to_parquet(snakemake.output.stages, index=False)
+    write_scores(snakemake.output.stages, pd.DataFrame(stages), dataset, images)

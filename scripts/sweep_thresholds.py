@@ -11,7 +11,7 @@ from camstudy.explain.store import Heatmaps
 from camstudy.geometry import resample_in_boxes
 from camstudy.job import logged
 from camstudy.metrics.sweep import sweep_floors
-from camstudy.parts import part_slice
+from camstudy.parts import part_slice, write_scores
 
 # Images swept at a time; float32 maps of 224x224 at a dozen floors stay within 40 MB.
 STEP = 16
@@ -38,4 +38,4 @@ with logged(snakemake.log[0]):
             "degenerate": np.concatenate(degenerate).ravel(),
         }
     )
-    frame.to_parquet(snakemake.output.scores, index=False)
+    write_scores(snakemake.output.scores, frame, dataset, images)

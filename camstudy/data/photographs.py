@@ -16,7 +16,7 @@ from tqdm import tqdm
 from camstudy.data.boxes import cut_boxes
 from camstudy.data.files import Files
 from camstudy.errors import CamstudyError
-from camstudy.store import ArraySpec, StoreWriter
+from camstudy.store import ArraySpec, Fixed, StoreWriter
 
 FORMATS = ["JPEG", "PNG"]
 DENSITY_SIZE = (128, 128)
@@ -32,6 +32,7 @@ class Photograph:
     fixations : float32 (k, 2), rows and columns in pixels: the centre of the upper left pixel is (0.5, 0.5)
     observers : int16 (k,), who made the fixations, or -1 where that is not known
     boxes : int64 (k, 4), of the objects of the class: top, left, bottom, right in pixels, as `camstudy.data.boxes`
+    item : what tells it from the others of its file, such as a class; nothing where there are no others
     """
 
     name: str
@@ -39,6 +40,7 @@ class Photograph:
     fixations: np.ndarray | None = None
     observers: np.ndarray | None = None
     boxes: np.ndarray | None = None
+    item: str = ""
 
 
 class Pictures(Sequence):
@@ -83,7 +85,7 @@ def write_photographs(
     photographs: Sequence[Photograph],
     *,
     attrs: Mapping[str, object],
-    fingerprint: str,
+    identity: str,
     density: Callable[[np.ndarray, tuple[int, int]], np.ndarray] | None = None,
     chunk: int = 64,
 ) -> None:
@@ -94,47 +96,35 @@ def write_photographs(
 
     Parameters
     ----------
-    manifest : path of the JSON file that is written last, with the names of the images; the store lies beside it
+    manifest : path of the JSON file that is written last; the store lies beside it
     files : where the images are
     photographs : the images in their order; all of them have fixations, or none; and so with boxes
     attrs : attributes of the store, as for `camstudy.data.store.write_dataset`
-    fingerprint : identity of the content
+    identity : a line of text that is the same as long as the content is
     density : returns the human map (128, 128) of fixations, given height and width of their image
     chunk : images per chunk, the step in which an interrupted job resumes
     """
     n, names = len(photographs), [item.name for item in photographs]
-    own = np.array([index == 0 or names[index - 1] != name for index, name in enumerate(names)])
-    sources = np.maximum.accumulate(np.where(own, np.arange(n), 0))
-    has_boxes, cut = n > 0 and photographs[0].boxes is not None, 0
-    arrays = {
-        "label": ArraySpec("int64"),
-        "image_size": ArraySpec("int64", (2,), ("height_width",)),
-        "image_file": ArraySpec("uint8", offsets=_offsets(np.where(own, [files.sizes[name] for name in names], 0))),
-    }
-    if not own.all():
-        arrays["image_source"] = ArraySpec("int64")
-    if has_boxes:
-        arrays["box"] = ArraySpec("int64", (4,), ("edge",), offsets=_offsets(len(item.boxes) for item in photographs))
-    if density is not None:
-        edges = _offsets(len(item.fixations) for item in photographs)
-        arrays |= {
-            "fixation": ArraySpec("float32", (2,), ("row_column",), offsets=edges),
-            "observer": ArraySpec("int16", offsets=edges),
-            "human_map": ArraySpec("float32", DENSITY_SIZE, ("map_y", "map_x")),
-        }
-    writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
+    own, cut = _has_own_file(names), 0
+    arrays = _arrays(photographs, np.where(own, [files.sizes[name] for name in names], 0), density is not None)
+    writer = StoreWriter(
+        manifest,
+        n=n,
+        chunk=chunk,
+        arrays=arrays,
+        attrs=attrs,
+        identity=identity,
+        fixed=_fixed(photographs, own, attrs["class_names"]),
+    )
     for part in tqdm(writer.pending(), Path(manifest).stem, unit="chunk", mininterval=10):
         items = photographs[part]
         contents, where = files.read_all(names[part]), [f"{files.path}, {name}" for name in names[part]]
         sizes = [image_size(content, place) for content, place in zip(contents, where, strict=True)]
         values = {
-            "label": np.array([item.label for item in items], np.int64),
             "image_size": np.array(sizes, np.int64),
             "image_file": np.frombuffer(b"".join(compress(contents, own[part])), np.uint8),
         }
-        if not own.all():
-            values["image_source"] = sources[part]
-        if has_boxes:
+        if "box" in arrays:
             boxes = [cut_boxes(i.boxes, size, place) for i, size, place in zip(items, sizes, where, strict=True)]
             values["box"] = np.concatenate([one for one, _ in boxes])
             cut += sum(count for _, count in boxes)
@@ -147,7 +137,42 @@ def write_photographs(
         writer.write(part, **values)
     if cut:
         print(f"{cut} boxes reached beyond their images and were cut at the borders")
-    writer.finish(names=names)
+    writer.finish()
+
+
+def _has_own_file(names: Sequence[str]) -> np.ndarray:
+    """Return which images do not share the file of the one before them, bool (n,)."""
+    return np.array([index == 0 or names[index - 1] != name for index, name in enumerate(names)])
+
+
+def _fixed(photographs: Sequence[Photograph], own: np.ndarray, class_names: Sequence[str] | None) -> dict[str, Fixed]:
+    """Return what is known before any file is read: names and labels, and whose file it is where some are shared."""
+    names = [f"{item.name}#{item.item}" if item.item else item.name for item in photographs]
+    labels = np.array([item.label for item in photographs], np.int64)
+    fixed = {"image": (("image",), names), "label": (("image",), labels)}
+    if class_names:
+        fixed["class_name"] = (("image",), ["" if label == NO_LABEL else class_names[label] for label in labels])
+    if not own.all():
+        fixed["image_source"] = (("image",), np.maximum.accumulate(np.where(own, np.arange(len(own)), 0)))
+    return fixed
+
+
+def _arrays(photographs: Sequence[Photograph], sizes: np.ndarray, has_gaze: bool) -> dict[str, ArraySpec]:
+    """Return the arrays that are written chunk by chunk, given the number of bytes that each image adds."""
+    arrays = {
+        "image_size": ArraySpec("int64", (2,), ("height_width",)),
+        "image_file": ArraySpec("uint8", offsets=_offsets(sizes)),
+    }
+    if len(photographs) and photographs[0].boxes is not None:
+        arrays["box"] = ArraySpec("int64", (4,), ("edge",), offsets=_offsets(len(item.boxes) for item in photographs))
+    if has_gaze:
+        edges = _offsets(len(item.fixations) for item in photographs)
+        arrays |= {
+            "fixation": ArraySpec("float32", (2,), ("row_column",), offsets=edges),
+            "observer": ArraySpec("int16", offsets=edges),
+            "human_map": ArraySpec("float32", DENSITY_SIZE, ("map_y", "map_x")),
+        }
+    return arrays
 
 
 def _offsets(lengths: Sequence[int]) -> np.ndarray:

@@ -1,14 +1,15 @@
 """The dataset store: images, labels and human maps in one Zarr store, the same for every source.
 
-- `image`: uint8 (image, y, x, channel), 256x256 RGB
-- `label`: int64 (image), -1 where there are no classes
+- `pixels`: uint8 (image, y, x, channel), 256x256 RGB
+- coordinates of the images: `image`: str, the name: of a record `shard#index`, of a photograph that of its file;
+  `label`: int64, -1 where there are no classes; `class_name`: str, where classes have names
 - `human_map`: float32 (image, map_y, map_x), the blurred 64x64 map of ClickMe's preprocessing
 - `human_half`: float32 (image, half, map_y, map_x), where known: the same for two halves of the annotators
-- `box`: int64 (image, box, edge), where known: top, left, bottom, right of the objects of the image's class in
+- `box`: int64 (image, object, edge), where known: top, left, bottom, right of the objects of the image's class in
   pixels of `image`, a box of its first row ending at bottom 1; -1 in the places of images with fewer
 - `mask`: uint8 (image, y, x), where known: 1 on these objects
 
-Stores of photographs (`camstudy.data.photographs`) have no `image` but the files themselves, and gaze where known:
+Stores of photographs (`camstudy.data.photographs`) have no `pixels` but the files themselves, and gaze where known:
 
 - `image_file`: uint8, ragged: the bytes of the JPEG or PNG files
 - `image_source`: int64 (image), where images share a file: the first of them, which alone has its bytes
@@ -27,29 +28,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import zarr
 from tqdm import tqdm
 
 from camstudy.data.clickme import MAP_SIZE, SIZE, Record, blur_human_map
 from camstudy.data.photographs import Pictures
 from camstudy.errors import CamstudyError
-from camstudy.store import ArraySpec, StoreWriter, open_store, store_path
+from camstudy.store import ArraySpec, Store, StoreWriter, open_store
 
-# What every reader may rely on. `human_maps` is "recorded" from people or "simulated".
+# What every reader may rely on: the dataset's name in the catalogue, its source and licence, whether its human maps are
+# "recorded" from people or "simulated" (None without any), and the names of the classes by label (None without any).
 ATTRIBUTES = {"dataset", "source", "licence", "human_maps", "class_names"}
 
 
-def dataset_arrays(*, has_halves: bool, max_boxes: int = 0) -> dict[str, ArraySpec]:
-    """Return the arrays of a dataset store, with or without maps of halves of the annotators, and boxes with masks."""
+def dataset_arrays(*, has_halves: bool, max_boxes: int = 0, has_classes: bool = True) -> dict[str, ArraySpec]:
+    """Return the arrays of a dataset store of records, those that not every source has included or left out."""
     arrays = {
-        "image": ArraySpec("uint8", (SIZE, SIZE, 3), ("y", "x", "channel")),
+        "image": ArraySpec("str"),
+        "pixels": ArraySpec("uint8", (SIZE, SIZE, 3), ("y", "x", "channel")),
         "label": ArraySpec("int64"),
         "human_map": ArraySpec("float32", (MAP_SIZE, MAP_SIZE), ("map_y", "map_x")),
     }
+    if has_classes:
+        arrays["class_name"] = ArraySpec("str")
     if has_halves:
         arrays["human_half"] = ArraySpec("float32", (2, MAP_SIZE, MAP_SIZE), ("half", "map_y", "map_x"))
     if max_boxes:
-        arrays["box"] = ArraySpec("int64", (max_boxes, 4), ("box", "edge"), fill_value=-1)
+        arrays["box"] = ArraySpec("int64", (max_boxes, 4), ("object", "edge"))
         arrays["mask"] = ArraySpec("uint8", (SIZE, SIZE), ("y", "x"))
     return arrays
 
@@ -60,7 +64,7 @@ def write_dataset(
     *,
     n: int,
     attrs: Mapping[str, object],
-    fingerprint: str,
+    identity: str,
     has_halves: bool = False,
     max_boxes: int = 0,
     chunk: int = 64,
@@ -68,7 +72,7 @@ def write_dataset(
 ) -> None:
     """Prepare ``n`` records into the store of ``manifest``, one chunk per thread in memory at a time.
 
-    A store that a killed job left behind is continued if it has the same fingerprint, and wiped otherwise.
+    A store that a killed job left behind is continued if it has the same identity, and wiped otherwise.
 
     Parameters
     ----------
@@ -77,7 +81,7 @@ def write_dataset(
         several threads, it is called from all of them
     n : number of images
     attrs : attributes of the store, see `ATTRIBUTES`
-    fingerprint : identity of the content (source, selection, code)
+    identity : a line of text that is the same as long as the content is
     has_halves : whether the records carry maps of two halves of the annotators
     max_boxes : the largest number of boxes of a record; 0 where records carry neither boxes nor masks
     chunk : images per chunk, the step in which an interrupted job resumes
@@ -90,15 +94,17 @@ def write_dataset(
     missing = ATTRIBUTES - attrs.keys()
     if missing:
         raise ValueError(f"{manifest}: attributes {sorted(missing)} are missing")
-    arrays = dataset_arrays(has_halves=has_halves, max_boxes=max_boxes)
-    writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
+    names = attrs["class_names"]
+    arrays = dataset_arrays(has_halves=has_halves, max_boxes=max_boxes, has_classes=bool(names))
+    writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, identity=identity)
 
     def prepare(part: slice) -> None:
         batch = list(records(part))
         if len(batch) < part.stop - part.start:
             found = part.start + len(batch)
             raise CamstudyError(f"{manifest}: {n} images asked for, but the source has {found}; ask for fewer")
-        writer.write(part, **_arrays(batch, has_halves), **_objects(batch, max_boxes))
+        classes = {"class_name": [names[record.label] for record in batch]} if names else {}
+        writer.write(part, **_arrays(batch, has_halves), **classes, **_objects(batch, max_boxes))
 
     parts = writer.pending()
     interval = 0.1 if sys.stderr.isatty() else 30
@@ -112,7 +118,8 @@ def write_dataset(
 
 def _arrays(batch: list[Record], has_halves: bool) -> dict[str, np.ndarray]:
     values = {
-        "image": np.stack([record.image for record in batch]),
+        "image": [f"{Path(record.shard).name}#{record.index}" for record in batch],
+        "pixels": np.stack([record.image for record in batch]),
         "label": np.array([record.label for record in batch], np.int64),
         "human_map": blur_human_map([record.heatmap for record in batch]),
     }
@@ -143,22 +150,26 @@ class Dataset:
     """A finished dataset store, open for reading; ``part`` selects images by slice or list of positions."""
 
     path: Path
-    group: zarr.Group
+    group: Store
 
     @property
     def n(self) -> int:
         """Number of images."""
-        return self.group["label"].shape[0]
+        return len(self.group["label"])
 
     @property
     def chunk(self) -> int:
         """Number of images per chunk; reading is fastest in whole chunks."""
-        return self.group["label"].chunks[0]
+        return self.group["pixels" if "pixels" in self.group else "image_size"].chunks[0]
 
     @property
     def attrs(self) -> dict:
         """Attributes of the store, see `ATTRIBUTES`."""
-        return dict(self.group.attrs)
+        return self.group.attrs
+
+    def names(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return the images' names, str (k,): `shard#index` of records, the file's of photographs."""
+        return self._read("image", part).astype(object)
 
     @property
     def labels(self) -> np.ndarray:
@@ -174,12 +185,12 @@ class Dataset:
     def shapes(self) -> np.ndarray:
         """Heights and widths of all images, photographs or squares, int64 (n, 2)."""
         sizes = self.sizes
-        return np.tile(self.group["image"].shape[1:3], (self.n, 1)) if sizes is None else sizes
+        return np.tile(self.group["pixels"].shape[1:3], (self.n, 1)) if sizes is None else sizes
 
     def images(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray | Pictures:
         """Return images, uint8 (k, 256, 256, 3); of photographs a sequence of uint8 (h, w, 3), decoded on demand."""
-        if "image" in self.group:
-            return self._read("image", part)
+        if "pixels" in self.group:
+            return self._read("pixels", part)
         positions = np.arange(self.n)[part]
         where = [f"{self.path}, image {index}" for index in positions]
         return Pictures([content.tobytes() for content in self._files(positions)], where)
@@ -236,14 +247,13 @@ class Dataset:
 
     def _read(self, name: str, part: slice | Sequence[int]) -> np.ndarray:
         if name not in self.group:
-            known = ", ".join(sorted(self.group.array_keys()))
-            raise CamstudyError(f"{self.path}: has no array `{name}`; it holds {known}")
-        return self.group[name].oindex[part]
+            raise CamstudyError(f"{self.path}: has no array `{name}`; it holds {', '.join(self.group)}")
+        return self.group[name][part]
 
 
 def open_dataset(manifest: str | Path) -> Dataset:
     """Open a finished dataset store, given its manifest; without images or labels it is a `CamstudyError`."""
-    group = open_store(manifest, require=("label",))
-    if "image_file" not in group:
-        group = open_store(manifest, require=("image",))
-    return Dataset(store_path(manifest), group)
+    group = open_store(manifest, require=("image", "label"))
+    if "image_file" not in group and "pixels" not in group:
+        raise CamstudyError(f"{group.path}: has neither `pixels` nor `image_file`; it holds {', '.join(group)}")
+    return Dataset(group.path, group)

@@ -63,5 +63,6 @@ def _items(image: str, objects: list[Object], where: str, keep_difficult: bool) 
             raise CamstudyError(f"{where}: {unknown('class', name, CLASSES)}")
         own = [item for item in objects if item.name == name]
         if keep_difficult or not all(item.difficult for item in own):
-            items.append(Photograph(image, CLASSES.index(name), boxes=np.array([item.edges for item in own], np.int64)))
+            boxes = np.array([item.edges for item in own], np.int64)
+            items.append(Photograph(image, CLASSES.index(name), boxes=boxes, item=name))
     return items

@@ -15,6 +15,9 @@ from camstudy.geometry import FULL
 from camstudy.models.inputs import crop_box, crop_boxes
 from camstudy.provenance import versions
 
+# What decides the bits of maps.
+PACKAGES = ("torch", "timm", "DCLS", "grad-cam")
+
 
 def explain_dataset(
     manifest: str | Path,
@@ -24,9 +27,12 @@ def explain_dataset(
     images: slice,
     settings: Mapping,
     attrs: Mapping,
-    fingerprint: str,
-) -> None:
+    identity: str,
+) -> dict[str, object]:
     """Write the maps of one method for a range of a dataset's images.
+
+    Returns what is to be told of the run: ``device``, ``batch_size`` at the end, ``peak_memory_mb`` of a GPU, and
+    ``seconds_per_image``, None for a run that found all chunks there.
 
     Parameters
     ----------
@@ -36,7 +42,7 @@ def explain_dataset(
     images : the range, all images or a part of them, from `camstudy.parts.part_slice`
     settings : ``batch_size`` and ``chunk_size`` of the study's ``explain``; no map depends on them
     attrs : attributes of the store but for the range and the crop box, which follows from input and image
-    fingerprint : identity of the maps; a partial store with the same one is completed
+    identity : a line of text that is the same as long as the maps are; a partial store with the same one is completed
     """
     started = time.perf_counter()
     device, inputs = explainer.device, explainer.inputs
@@ -52,7 +58,9 @@ def explain_dataset(
             "crop_box": (FULL if authors else crop_box(inputs)) if boxes is None else None,
             "images": [images.start, images.stop, dataset.n],
         },
-        fingerprint=fingerprint,
+        identity=identity,
+        names=dataset.names(images),
+        labels=dataset.labels[images],
     )
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -68,13 +76,11 @@ def explain_dataset(
         seen = {} if boxes is None else {"crop_box": boxes[source]}
         writer.write(part, heatmap=maps, target=found.target, **seen)
         batch_size = found.batch_size
-    # An attempt that found all chunks there has nothing to tell.
+    writer.finish(versions=versions(*PACKAGES))
     explained = sum(part.stop - part.start for part in pending)
-    seconds_each = round((time.perf_counter() - started) / explained, 6) if explained else None
-    writer.finish(
-        device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        batch_size=batch_size,
-        peak_memory_mb=round(torch.cuda.max_memory_allocated() / 2**20) if device.type == "cuda" else None,
-        seconds_per_image=seconds_each,
-        versions=versions("torch", "timm", "grad-cam"),
-    )
+    return {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "batch_size": batch_size,
+        "peak_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20) if device.type == "cuda" else None,
+        "seconds_per_image": round((time.perf_counter() - started) / explained, 6) if explained else None,
+    }

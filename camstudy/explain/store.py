@@ -1,13 +1,20 @@
-"""The heatmap store: raw maps at native resolution with the class that each one explains."""
+"""The heatmap store: raw maps at native resolution with the class that each one explains.
+
+- `heatmap`: float32 (image, y, x)
+- `target`: int64 (image), the class explained; -1 of a control where there are no classes
+- `crop_box`: float64 (image, edge), where images differ in it: top, left, bottom, right of what the model saw, in
+  fractions of the image
+- coordinates: `image`: str, the image's name in the dataset; `label`: int64; `y`, `x`: float64, the centres of the
+  maps' pixels in fractions of what the model saw
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import zarr
 
 from camstudy.errors import CamstudyError
-from camstudy.store import ArraySpec, StoreWriter, open_store, store_path
+from camstudy.store import ArraySpec, Store, StoreWriter, open_store
 
 # What every reader may rely on. `reference` names the dataset's array that the maps are compared with, `crop_box` the
 # part of the source image that the model saw, as fractions (top, left, bottom, right), None if it differs by image;
@@ -23,23 +30,26 @@ def heatmap_writer(
     shape: tuple[int, int],
     chunk: int,
     attrs: Mapping[str, object],
-    fingerprint: str,
+    identity: str,
+    names: Sequence[str],
+    labels: Sequence[int],
 ) -> StoreWriter:
-    """Open the store of ``manifest`` for maps of ``shape``; a partial one with the same fingerprint goes on.
+    """Open the store of ``manifest`` for maps of ``shape``; a partial one with the same identity goes on.
 
-    Its positions begin at 0 for the first of ``attrs["images"]``. Arrays: `heatmap` float32 (image, y, x), missing
-    values NaN; `target` int64 (image), missing values -1; without a crop box for all, `crop_box` float64 (image, 4).
+    Its positions begin at 0 for the first of ``attrs["images"]``; ``names`` and ``labels`` are those of its images in
+    the dataset. What is to be written: `heatmap`, `target`, and without a crop box for all, `crop_box`.
     """
     if attrs.keys() != ATTRIBUTES:
         raise ValueError(f"{manifest}: attributes {sorted(attrs.keys() ^ ATTRIBUTES)} are missing or unknown")
     start, stop, _ = attrs["images"]
-    arrays = {
-        "heatmap": ArraySpec("float32", shape, ("y", "x"), fill_value=float("nan")),
-        "target": ArraySpec("int64", fill_value=-1),
-    }
+    arrays = {"heatmap": ArraySpec("float32", shape, ("y", "x")), "target": ArraySpec("int64")}
     if attrs["crop_box"] is None:
-        arrays["crop_box"] = ArraySpec("float64", (4,), ("edge",), fill_value=float("nan"))
-    return StoreWriter(manifest, n=stop - start, chunk=chunk, arrays=arrays, attrs=attrs, fingerprint=fingerprint)
+        arrays["crop_box"] = ArraySpec("float64", (4,), ("edge",))
+    fixed = {"image": (("image",), names), "label": (("image",), np.asarray(labels, np.int64))}
+    fixed |= {name: ((name,), (np.arange(side) + 0.5) / side) for name, side in zip("yx", shape, strict=True)}
+    return StoreWriter(
+        manifest, n=stop - start, chunk=chunk, arrays=arrays, attrs=attrs, identity=identity, fixed=fixed
+    )
 
 
 class Heatmaps:
@@ -54,11 +64,11 @@ class Heatmaps:
     """
 
     def __init__(self, manifests: Sequence[str | Path]) -> None:
-        self._parts: list[tuple[int, int, zarr.Group]] = []
+        self._parts: list[tuple[int, int, Store]] = []
         self.n, self.attrs = 0, {}
-        stores = [(open_store(manifest, require=("heatmap", "target")), store_path(manifest)) for manifest in manifests]
-        for group, path in sorted(stores, key=lambda store: store[0].attrs["images"][0]):
-            attrs = {name: value for name, value in group.attrs.items() if name in ATTRIBUTES}
+        stores = [open_store(manifest, require=("heatmap", "target")) for manifest in manifests]
+        for store in sorted(stores, key=lambda store: store.attrs["images"][0]):
+            path, attrs = store.path, {name: value for name, value in store.attrs.items() if name in ATTRIBUTES}
             start, stop, n = attrs.pop("images")
             if not self._parts:
                 self.attrs = attrs
@@ -67,7 +77,7 @@ class Heatmaps:
                     f"{path}: holds images {start} to {stop} of {n} and does not continue the parts before it, which "
                     f"end at {self.n}; delete the manifests beside it and rerun"
                 )
-            self._parts.append((start, stop, group))
+            self._parts.append((start, stop, store))
             self.n = stop
         if self.n != n:
             raise CamstudyError(f"{path}: the parts end at image {self.n} of {n}; delete the manifests and rerun")
@@ -95,8 +105,8 @@ class Heatmaps:
         wanted = np.arange(self.n)[part]
         first = self._parts[0][2][name]
         values = np.empty((len(wanted), *first.shape[1:]), first.dtype)
-        for start, stop, group in self._parts:
+        for start, stop, store in self._parts:
             here = (start <= wanted) & (wanted < stop)
             if here.any():
-                values[here] = group[name].oindex[wanted[here] - start]
+                values[here] = store[name][wanted[here] - start]
         return values

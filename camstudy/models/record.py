@@ -25,7 +25,7 @@ def model_record(
     model : the model as trained, DCLS layers unfolded
     entry : its catalogue entry
     path : its saved weights
-    training : data set, device, seed and last epoch of its training, if it was trained
+    training : data set, seed and last epoch of its training, if it was trained
     start : the record of the weights that it has, or that its training began with, if it did not begin at random
     """
     return {

@@ -22,11 +22,17 @@ def squares(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
+def names_of(n: int) -> list[str]:
+    """Return names of n images."""
+    return [f"square-{number}.png" for number in range(n)]
+
+
 def write_store(manifest: Path, images: np.ndarray, labels: np.ndarray, chunk: int = 8) -> Dataset:
     """Write images and labels as a finished dataset store and open it."""
-    arrays = {"image": ArraySpec("uint8", images.shape[1:], ("y", "x", "channel")), "label": ArraySpec("int64")}
-    writer = StoreWriter(manifest, n=len(images), chunk=chunk, arrays=arrays, attrs={}, fingerprint="squares")
+    arrays = {"pixels": ArraySpec("uint8", images.shape[1:], ("y", "x", "channel"))}
+    fixed = {"image": (("image",), names_of(len(images))), "label": (("image",), labels)}
+    writer = StoreWriter(manifest, n=len(images), chunk=chunk, arrays=arrays, attrs={}, identity="squares", fixed=fixed)
     for part in writer.pending():
-        writer.write(part, image=images[part], label=labels[part])
+        writer.write(part, pixels=images[part])
     writer.finish()
     return open_dataset(manifest)

@@ -41,12 +41,14 @@ def clickme(tmp_path_factory):
     labels = np.arange(N) % CLASSES
     manifest = tmp_path_factory.mktemp("data") / "clickme.json"
     arrays = {
-        "image": ArraySpec("uint8", (256, 256, 3), ("y", "x", "channel")),
+        "image": ArraySpec("str"),
+        "pixels": ArraySpec("uint8", (256, 256, 3), ("y", "x", "channel")),
         "label": ArraySpec("int64"),
-        "human_map": ArraySpec("float32", (64, 64), ("y", "x")),
+        "human_map": ArraySpec("float32", (64, 64), ("map_y", "map_x")),
     }
-    writer = StoreWriter(manifest, n=N, chunk=N, arrays=arrays, attrs={}, fingerprint="clickme")
-    writer.write(slice(0, N), image=images, label=labels, human_map=blur_human_map(list(clicks)))
+    writer = StoreWriter(manifest, n=N, chunk=N, arrays=arrays, attrs={}, identity="clickme")
+    names, human_maps = [f"val-0#{i}" for i in range(N)], blur_human_map(list(clicks))
+    writer.write(slice(0, N), image=names, pixels=images, label=labels, human_map=human_maps)
     writer.finish()
     return images, clicks, labels, Dataset(manifest, open_store(manifest))
 
@@ -110,7 +112,7 @@ def scores_of(tmp_path, model, dataset, name, postprocess, geometry):
         images=slice(0, N),
         settings={"batch_size": 2, "chunk_size": 3},
         attrs=attrs,
-        fingerprint="f",
+        identity="f",
     )
     heatmaps = Heatmaps([manifest])
     maps = resample(apply(heatmaps.maps(), postprocess))

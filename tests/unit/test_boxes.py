@@ -36,7 +36,7 @@ def described(photographs):
 
 
 def write(manifest, files, photographs, **options):
-    write_photographs(manifest, files, photographs, attrs=dict.fromkeys(ATTRIBUTES), fingerprint="f", **options)
+    write_photographs(manifest, files, photographs, attrs=dict.fromkeys(ATTRIBUTES), identity="f", **options)
     return open_dataset(manifest)
 
 

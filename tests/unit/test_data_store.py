@@ -59,7 +59,7 @@ def prepare(manifest, shards, seen=None, stop=None, **options):
                 seen.append(position)
             yield from source.read([position])
 
-    write_dataset(manifest, records, **{"n": N, "attrs": ATTRS, "fingerprint": "f", "chunk": 4, **options})
+    write_dataset(manifest, records, **{"n": N, "attrs": ATTRS, "identity": "f", "chunk": 4, **options})
 
 
 def test_clickme_tree_comes_back_from_the_store(tmp_path, tree):
@@ -136,7 +136,7 @@ def test_first_fault_cancels_what_has_not_begun(tmp_path):
         raise CamstudyError("damaged")
 
     with pytest.raises(CamstudyError, match="damaged"):
-        write_dataset(tmp_path / "toy.json", records, n=99, attrs=ATTRS, fingerprint="f", chunk=1, threads=2)
+        write_dataset(tmp_path / "toy.json", records, n=99, attrs=ATTRS, identity="f", chunk=1, threads=2)
     assert len(seen) < 50
 
 
@@ -157,7 +157,7 @@ def test_too_few_records_leave_no_manifest(tmp_path, tree):
     manifest = tmp_path / "toy.json"
     source = ClickMe(tree[0])
     with pytest.raises(CamstudyError, match="20 images asked for, but the source has 11"):
-        write_dataset(manifest, lambda _: source.read(range(N)), n=20, attrs=ATTRS, fingerprint="f", chunk=20)
+        write_dataset(manifest, lambda _: source.read(range(N)), n=20, attrs=ATTRS, identity="f", chunk=20)
     assert not manifest.exists()
 
 
@@ -170,7 +170,7 @@ def test_records_without_halves_are_named(tmp_path, tree):
             lambda _: ClickMe([shard]).read([0]),
             n=1,
             attrs=ATTRS,
-            fingerprint="f",
+            identity="f",
             has_halves=True,
         )
 
@@ -193,7 +193,7 @@ def test_missing_arrays_are_named(tmp_path, tree):
 def test_incomplete_attributes_are_a_programming_error(tmp_path):
     attrs = {name: value for name, value in ATTRS.items() if name not in ("licence", "human_maps")}
     with pytest.raises(ValueError, match=r"\['human_maps', 'licence'\] are missing"):
-        write_dataset(tmp_path / "toy.json", lambda _: [], n=1, attrs=attrs, fingerprint="f")
+        write_dataset(tmp_path / "toy.json", lambda _: [], n=1, attrs=attrs, identity="f")
 
 
 def test_reading_data_does_not_import_torch_or_tensorflow():
@@ -221,7 +221,7 @@ def test_boxes_and_masks_come_back_from_the_store(tmp_path, tree):
     with_objects(tmp_path / "a.tfrecords", tree, *truths)
     source = ClickMe([tmp_path / "a.tfrecords"])
     write_dataset(
-        tmp_path / "toy.json", lambda _: source.read(range(3)), n=3, attrs=ATTRS, fingerprint="f", max_boxes=3
+        tmp_path / "toy.json", lambda _: source.read(range(3)), n=3, attrs=ATTRS, identity="f", max_boxes=3
     )
     data = open_dataset(tmp_path / "toy.json")
     for number, (boxes, mask) in enumerate(truths):
@@ -242,5 +242,5 @@ def test_records_without_boxes_or_with_too_many_are_named(tmp_path, tree, truth,
     with_objects(shard, tree, truth)
     with pytest.raises(CamstudyError, match=rf"{shard}, record 0: has {message}"):
         write_dataset(
-            tmp_path / "toy.json", lambda _: ClickMe([shard]).read([0]), n=1, attrs=ATTRS, fingerprint="f", max_boxes=2
+            tmp_path / "toy.json", lambda _: ClickMe([shard]).read([0]), n=1, attrs=ATTRS, identity="f", max_boxes=2
         )

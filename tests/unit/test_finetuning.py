@@ -106,7 +106,7 @@ def dataset(tmp_path_factory):
     files, photographs, _ = read_imagenet(root, num_classes=3, split="train")
     manifest = root / "imagenet_train.json"
     attrs = dict.fromkeys(ATTRIBUTES)
-    write_photographs(manifest, files, photographs, attrs=attrs, fingerprint="f", chunk=8)
+    write_photographs(manifest, files, photographs, attrs=attrs, identity="f", chunk=8)
     return manifest
 
 

@@ -88,7 +88,7 @@ def test_stores_hold_fixations_and_densities(tmp_path, make):
         files,
         photographs,
         attrs=dict.fromkeys(ATTRIBUTES),
-        fingerprint="f",
+        identity="f",
         density=lambda fixations, shape: fixation_density(fixations, shape, 5),
         chunk=2,
     )

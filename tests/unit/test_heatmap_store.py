@@ -78,7 +78,7 @@ def run(
     method=METHOD,
     images=slice(0, N),
     settings=SETTINGS,
-    fingerprint="f",
+    identity="f",
 ):
     explain_dataset(
         manifest,
@@ -87,7 +87,7 @@ def run(
         images=images,
         settings=settings,
         attrs=ATTRS,
-        fingerprint=fingerprint,
+        identity=identity,
     )
 
 
@@ -153,9 +153,9 @@ def test_what_another_fingerprint_left_is_made_anew(tmp_path, dataset, model):
     with pytest.raises(KeyboardInterrupt):
         run(manifest, dataset, model)
     model.seen, model.stop = 0, None
-    run(manifest, dataset, model, fingerprint="g")
+    run(manifest, dataset, model, identity="g")
     assert model.seen == 1 + N
-    assert json.loads(manifest.read_text())["fingerprint"] == "g"
+    assert json.loads(manifest.read_text())["identity"] == "g"
 
 
 def test_attributes_are_complete(tmp_path, dataset, model):
@@ -169,7 +169,7 @@ def test_attributes_are_complete(tmp_path, dataset, model):
 def test_the_manifest_says_how_the_maps_were_made(tmp_path, dataset, model):
     run(tmp_path / "gradcam.json", dataset, model)
     record = json.loads((tmp_path / "gradcam.json").read_text())
-    assert (record["store"], record["n_images"], record["fingerprint"]) == ("gradcam.zarr", N, "f")
+    assert (record["store"], record["n_images"], record["identity"]) == ("gradcam.zarr", N, "f")
     assert (record["device"], record["batch_size"], record["peak_memory_mb"]) == ("cpu", 3, None)
     assert record["seconds_per_image"] > 0
     assert {"python", "torch", "timm"} <= record["versions"].keys()
@@ -191,7 +191,7 @@ def test_a_writer_wants_exactly_the_attributes_of_readers(tmp_path, change):
     attrs = ATTRS | {"crop_box": [0, 0, 1, 1], "images": [0, 4, 4]} | change
     attrs = {key: value for key, value in attrs.items() if value is not ...}
     with pytest.raises(ValueError, match=next(iter(change))):
-        heatmap_writer(tmp_path / "a.json", shape=(2, 2), chunk=2, attrs=attrs, fingerprint="f")
+        heatmap_writer(tmp_path / "a.json", shape=(2, 2), chunk=2, attrs=attrs, identity="f")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -201,7 +201,7 @@ def test_missing_maps_are_not_numbers_and_missing_targets_no_class(tmp_path):
         shape=(2, 2),
         chunk=2,
         attrs=ATTRS | {"crop_box": [0, 0, 1, 1], "images": [0, 4, 4]},
-        fingerprint="f",
+        identity="f",
     )
     writer.write(slice(0, 2), heatmap=np.ones((2, 2, 2)), target=[0, 1])
     group = zarr.open_group(tmp_path / "a.zarr", mode="r", use_consolidated=False)
@@ -245,7 +245,7 @@ def test_parts_that_are_not_the_whole_are_refused(parts, chosen, message):
 
 
 def test_parts_of_different_methods_are_refused(tmp_path, dataset, model, parts):
-    settings = {"attrs": ATTRS | {"method": "other"}, "settings": SETTINGS, "fingerprint": "g"}
+    settings = {"attrs": ATTRS | {"method": "other"}, "settings": SETTINGS, "identity": "g"}
     part = part_slice("/3-of-3", N, CHUNK)
     explain_dataset(parts[2], dataset, Explainer(model, layer_of(model), INPUTS, METHOD), images=part, **settings)
     with pytest.raises(CamstudyError, match=r"3-of-3\.zarr: holds images 16 to 22 of 22 and does not continue"):

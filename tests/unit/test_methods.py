@@ -268,7 +268,7 @@ def write(manifest, dataset, model, name, *, images=slice(0, N), batch_size=2, c
         images=images,
         settings={"batch_size": batch_size, "chunk_size": chunk},
         attrs=ATTRS,
-        fingerprint="f",
+        identity="f",
     )
 
 

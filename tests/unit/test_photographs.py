@@ -56,7 +56,7 @@ def dataset(folder):
 
 def write(manifest, folder, items, **options):
     attrs = dict.fromkeys(ATTRIBUTES)
-    write_photographs(manifest, Files(folder), items, attrs=attrs, fingerprint="f", **{"chunk": 4, **options})
+    write_photographs(manifest, Files(folder), items, attrs=attrs, identity="f", **{"chunk": 4, **options})
     return open_dataset(manifest)
 
 
@@ -142,7 +142,7 @@ def explain(manifest, dataset, target):
     model = Net().eval()
     layer = resolve_target_layer(model, "trunk.3", size=64)
     method = {"method": "gradcam", "parameters": {}, "target": target, "geometry": "aligned"}
-    rest = {"images": slice(0, dataset.n), "settings": SETTINGS, "attrs": ATTRS, "fingerprint": "f"}
+    rest = {"images": slice(0, dataset.n), "settings": SETTINGS, "attrs": ATTRS, "identity": "f"}
     explain_dataset(manifest, dataset, Explainer(model, layer, CONFIG, method), **rest)
     return Heatmaps([manifest])
 
@@ -189,7 +189,7 @@ def test_interrupted_preparation_goes_on(tmp_path, folder, dataset):
     seen, items = [], [Photograph(f"{index}.jpg", index % 3) for index in range(len(SIZES))]
     manifest, attrs = tmp_path / "toy.json", dict.fromkeys(ATTRIBUTES)
     with pytest.raises(KeyboardInterrupt):
-        write_photographs(manifest, Failing(folder), items, attrs=attrs, fingerprint="f", chunk=4)
+        write_photographs(manifest, Failing(folder), items, attrs=attrs, identity="f", chunk=4)
     assert not manifest.exists()
     assert len(seen) == 5
     found = write(manifest, folder, items)

@@ -26,8 +26,8 @@ def manifest(tmp_path):
     return tmp_path / "deep" / "gradcam.json"
 
 
-def writer(manifest, fingerprint="one", n=10, chunk=4, **attrs):
-    return StoreWriter(manifest, n=n, chunk=chunk, arrays=ARRAYS, attrs=attrs, fingerprint=fingerprint)
+def writer(manifest, identity="one", n=10, chunk=4, **attrs):
+    return StoreWriter(manifest, n=n, chunk=chunk, arrays=ARRAYS, attrs=attrs, identity=identity)
 
 
 def fill(store, *parts):
@@ -47,7 +47,7 @@ def test_a_finished_store_is_read_back(manifest):
     assert json.loads(manifest.read_text()) == {
         "store": "gradcam.zarr",
         "n_images": 10,
-        "fingerprint": "one",
+        "identity": "one",
         "seconds": 1.5,
     }
 
@@ -58,7 +58,7 @@ def test_killed_writer_leaves_its_finished_chunks(manifest):
         import os, signal, numpy as np
         from camstudy.store import ArraySpec, StoreWriter
         arrays = {{"heatmap": ArraySpec("float32", (7, 7), ("y", "x")), "target": ArraySpec("int64")}}
-        store = StoreWriter({str(manifest)!r}, n=10, chunk=4, arrays=arrays, attrs={{}}, fingerprint="one")
+        store = StoreWriter({str(manifest)!r}, n=10, chunk=4, arrays=arrays, attrs={{}}, identity="one")
 
         class Deadly:
             shape = (4,)
@@ -87,7 +87,7 @@ def test_other_fingerprint_wipes_the_store(manifest):
     fill(writer(manifest, method="old"), slice(0, 4))
     leftover = store_path(manifest) / "leftover"
     leftover.touch()
-    store = writer(manifest, fingerprint="two", method="new")
+    store = writer(manifest, identity="two", method="new")
     assert len(store.pending()) == 3
     assert not leftover.exists()
     fill(store)
@@ -101,7 +101,7 @@ def test_other_fingerprint_wipes_the_store(manifest):
 def test_other_layout_wipes_the_store(manifest, change):
     fill(writer(manifest))
     layout = {"n": 10, "chunk": 4, "arrays": ARRAYS, **change}
-    store = StoreWriter(manifest, attrs={}, fingerprint="one", **layout)
+    store = StoreWriter(manifest, attrs={}, identity="one", **layout)
     assert store.pending()[0].start == 0
     with pytest.raises(CamstudyError, match="chunks are missing"):
         store.finish()
@@ -176,7 +176,7 @@ def test_store_opens_in_xarray_with_named_dimensions(manifest):
     dataset = xarray.open_zarr(store_path(manifest), consolidated=False)
     assert dataset["heatmap"].dims == ("image", "y", "x")
     assert dataset["target"].dims == ("image",)
-    assert dataset.attrs == {"method": "gradcam", "fingerprint": "one"}
+    assert dataset.attrs == {"method": "gradcam", "identity": "one"}
     assert np.array_equal(dataset["heatmap"].values, MAPS)
 
 
@@ -189,7 +189,7 @@ def test_readers_refuse_what_does_not_belong_together(manifest):
     with pytest.raises(CamstudyError, match=r"gradcam\.zarr: has no array `mask`; it holds heatmap, target"):
         open_store(manifest, require=("heatmap", "mask"))
     # A new run that wiped the store and died: the old manifest must not vouch for it.
-    fill(writer(manifest, fingerprint="two"), slice(0, 4))
+    fill(writer(manifest, identity="two"), slice(0, 4))
     with pytest.raises(CamstudyError, match=r"gradcam\.zarr: does not belong to"):
         open_store(manifest)
     store_path(manifest).rename(manifest.with_name("elsewhere"))
@@ -244,7 +244,7 @@ def ragged(manifest, edges=EDGES):
         "point": ArraySpec("float32", (2,), ("coordinate",), offsets=edges),
         "label": ArraySpec("int64"),
     }
-    return StoreWriter(manifest, n=6, chunk=2, arrays=arrays, attrs={}, fingerprint="one")
+    return StoreWriter(manifest, n=6, chunk=2, arrays=arrays, attrs={}, identity="one")
 
 
 def points(part):

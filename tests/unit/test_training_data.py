@@ -237,7 +237,7 @@ def photographs(tmp_path_factory) -> Dataset:
 
 def write_files(root, items) -> Dataset:
     manifest = root.parent / f"{root.name}.json"
-    write_photographs(manifest, Files(root), items, attrs=dict.fromkeys(ATTRIBUTES), fingerprint="f", chunk=4)
+    write_photographs(manifest, Files(root), items, attrs=dict.fromkeys(ATTRIBUTES), identity="f", chunk=4)
     return open_dataset(manifest)
 
 
