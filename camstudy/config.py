@@ -6,15 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from camstudy.configschema import Place, explain, load_schema, resolve, show, validator
-from camstudy.data.layouts import layout
+from camstudy.data.sources import SOURCES
 from camstudy.errors import CamstudyError, did_you_mean, unknown
 
 __all__ = ["layer_sweep", "load_schema", "validate"]
 
 Mistakes = Iterator[tuple[Place, str]]
-# Sources without human maps, and those that always come with boxes.
-LABELLED = ("imagenet", "voc2012", "cub200")
-BOXED = ("digits", "voc2012", "cub200")
 SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")
 
 
@@ -151,15 +148,16 @@ def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
 def _check_metrics(config: Mapping) -> Mistakes:
     """Find what maps are to be compared with and is not there: jobs would fail after the last map."""
     dataset = _at(config, "catalog", "datasets", config.get("dataset"))
-    source, lacks = dataset.get("source"), {}
-    if source is None:
+    if "source" not in dataset:
         return
-    if source in LABELLED:
+    source, lacks = SOURCES[dataset["source"]], {}
+    truths = source.truths(dataset)
+    if "human_maps" not in truths:
         lacks["agreement"] = "no human maps"
     elif dataset.get("human_ceiling") is None:
         lacks["agreement"] = "no `human_ceiling` (1 leaves correlations as they are)"
-    if source not in BOXED and not dataset.get("boxes"):
-        lacks["localization"] = "no boxes (`boxes: true` reads them)" if source == "imagenet" else "no boxes"
+    if "boxes" not in truths:
+        lacks["localization"] = "no boxes (`boxes: true` reads them)" if "boxes" in source.on_request else "no boxes"
     for index, family in enumerate(config["metrics"]):
         if family in lacks:
             text = f"found `{family}`, but dataset `{config['dataset']}` has {lacks[family]}"
@@ -300,9 +298,12 @@ def _check_files(config: Mapping) -> Mistakes:
         shards = shards if isinstance(shards, list) else ()  # a mapping: they are yet to be downloaded
         files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
         entry = _at(config, "catalog", "datasets", name)
-        if "root" in entry and not Path(entry["root"]).is_dir():
+        if "root" in entry and "source" in entry and not Path(entry["root"]).is_dir():
             place = ("catalog", "datasets", name, "root")
-            yield place, f"no directory `{entry['root']}` in {Path.cwd()}; make it and {layout(entry)}"
+            yield (
+                place,
+                f"no directory `{entry['root']}` in {Path.cwd()}; make it and {SOURCES[entry['source']].layout(entry)}",
+            )
     for place, path in files:
         if path is not None and not Path(path).is_file():
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"
