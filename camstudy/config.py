@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from camstudy.configschema import Place, explain, fill, load_schema, show, validator
-from camstudy.data.layouts import layout
+from camstudy.data.sources import SOURCES
 from camstudy.errors import CamstudyError, did_you_mean, unknown
 from camstudy.protocols import check_protocols
 from camstudy.trials import check_trial, make_trial
@@ -260,9 +260,12 @@ def _check_files(config: Mapping) -> Mistakes:
         shards = shards if isinstance(shards, list) else ()  # a mapping: they are yet to be downloaded
         files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
         entry = _at(config, "catalog", "datasets", name)
-        if "root" in entry and not Path(entry["root"]).is_dir():
+        if "root" in entry and "source" in entry and not Path(entry["root"]).is_dir():
             place = ("catalog", "datasets", name, "root")
-            yield place, f"no directory `{entry['root']}` in {Path.cwd()}; make it and {layout(entry)}"
+            yield (
+                place,
+                f"no directory `{entry['root']}` in {Path.cwd()}; make it and {SOURCES[entry['source']].layout(entry)}",
+            )
     for place, path in files:
         if path is not None and not Path(path).is_file():
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"

@@ -8,6 +8,7 @@ import yaml
 
 from camstudy.claims import definition, differences
 from camstudy.configschema import Place, fill, load_schema
+from camstudy.data.sources import SOURCES
 from camstudy.errors import unknown
 
 SHIPPED = Path(__file__).parents[1] / "config" / "catalog" / "protocols.yaml"
@@ -15,9 +16,6 @@ SHIPPED = Path(__file__).parents[1] / "config" / "catalog" / "protocols.yaml"
 SCORED = ("agreement", "faithfulness", "localization", "sanity")
 # Families of which a study names a protocol elsewhere, and where.
 ELSEWHERE = {"sweep": ("sweep", "protocol"), "cost": ("cost",)}
-# Sources without human maps, and those that always come with boxes.
-LABELLED = ("imagenet", "voc2012", "cub200")
-BOXED = ("digits", "voc2012", "cub200")
 
 
 @cache
@@ -97,15 +95,16 @@ def _check_chosen(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, st
 def _check_dataset(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, str]]:
     """Find what maps are to be compared with and is not there: jobs would fail after the last map."""
     dataset = config.get("catalog", {}).get("datasets", {}).get(config.get("dataset"), {})
-    source, lacks = dataset.get("source"), {}
-    if source is None:
+    if "source" not in dataset:
         return
-    if source in LABELLED:
+    source, lacks = SOURCES[dataset["source"]], {}
+    truths = source.truths(dataset)
+    if "human_maps" not in truths:
         lacks["agreement"] = "no human maps"
     elif dataset.get("human_ceiling") is None:
         lacks["agreement"] = "no `human_ceiling` (1 leaves correlations as they are)"
-    if source not in BOXED and not dataset.get("boxes"):
-        lacks["localization"] = "no boxes (`boxes: true` reads them)" if source == "imagenet" else "no boxes"
+    if "boxes" not in truths:
+        lacks["localization"] = "no boxes (`boxes: true` reads them)" if "boxes" in source.on_request else "no boxes"
     for index, name in enumerate(config["protocols"]):
         family = entries.get(name, {}).get("family")
         if family in lacks:

@@ -8,14 +8,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from camstudy.data.sources import SOURCES
 from camstudy.explain.families import bind
 
-# What data sets of unknown length are taken to hold: a shard of ClickMe, or the photographs of a source.
-SHARD_RECORDS = 3072
-PHOTOGRAPHS = {
-    **{"imagenet": 50_000, "imagenet train": 1_281_167, "mit1003": 1003, "salicon": 15_000, "cat2000": 2000},
-    **{"voc2012": 8_400, "voc2012 trainval": 16_700, "cub200": 5_794, "cub200 train": 5_994},
-}
 EXPLAINING = ("explain", "score_sanity", "time_method")  # rules whose time depends on the method
 SIDE = 224  # of the images that seconds and memory of the table are stated for
 LAST_STAGE = 7  # side of the maps that disk of the table is stated for
@@ -34,12 +29,7 @@ class Estimate:
 
 def expected_images(entry: Mapping) -> int:
     """Return the number of images of a dataset's catalogue entry: a guess where only its files will tell."""
-    if entry.get("n_images"):
-        return entry["n_images"]
-    if "shards" not in entry:
-        return PHOTOGRAPHS.get(f"{entry['source']} {entry.get('split')}", PHOTOGRAPHS[entry["source"]])
-    shards = entry["shards"]
-    return SHARD_RECORDS * (shards["count"] if isinstance(shards, Mapping) else len(shards))
+    return entry.get("n_images") or SOURCES[entry["source"]].images(entry)
 
 
 def count_parts(config: Mapping, rule: str, dataset: str, model: str, method: str) -> int:

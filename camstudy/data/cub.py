@@ -6,8 +6,8 @@ import numpy as np
 
 from camstudy.data.boxes import LIMIT
 from camstudy.data.files import Files, find
-from camstudy.data.layouts import LAYOUTS
-from camstudy.data.photographs import Photograph
+from camstudy.data.photographs import Photograph, mixed
+from camstudy.data.sources.cub200 import LAYOUT
 from camstudy.errors import CamstudyError
 
 NAME = "CUB_200_2011"
@@ -20,7 +20,7 @@ def read_cub(
 ) -> tuple[Files, list[Photograph], list[str]]:
     """Return the files, the images of a split (``train`` or ``test``) by their number, and the names of the classes.
 
-    Labels are the numbers of the classes less one. A box of x, y, width and height has the edges x and x + width, y and
+    Training images are in an order that mixes the classes. Labels are the numbers of the classes less one. A box of x, y, width and height has the edges x and x + width, y and
     y + height, counted from 0 and rounded to whole pixels.
 
     Raises
@@ -31,7 +31,7 @@ def read_cub(
     files = find(root, NAME)
     above = None if files is None else files.above("images.txt")
     if above is None:
-        raise CamstudyError(f"{root}: has no {NAME} with images.txt; {LAYOUTS['cub200']}")
+        raise CamstudyError(f"{root}: has no {NAME} with images.txt; {LAYOUT}")
     rows = {name: _read_list(files, f"{above}{name}.txt", columns) for name, columns in COLUMNS.items()}
     classes = rows.pop("classes")
     if sorted(classes) != list(range(1, num_classes + 1)):
@@ -57,7 +57,7 @@ def read_cub(
         what = f"lacks {len(missing)} images of images.txt, such as {missing[0]}" if missing else f"no {split} images"
         raise CamstudyError(f"{files.path}: {what}; fetch it again")
     names = [classes[number][0].partition(".")[2].replace("_", " ") for number in sorted(classes)]
-    return files, photographs, names
+    return files, mixed(photographs) if split == "train" else photographs, names
 
 
 def _read_list(files: Files, name: str, columns: int) -> dict[int, list[str]]:

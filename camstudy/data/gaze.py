@@ -12,12 +12,10 @@ import numpy as np
 from PIL import Image
 
 from camstudy.data.files import Files, find
-from camstudy.data.layouts import LAYOUTS
 from camstudy.data.photographs import DENSITY_SIZE, Photograph
+from camstudy.data.sources import cat2000, mit1003, salicon
 from camstudy.errors import CamstudyError
 
-# Standard deviations in pixels of about one degree of visual angle.
-SIGMA = {"mit1003": 35.0, "salicon": 19.0, "cat2000": 40.0}
 UNKNOWN = -1
 
 
@@ -50,7 +48,7 @@ def read_mit1003(root: str | Path) -> tuple[Files, list[Photograph]]:
     Bright pixels of the point maps are fixations; who made them is not known, and two on one pixel are one.
     Raises `CamstudyError` if a part or a map is missing.
     """
-    images, maps = _parts(root, "mit1003", "ALLSTIMULI", "ALLFIXATIONMAPS")
+    images, maps = _parts(root, mit1003.LAYOUT, "ALLSTIMULI", "ALLFIXATIONMAPS")
     points = {_stem(name).removesuffix("_fixPts"): name for name in maps.endswith("_fixpts.jpg", "_fixpts.png")}
 
     def fixations(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +68,7 @@ def read_salicon(root: str | Path) -> tuple[Files, list[Photograph]]:
     ``resolution``, height and width. Fixations outside the image are left out.
     Raises `CamstudyError` if a part is missing or a file has another content.
     """
-    images, gaze = _parts(root, "salicon", "images", "fixations")
+    images, gaze = _parts(root, salicon.LAYOUT, "images", "fixations")
     known = {_stem(name): name for name in gaze.endswith(".mat")}
 
     def fixations(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +98,7 @@ def read_cat2000(root: str | Path) -> tuple[Files, list[Photograph]]:
     A file has the mask ``fixLocs`` of fixated pixels; who made the fixations is not known.
     Raises `CamstudyError` if a part or a file is missing, or a file has another content.
     """
-    (files,) = _parts(root, "cat2000", "trainSet")
+    (files,) = _parts(root, cat2000.LAYOUT, "trainSet")
     known = {_place(name): name for name in files.endswith(".mat") if "FIXATIONLOCS" in PurePosixPath(name).parts}
 
     def fixations(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -112,18 +110,11 @@ def read_cat2000(root: str | Path) -> tuple[Files, list[Photograph]]:
     return files, _photographs(files, names, known, fixations, key=_place)
 
 
-GAZE: dict[str, Callable[[str | Path], tuple[Files, list[Photograph]]]] = {
-    "mit1003": read_mit1003,
-    "salicon": read_salicon,
-    "cat2000": read_cat2000,
-}
-
-
-def _parts(root: str | Path, source: str, *names: str) -> list[Files]:
+def _parts(root: str | Path, layout: str, *names: str) -> list[Files]:
     parts = {name: find(root, name) for name in names}
     missing = [name for name, files in parts.items() if files is None]
     if missing:
-        raise CamstudyError(f"{root}: {' and '.join(missing)} not found; {LAYOUTS[source]}")
+        raise CamstudyError(f"{root}: {' and '.join(missing)} not found; {layout}")
     return list(parts.values())
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from camstudy.data.boxes import read_objects
 from camstudy.data.files import Files, find
-from camstudy.data.layouts import LAYOUTS, layout
-from camstudy.data.photographs import Photograph
+from camstudy.data.photographs import Photograph, mixed
+from camstudy.data.sources.imagenet import LAYOUTS
 from camstudy.errors import CamstudyError
 
 IMAGES, DEVKIT, BOXES = "ILSVRC2012_img_val", "ILSVRC2012_devkit_t12", "ILSVRC2012_bbox_val_v3"
@@ -26,8 +26,7 @@ def read_imagenet(
     Of the validation images (``split="val"``) two layouts are understood: folders named by synset, whose sorted names
     are the classes; and the distributed archives or their content, where the development kit has the true class of
     every image. Their order is that of the file names. Training images (``split="train"``) are in folders named by
-    synset, and their order is a random one, always the same: training reads neighbours together, which must not be of
-    one class.
+    synset, and their order mixes the classes.
 
     With ``boxes``, validation images have those of `BOXES`: of all objects of their class, counted from 0 in the files
     with the last pixel included. Objects of other classes do not count.
@@ -44,10 +43,7 @@ def read_imagenet(
     # Not by folder: the first images would otherwise be those of the first classes.
     names = sorted(files.endswith(".jpeg", ".jpg", ".png"), key=lambda name: PurePosixPath(name).name)
     if not names:
-        raise CamstudyError(f"{root}: no images found; {layout({'source': 'imagenet', 'split': split})}")
-    if split == "train":
-        # Names of training images begin with their class.
-        names = [names[position] for position in np.random.default_rng(0).permutation(len(names))]
+        raise CamstudyError(f"{root}: no images found; {LAYOUTS[split]}")
     folders = [PurePosixPath(name).parent.name for name in names]
     foreign = next((name for name, folder in zip(names, folders, strict=True) if not SYNSET.fullmatch(folder)), None)
     if foreign is None:
@@ -55,7 +51,7 @@ def read_imagenet(
         label = {synset: index for index, synset in enumerate(synsets)}
         labels = [label[folder] for folder in folders]
     elif split == "train":
-        raise CamstudyError(f"{files.path}, {foreign}: in no folder named by synset; {LAYOUTS['imagenet train']}")
+        raise CamstudyError(f"{files.path}, {foreign}: in no folder named by synset; {LAYOUTS['train']}")
     else:
         synsets, class_names, truth = _read_devkit(root)
         labels = [truth[_number(name, len(truth)) - 1] for name in names]
@@ -66,14 +62,15 @@ def read_imagenet(
         )
     found = _read_boxes(root, names, [synsets[label] for label in labels]) if boxes else [None] * len(names)
     each = zip(names, labels, found, strict=True)
-    return files, [Photograph(name, label, boxes=box) for name, label, box in each], class_names
+    photographs = [Photograph(name, label, boxes=box) for name, label, box in each]
+    return files, mixed(photographs) if split == "train" else photographs, class_names
 
 
 def _read_boxes(root: str | Path, names: list[str], synsets: list[str]) -> list[np.ndarray]:
     """Return the boxes of images, int64 (k, 4) for each: of its objects that are of its class."""
     files = find(root, BOXES)
     if files is None:
-        raise CamstudyError(f"{root}: has no {BOXES}; {LAYOUTS['imagenet boxes']}")
+        raise CamstudyError(f"{root}: has no {BOXES}; {LAYOUTS['boxes']}")
     known = {PurePosixPath(name).stem: name for name in files.endswith(".xml")}
     missing = [name for name in names if PurePosixPath(name).stem not in known]
     if missing:
@@ -94,14 +91,14 @@ def _read_boxes(root: str | Path, names: list[str], synsets: list[str]) -> list[
 def _find_train(root: str | Path) -> Files:
     files = find(root, "train")
     if files is None:
-        raise CamstudyError(f"{root}: has no `train`; {LAYOUTS['imagenet train']}")
+        raise CamstudyError(f"{root}: has no `train`; {LAYOUTS['train']}")
     return files
 
 
 def _find_val(root: str | Path) -> Files:
     files = find(root, IMAGES) or find(root, "val")
     if files is None and Path(root, "train").is_dir():
-        raise CamstudyError(f"{root}: has `train`, but neither {IMAGES} nor `val`; {LAYOUTS['imagenet']}")
+        raise CamstudyError(f"{root}: has `train`, but neither {IMAGES} nor `val`; {LAYOUTS['val']}")
     return files or Files(root)
 
 
@@ -117,7 +114,7 @@ def _read_devkit(root: str | Path) -> tuple[list[str], list[str], list[int]]:
     """Return the synsets of the classes, sorted, the names of these, and the label of every validation image."""
     files = find(root, DEVKIT)
     if files is None:
-        raise CamstudyError(f"{root}: images without class folders, and no {DEVKIT}; {LAYOUTS['imagenet']}")
+        raise CamstudyError(f"{root}: images without class folders, and no {DEVKIT}; {LAYOUTS['val']}")
     names = []
     for ending in ("data/meta.mat", "data/ilsvrc2012_validation_ground_truth.txt"):
         names.append(next(files.endswith(ending), None))

@@ -6,7 +6,7 @@ Every model's own evaluation transform begins with the original pixels, so that 
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, groupby
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,16 @@ class Photograph:
     observers: np.ndarray | None = None
     boxes: np.ndarray | None = None
     item: str = ""
+
+
+def mixed(photographs: Sequence[Photograph]) -> list[Photograph]:
+    """Return photographs in a random order that is always the same; neighbours of the same name stay together.
+
+    Training reads neighbours together, which must not be of one class; and the first images are a random subset.
+    """
+    groups = [list(group) for _, group in groupby(photographs, lambda item: item.name)]
+    order = np.random.default_rng(0).permutation(len(groups))
+    return [item for position in order for item in groups[position]]
 
 
 class Pictures(Sequence):

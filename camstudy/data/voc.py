@@ -10,8 +10,8 @@ import numpy as np
 
 from camstudy.data.boxes import Object, read_objects
 from camstudy.data.files import Files, find
-from camstudy.data.layouts import LAYOUTS
-from camstudy.data.photographs import Photograph
+from camstudy.data.photographs import Photograph, mixed
+from camstudy.data.sources.voc2012 import LAYOUT
 from camstudy.errors import CamstudyError, unknown
 
 ARCHIVE, FOLDER = "VOCtrainval_11-May-2012", "VOCdevkit/VOC2012"
@@ -30,7 +30,7 @@ def read_voc(
     follow the classes' alphabetical order, which is that of the distributors. Boxes are those of all objects of the
     class, counted from 1 in the files with the last pixel included. Items whose objects are all marked as difficult
     are left out, as in TorchRay's pointing game and the task itself, unless ``keep_difficult``; beside others,
-    difficult objects count.
+    difficult objects count. Images for training (``train`` and ``trainval``) are in a mixed order.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def read_voc(
     above = None if files is None else files.above(f"ImageSets/Main/{split}.txt")
     if above is None:
         where = root if files is None else files.path
-        raise CamstudyError(f"{where}: has no ImageSets/Main/{split}.txt; {LAYOUTS['voc2012']}")
+        raise CamstudyError(f"{where}: has no ImageSets/Main/{split}.txt; {LAYOUT}")
     ids = files.read(f"{above}ImageSets/Main/{split}.txt").decode(errors="replace").split()
     images = [f"{above}JPEGImages/{name}.jpg" for name in ids]
     annotations = [f"{above}Annotations/{name}.xml" for name in ids]
@@ -53,7 +53,7 @@ def read_voc(
         items += _items(image, objects, f"{files.path}, {annotation}", keep_difficult)
     if not items:
         raise CamstudyError(f"{files.path}: ImageSets/Main/{split}.txt lists no image with an object; fetch it again")
-    return files, items, CLASSES
+    return files, items if split == "val" else mixed(items), CLASSES
 
 
 def _items(image: str, objects: list[Object], where: str, keep_difficult: bool) -> list[Photograph]:

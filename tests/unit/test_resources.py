@@ -41,7 +41,7 @@ CONFIG = {
         "datasets": {
             "d": {"n_images": 6000},
             "t": {"n_images": 1000},
-            "shards": {"n_images": None, "shards": ["a", "b"]},
+            "shards": {"source": "clickme", "n_images": None, "shards": ["a", "b"]},
         },
         "models": {
             "m": {"input": {}, "train": {"dataset": "t", "epochs": 4, "batch_size": 8, "accumulate": 1, "gpu": 1}},
@@ -142,7 +142,8 @@ def test_slow_scores_are_divided_by_their_own_time():
 
 def test_data_of_unknown_length_are_guessed():
     assert expected_images(CONFIG["catalog"]["datasets"]["shards"]) == 2 * 3072
-    assert expected_images({"shards": {"url": "https://host/{i}", "count": 17}, "n_images": None}) == 17 * 3072
+    people = {"source": "clickme", "shards": {"url": "https://host/{i}", "count": 17}, "n_images": None}
+    assert expected_images(people) == 17 * 3072
     assert expected_images({"source": "imagenet", "n_images": None}) == 50_000
     assert expected_images({"source": "imagenet", "split": "val", "n_images": None}) == 50_000
     assert expected_images({"source": "imagenet", "split": "train", "n_images": None}) == 1_281_167

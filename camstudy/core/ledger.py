@@ -1,0 +1,231 @@
+"""Files from outside: a table of what was read of them, by which a change is noticed without reading them again.
+
+The table of a result, ``{result}.sources.jsonl`` beside its manifest, is written when the result is made. Its first line
+says what was read and what came of it, every other line is a file: name, size, time in nanoseconds and sha256, or null
+for a file that was only listed. When a study is planned, files are listed, and only those of another size or time are
+read again.
+
+What stands in identities must be known before a result is made and be the same afterwards, while the content is known
+only once it was read. So the first content stands as nothing; a later one, which the table does not agree with, as its
+digest; and who makes the result anew writes down that text as the one `accepted` for the content that it found.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import sys
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from camstudy.errors import CamstudyError
+from camstudy.provenance import sha256_file
+
+Stat = tuple[int, int]  # size in bytes, time of modification in nanoseconds
+READERS = 8  # threads: file systems of clusters answer late
+LARGE = 1 << 30  # bytes whose reading a user should know of
+
+
+def content(header: Mapping | None, seen: str | None) -> str:
+    """Return what stands for files from outside in an identity; the same before a result is made and afterwards.
+
+    Parameters
+    ----------
+    header : of the table, None before the first result
+    seen : digest of what is there now, None where nothing can be seen; then what was recorded stands
+    """
+    if header is None:
+        return ""
+    return header["accepted"] if seen in (None, header["content"]) else seen
+
+
+def accepted(pin: str | None, record: Mapping | None) -> str:
+    """Return what stands for a checksum that a user pinned, as `content` does: nothing if it is that of the record.
+
+    Parameters
+    ----------
+    pin : sha256 (hex) that the file must have, or None
+    record : of the file that was fetched, with ``sha256`` and the text ``accepted`` for it; None before
+    """
+    if record is None:
+        return ""
+    return record.get("accepted", "") if pin is None or pin.lower() == record["sha256"] else pin.lower()
+
+
+def outside(table: str | Path, root: str | Path = ".") -> str:
+    """Return what stands in an identity for what a result is made from: `content` of what is there now."""
+    return content(read_header(table), refresh(table, root))
+
+
+def table_of(manifest: str | Path) -> Path:
+    """Return the path of the table that belongs to a manifest."""
+    return Path(manifest).with_suffix(".sources.jsonl")
+
+
+def walk(folder: str | Path) -> dict[str, Stat]:
+    """Return the files below a folder, at every depth, by their names with slashes; links to folders are left out."""
+    found, pending = {}, [("", os.fspath(folder))]
+    while pending:
+        prefix, path = pending.pop()
+        try:
+            entries = [*os.scandir(path)]
+        except OSError:
+            continue  # not there, or not for us
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((f"{prefix}{entry.name}/", entry.path))
+                    continue
+                status = entry.stat()
+            except OSError:
+                continue  # gone, or a link to nothing
+            if stat.S_ISREG(status.st_mode):
+                found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+def survey(root: str | Path, places: Iterable[str]) -> dict[str, Stat]:
+    """Return the files at some places below ``root``: those that are files, and all below those that are folders."""
+    found = {}
+    for place in places:
+        path = Path(root, place)
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            found[place] = (status.st_size, status.st_mtime_ns)
+        else:
+            prefix = f"{place}/" if place else ""
+            found |= {prefix + name: each for name, each in walk(path).items()}
+    return found
+
+
+def record(
+    table: str | Path,
+    stats: Mapping[str, Stat],
+    hashes: Mapping[str, str],
+    *,
+    places: Sequence[str],
+    absent: Sequence[str] = (),
+    kinds: Iterable[str] = (),
+    text: str = "",
+) -> str:
+    """Write the table of a result that was made, in one step, and return the digest of the content.
+
+    Parameters
+    ----------
+    table : path, from `table_of`
+    stats : of all files at the places, taken before they were read
+    hashes : sha256 (hex) by name of those that were read; of others the name alone counts
+    places : names of files and folders below the root that were read
+    absent : names that were looked for in vain, and will be read instead if they come
+    kinds : endings, in lower case, of files in folders that count; hidden files and others may come and go
+    text : what stood for the content in the identity of the result
+    """
+    scope = {"places": [*places], "absent": [*absent], "kinds": sorted(kinds)}
+    stats = _counted(stats, scope)
+    digest = _digest((name, hashes.get(name)) for name in stats)
+    header = {"accepted": text, "content": digest, "seen": digest, "listing": _listing(stats), **scope}
+    _write(table, header, {name: (*stats[name], hashes.get(name)) for name in stats})
+    return digest
+
+
+def refresh(table: str | Path, root: str | Path = ".") -> str | None:
+    """Return the digest of what is there now, as `record` does; None without a table, or where no file is there.
+
+    Files whose size or time differ from the table are read, which is then noted in it. Names that are new count with
+    size and time, and a name that was looked for in vain counts if it is there.
+    """
+    header = read_header(table)
+    if header is None:
+        return None
+    found = _counted(survey(root, header["places"]), header)
+    if not found:
+        return None
+    came = [name for name in header["absent"] if Path(root, name).exists()]
+    listing = _listing(found, came)
+    if listing == header["listing"]:
+        return header["seen"]
+    rows = _read_rows(table)
+    changed = [name for name in found if name in rows and rows[name][2] and rows[name][:2] != found[name]]
+    hashes = _read_again(root, changed, sum(found[name][0] for name in changed))
+    rows |= {name: (*found[name], hashes[name]) for name in changed if hashes[name]}
+    gone = {name for name in changed if hashes[name] is None}
+    lines = [(name, rows[name][2] if name in rows else list(found[name])) for name in found if name not in gone]
+    seen = _digest([*lines, *((name, "came") for name in came)])
+    if read_header(table) == header:  # else a result was made meanwhile
+        try:
+            _write(table, header | {"seen": seen, "listing": listing}, rows)
+        except OSError:
+            pass  # someone else's results: they are read again next time
+    return seen
+
+
+def read_header(table: str | Path) -> dict | None:
+    """Return the first line of a table; None if there is no table."""
+    try:
+        with Path(table).open() as file:
+            return json.loads(file.readline())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise CamstudyError(f"{table}: not a table of files ({error}); delete it and run again") from None
+
+
+def _read_rows(table: str | Path) -> dict[str, tuple[int, int, str | None]]:
+    with Path(table).open() as file:
+        next(file)
+        return {name: (size, time, sha256) for name, size, time, sha256 in map(json.loads, file)}
+
+
+def _write(table: str | Path, header: Mapping, rows: Mapping[str, tuple[int, int, str | None]]) -> None:
+    table = Path(table)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    temporary = table.with_name(f".{table.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("w") as file:
+            file.write(f"{json.dumps(header)}\n")
+            file.writelines(f"{json.dumps([name, *rows[name]])}\n" for name in sorted(rows))
+        temporary.replace(table)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _counted(stats: Mapping[str, Stat], scope: Mapping) -> dict[str, Stat]:
+    """Return the files that are a place themselves, or are of the kinds that count."""
+    places, kinds = set(scope["places"]), tuple(scope["kinds"])
+    return {
+        name: each
+        for name, each in stats.items()
+        if (name.lower().endswith(kinds) and "/." not in name and name[0] != ".") or name in places
+    }
+
+
+def _listing(stats: Mapping[str, Stat], came: Iterable[str] = ()) -> str:
+    """Return a digest of names, sizes and times."""
+    text = "".join(f"{name}\0{stats[name][0]}\0{stats[name][1]}\0" for name in sorted(stats)) + "\0".join(came)
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def _digest(lines: Iterable[tuple[str, object]]) -> str:
+    """Return 16 hexadecimal digits that stand for names and what belongs to each, in any order."""
+    text = json.dumps(sorted(lines, key=lambda line: line[0]), separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read_again(root: str | Path, names: Sequence[str], size: int) -> dict[str, str | None]:
+    """Return the sha256 of files; None for those that cannot be read."""
+    if size > LARGE:
+        print(f"{root}: reading {len(names)} changed files again, {size / 1e9:.1f} GB", file=sys.stderr, flush=True)
+
+    def read(name: str) -> str | None:
+        try:
+            return sha256_file(Path(root, name))
+        except OSError:
+            return None
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return dict(zip(names, pool.map(read, names), strict=True))

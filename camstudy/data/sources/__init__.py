@@ -1,0 +1,66 @@
+"""Where images come from: one module for each source, which says what it has and how its files are read.
+
+A module is imported when its source is asked for, and what reads files within functions, so that a study is planned
+without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from camstudy.registry import ModuleRegistry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from camstudy.data.files import Files
+    from camstudy.data.photographs import Photograph
+
+Truth = Literal["labels", "human_maps", "boxes", "masks", "fixations"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source of images: the function that reads its files, and the facts that studies need to know about it.
+
+    ``kind`` says what the function is called with, and what it returns:
+
+    - ``"photographs"``: ``function(entry, root)``, the catalogue's entry and a `camstudy.data.files.Root`; returns a
+      `Collection`
+    - ``"shards"``: ``function(entry, shards)``, the entry and the paths of TFRecord files; returns a
+      `camstudy.data.clickme.ClickMe`
+
+    ``images`` returns the number of images of an entry without `n_images`, as far as it is known before its files are
+    read; ``layout`` what a user puts into `root`, which errors say. ``has`` is known of every image; ``on_request``
+    where the entry's key of that name is true.
+    """
+
+    name: str
+    function: Callable[[Mapping, object], object]
+    kind: Literal["photographs", "shards"]
+    has: tuple[Truth, ...]
+    images: Callable[[Mapping], int]
+    layout: Callable[[Mapping], str] | None = None
+    on_request: tuple[Truth, ...] = ()
+
+    def truths(self, entry: Mapping) -> set[str]:
+        """Return what is known of every image of a catalogue's entry."""
+        return {*self.has, *(truth for truth in self.on_request if entry.get(truth))}
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Photographs of a source: where the files are, the images in their order, and the names of the classes, if any.
+
+    ``density`` returns the human map of fixations, given height and width of their image; None without fixations.
+    """
+
+    files: Files
+    photographs: Sequence[Photograph]
+    class_names: list[str] | None = None
+    density: Callable[[np.ndarray, tuple[int, int]], np.ndarray] | None = None
+
+
+SOURCES: ModuleRegistry[Source] = ModuleRegistry("source", Source, __name__)

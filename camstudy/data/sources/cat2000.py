@@ -1,0 +1,22 @@
+"""CAT2000 (Borji and Itti 2015, arXiv 1505.03581): photographs with the fixations of people who looked at them."""
+
+from functools import partial
+
+from camstudy.data.sources import SOURCES, Collection
+
+LAYOUT = "put trainSet.zip of CAT2000 (or its folder) there"
+SIGMA = 40.0  # standard deviation in pixels of about one degree of visual angle
+
+
+@SOURCES.register(
+    "cat2000",
+    kind="photographs",
+    has=("human_maps", "fixations"),
+    images=lambda entry: 2_000,
+    layout=lambda entry: LAYOUT,
+)
+def read(entry, root):
+    """Return the images."""
+    from camstudy.data.gaze import fixation_density, read_cat2000
+
+    return Collection(*read_cat2000(root), density=partial(fixation_density, sigma=entry["sigma"] or SIGMA))

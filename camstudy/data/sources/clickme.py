@@ -1,0 +1,21 @@
+"""ClickMe (arXiv 1805.08819), and whatever comes in its format: TFRecord shards, downloaded or the user's own."""
+
+from collections.abc import Mapping
+
+from camstudy.data.sources import SOURCES
+
+# What the authors count; a user's own shards may hold any number.
+SHARD_RECORDS = 3072
+
+
+def _images(entry: Mapping) -> int:
+    shards = entry["shards"]
+    return SHARD_RECORDS * (shards["count"] if isinstance(shards, Mapping) else len(shards))
+
+
+@SOURCES.register("clickme", kind="shards", has=("labels", "human_maps"), images=_images)
+def read(entry, shards):
+    """Return the images as one sequence of records."""
+    from camstudy.data.clickme import ClickMe
+
+    return ClickMe(shards, num_classes=entry["num_classes"])

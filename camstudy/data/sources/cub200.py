@@ -1,0 +1,20 @@
+"""Caltech-UCSD Birds-200-2011 (Wah et al. 2011, CNS-TR-2011-001): photographs of birds, one box each."""
+
+from camstudy.data.sources import SOURCES, Collection
+
+IMAGES = {"test": 5_794, "train": 5_994}
+LAYOUT = "put CUB_200_2011.tgz of Caltech-UCSD Birds-200-2011 there, or its folder CUB_200_2011"
+
+
+@SOURCES.register(
+    "cub200",
+    kind="photographs",
+    has=("labels", "boxes"),
+    images=lambda entry: IMAGES[entry.get("split", "test")],
+    layout=lambda entry: LAYOUT,
+)
+def read(entry, root):
+    """Return the images of a split."""
+    from camstudy.data.cub import read_cub
+
+    return Collection(*read_cub(root, entry["num_classes"], entry["split"]))

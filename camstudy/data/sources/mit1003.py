@@ -1,0 +1,22 @@
+"""MIT1003 (Judd et al. 2009): photographs with the fixations of people who looked at them."""
+
+from functools import partial
+
+from camstudy.data.sources import SOURCES, Collection
+
+LAYOUT = "put ALLSTIMULI.zip and ALLFIXATIONMAPS.zip of MIT1003 (or their folders) there"
+SIGMA = 35.0  # standard deviation in pixels of about one degree of visual angle
+
+
+@SOURCES.register(
+    "mit1003",
+    kind="photographs",
+    has=("human_maps", "fixations"),
+    images=lambda entry: 1_003,
+    layout=lambda entry: LAYOUT,
+)
+def read(entry, root):
+    """Return the images."""
+    from camstudy.data.gaze import fixation_density, read_mit1003
+
+    return Collection(*read_mit1003(root), density=partial(fixation_density, sigma=entry["sigma"] or SIGMA))

@@ -1,0 +1,22 @@
+"""SALICON (Jiang et al. 2015): photographs with the fixations of people who looked at them."""
+
+from functools import partial
+
+from camstudy.data.sources import SOURCES, Collection
+
+LAYOUT = "put images.zip and fixations.zip of SALICON (or their folders) there"
+SIGMA = 19.0  # standard deviation in pixels of about one degree of visual angle
+
+
+@SOURCES.register(
+    "salicon",
+    kind="photographs",
+    has=("human_maps", "fixations"),
+    images=lambda entry: 15_000,
+    layout=lambda entry: LAYOUT,
+)
+def read(entry, root):
+    """Return the images."""
+    from camstudy.data.gaze import fixation_density, read_salicon
+
+    return Collection(*read_salicon(root), density=partial(fixation_density, sigma=entry["sigma"] or SIGMA))

@@ -1,0 +1,21 @@
+"""Pascal VOC 2012 (Everingham et al. 2010, IJCV 88, 303): photographs with boxes of objects of 20 classes."""
+
+from camstudy.data.sources import SOURCES, Collection
+
+# Items: an image counts once for each class that is in it.
+IMAGES = {"val": 8_400, "train": 8_400, "trainval": 16_700}
+LAYOUT = "put VOCtrainval_11-May-2012.tar of Pascal VOC 2012 there, or the folder VOCdevkit/VOC2012 of its files"
+
+
+@SOURCES.register(
+    "voc2012",
+    kind="photographs",
+    has=("labels", "boxes"),
+    images=lambda entry: IMAGES[entry.get("split", "val")],
+    layout=lambda entry: LAYOUT,
+)
+def read(entry, root):
+    """Return the items of a split."""
+    from camstudy.data.voc import read_voc
+
+    return Collection(*read_voc(root, entry["split"], entry["keep_difficult"]))
