@@ -1,0 +1,1 @@
+"""What all else uses and what uses nothing: identity, code, files."""
