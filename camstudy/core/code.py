@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import importlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -27,24 +26,18 @@ PACKAGE = Path(__file__).parents[1]
 TABLE = Path(__file__).with_name("revisions.json")
 FORMAT = 1  # of the cache: another number for another content of `Module` or other digests
 
-# Registries by kind, with the modules that fill them.
-REGISTRIES = {
-    "method": ("METHODS", "camstudy.explain.families", "camstudy.explain.controls"),
-    "metric": ("METRICS", "camstudy.metrics.families"),
-    # "variant": ("VARIANTS", "camstudy.models.variants"),
-    "table": ("TABLES", "camstudy.tables"),
-    "figure": ("FIGURES", "camstudy.figures"),
-}
+# Registries by kind: everywhere in camstudy, ``@METHODS.register("gradcam")`` makes a unit ``method:gradcam``.
+REGISTRIES = {"method": "METHODS", "metric": "METRICS", "variant": "VARIANTS", "table": "TABLES", "figure": "FIGURES"}
 # Readers of datasets, which have no registry.
 SOURCES = {
-    "digits": "camstudy.data.digits:make_scene",
-    "clickme": "camstudy.data.clickme:ClickMe",
-    "imagenet": "camstudy.data.imagenet:read_imagenet",
-    "voc2012": "camstudy.data.voc:read_voc",
-    "cub200": "camstudy.data.cub:read_cub",
-    "mit1003": "camstudy.data.gaze:read_mit1003",
-    "salicon": "camstudy.data.gaze:read_salicon",
-    "cat2000": "camstudy.data.gaze:read_cat2000",
+    "source:digits": "camstudy.data.digits:make_scene",
+    "source:clickme": "camstudy.data.clickme:ClickMe",
+    "source:imagenet": "camstudy.data.imagenet:read_imagenet",
+    "source:voc2012": "camstudy.data.voc:read_voc",
+    "source:cub200": "camstudy.data.cub:read_cub",
+    "source:mit1003": "camstudy.data.gaze:read_mit1003",
+    "source:salicon": "camstudy.data.gaze:read_salicon",
+    "source:cat2000": "camstudy.data.gaze:read_cat2000",
 }
 INSTALLED = {"site-packages", "dist-packages"}
 # Scripts that make no result of a study.
@@ -61,6 +54,20 @@ class Code:
         self._base, self._cached = base, cached
         self._modules: dict[str, Module | None] = {}
         self._changed = False
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """The roots of all that has a revision, see `units`."""
+        kinds = {registry: kind for kind, registry in REGISTRIES.items()}
+        found = dict(SOURCES)
+        for path in sorted((self._base / PACKAGE.name).rglob("*.py")):
+            module = ".".join(path.relative_to(self._base).with_suffix("").parts).removesuffix(".__init__")
+            for registered, definition in self._module(module).registered.items():
+                registry, _, name = registered.partition(":")
+                if registry in kinds:
+                    found[f"{kinds[registry]}:{name}"] = f"{module}:{definition}"
+        scripts = (path.stem for path in sorted((self._base / "scripts").glob("*.py")))
+        return found | {name: f"scripts/{name}.py" for name in scripts if name not in TOOLS}
 
     def digest(self, root: str) -> str:
         """Return 16 hex digits for the code that ``root`` uses; of what is installed, its name alone counts."""
@@ -211,43 +218,20 @@ def digest_of(path: str) -> str:
 
 
 def revision(unit: str) -> str:
-    """Return ``name:number`` for a unit whose code is of a known revision, else ``name:digest``.
-
-    ``unit`` is one of `units`, or a registered thing of the user's own, as in ``method:mine``.
-    """
-    digest = _today().digest(root(unit))
+    """Return ``name:number`` for a unit, one of `units`, whose code is of a known revision, else ``name:digest``."""
+    code = _today()
+    digest = code.digest(code.units[unit])
     return f"{unit.rpartition(':')[2]}:{_table().get(unit, {}).get(digest, digest)}"
 
 
-def units() -> list[str]:
-    """Return all that has a revision: registered things as ``method:gradcam``, and scripts by their name."""
-    found = [f"{kind}:{name}" for kind in REGISTRIES for name in _registry(kind)]
-    found += [f"source:{name}" for name in SOURCES]
-    scripts = sorted(path.stem for path in (PACKAGE.parent / "scripts").glob("*.py"))
-    return found + [name for name in scripts if name not in TOOLS]
-
-
-def root(unit: str) -> str:
-    """Return where the code of a unit begins, see `Code`."""
-    kind, _, name = unit.partition(":")
-    if not name:
-        return f"scripts/{kind}.py"
-    if kind == "source":
-        return SOURCES[name]
-    function = _registry(kind)[name].function
-    return f"{function.__module__}:{function.__qualname__}"
+def units() -> dict[str, str]:
+    """Return all that has a revision, with its root: registered things as ``method:gradcam``, scripts by their name."""
+    return _today().units
 
 
 def read_table(path: Path = TABLE) -> dict[str, dict[str, int]]:
     """Return the revision of each digest, by unit."""
     return json.loads(path.read_text()) if path.exists() else {}
-
-
-@cache
-def _registry(kind: str) -> Mapping:
-    name, *modules = REGISTRIES[kind]
-    first, *_ = [importlib.import_module(module) for module in modules]
-    return getattr(first, name)
 
 
 @cache

@@ -36,11 +36,16 @@ class Definition:
 
 @dataclass
 class Module:
-    """What a file defines and imports by name, the modules whose names it imports all, and what it does besides."""
+    """What a file defines and imports by name, the modules whose names it imports all, and what it does besides.
+
+    ``registered`` has the names of definitions that a decorator ``@REGISTRY.register("name")`` registers, by
+    ``REGISTRY:name``.
+    """
 
     definitions: dict[str, Definition] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
+    registered: dict[str, str] = field(default_factory=dict)
     effects: Definition | None = None
 
     def to_json(self) -> dict:
@@ -52,7 +57,7 @@ class Module:
         """Return what `to_json` was called on."""
         effects = values["effects"]
         definitions = {name: Definition(**one) for name, one in values["definitions"].items()}
-        return cls(definitions, values["imports"], values["stars"], effects and Definition(**effects))
+        return cls(**values | {"definitions": definitions, "effects": effects and Definition(**effects)})
 
 
 def read_module(text: str, where: str = "<text>") -> Module:
@@ -67,6 +72,8 @@ def read_module(text: str, where: str = "<text>") -> Module:
                 module.imports |= dict(_imported(part))
         for name in dict.fromkeys(_bound(statement)):
             defining.setdefault(name, []).append(statement)
+        for call in filter(_is_registration, getattr(statement, "decorator_list", [])):
+            module.registered[f"{getattr(call.func.value, 'id', '')}:{call.args[0].value}"] = statement.name
         if _acts(statement):
             effects.append(statement)
     for name, statements in defining.items():
