@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import timm
@@ -18,23 +17,11 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 from camstudy.errors import CamstudyError, unknown
-from camstudy.models import dcls
-from camstudy.registry import Registry
+from camstudy.models.seeding import seeded
+from camstudy.models.variants import VARIANTS
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 INPUT_KEYS = ("size", "crop_pct", "interpolation", "mean", "std")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A change to a network: ``function(model, *, seed, **params)`` returns the changed model."""
-
-    name: str
-    function: Callable[..., nn.Module]
-
-
-VARIANTS: Registry[Variant] = Registry("variant", Variant)
-VARIANTS.register("dcls")(dcls.convert)
 
 
 def build_model(entry: Mapping, *, variants: bool = True, seed: int = 0) -> nn.Module:
@@ -55,7 +42,7 @@ def build_model(entry: Mapping, *, variants: bool = True, seed: int = 0) -> nn.M
         for an unknown architecture, an import that fails, arguments that the constructor refuses, an unknown
         variant.
     """
-    with dcls.seeded(seed):
+    with seeded(seed):
         model = _construct(entry)
     return apply_variants(model, entry, seed=seed) if variants else model
 
@@ -67,7 +54,7 @@ def apply_variants(model: nn.Module, entry: Mapping, *, seed: int = 0) -> nn.Mod
     unknown variant and for parameters that it does not have or misses.
     """
     for name, params in (entry.get("variant") or {}).items():
-        function = VARIANTS[name].function
+        function = VARIANTS[name].module().convert
         params = dict(params or {})
         accepted = inspect.signature(function).parameters.keys() - {"model", "seed"}
         for key in params.keys() - accepted:
@@ -77,6 +64,13 @@ def apply_variants(model: nn.Module, entry: Mapping, *, seed: int = 0) -> nn.Mod
         except TypeError as error:
             raise CamstudyError(f"variant.{name}: {error}") from None
         model = function(model, seed=seed, **params)
+    return model
+
+
+def fold_variants(model: nn.Module, entry: Mapping) -> nn.Module:
+    """Return the network of a catalogue entry for inference: what only its variants' training needs is folded."""
+    for name in entry.get("variant") or {}:
+        model = VARIANTS[name].module().fold(model)
     return model
 
 

@@ -16,7 +16,6 @@ from DCLS.construct.modules import Dcls2d
 from torch import Tensor, nn
 
 from camstudy.errors import CamstudyError, unknown
-from camstudy.models.dcls import dcls_layers
 from camstudy.provenance import sha256_file
 
 STATE_KEYS = ("model", "state_dict_ema", "state_dict")
@@ -174,7 +173,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def _dcls_version(model: nn.Module) -> str | None:
-    return ",".join(sorted({layer.version for layer in dcls_layers(model)})) or None
+    return ",".join(sorted({layer.version for layer in model.modules() if isinstance(layer, Dcls2d)})) or None
 
 
 def _names_of_tensors(state: Mapping[str, Tensor]) -> list[list[str]]:

@@ -11,7 +11,6 @@ import copy
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 
 import torch
 from DCLS.construct import modules as dcls_package
@@ -19,6 +18,7 @@ from DCLS.construct.modules import ConstructKernel2d, Dcls2d
 from torch import Tensor, nn
 
 from camstudy.errors import CamstudyError, unknown
+from camstudy.models.seeding import seeded
 
 # The package warns through the root logger, twice or more per layer, that it convolves with torch, which is
 # what we ask for. A logger of its own keeps that quiet and leaves the root logger, its handlers and others'
@@ -202,14 +202,6 @@ def reset_caches(model: nn.Module) -> None:
     for layer in dcls_layers(model):
         if isinstance(layer.DCK, ConstructKernel2d):
             layer.DCK.IDX = layer.DCK.lim = None
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator, which makes all initial weights, and give it back its state at the end."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def _layers_by_position(model: nn.Module) -> Iterable[Dcls2d]:

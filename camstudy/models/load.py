@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import nn
 
-from camstudy.models.build import apply_variants, build_model
+from camstudy.models.build import apply_variants, build_model, fold_variants
 from camstudy.models.checkpoints import load_weights
-from camstudy.models.dcls import fold, seeded
+from camstudy.models.seeding import seeded
 
 
 def includes_variant(entry: Mapping) -> bool:
@@ -45,7 +45,7 @@ def draw_fan_in(model: nn.Module) -> None:
 
 
 def load_model(entry: Mapping, weights: str | Path) -> nn.Module:
-    """Return a finished catalogue model for inference: variants applied, weights loaded, DCLS layers folded."""
+    """Return a finished catalogue model for inference: variants applied, weights loaded, variants folded."""
     model = build_model(entry)
     load_weights(model, weights)
-    return fold(model).eval()
+    return fold_variants(model, entry).eval()

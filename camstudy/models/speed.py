@@ -20,8 +20,7 @@ import torch
 from torch import nn
 
 from camstudy.errors import CamstudyError
-from camstudy.models.build import build_model
-from camstudy.models.dcls import fold
+from camstudy.models.build import build_model, fold_variants
 
 MEMORY = {"cuda": "torch.cuda.max_memory_allocated", "cpu": "the peak resident set of a fresh process"}
 WARM_UP = 3  # passes before the clock starts: kernels are chosen, memory is allocated
@@ -39,7 +38,7 @@ def device_name(device: torch.device) -> str:
 def network(entry: Mapping, *, folded: bool) -> nn.Module:
     """Return the network of a catalogue entry with random weights, in evaluation mode, with or without DCLS layers."""
     model = build_model(entry).eval()
-    return fold(model) if folded else model
+    return fold_variants(model, entry) if folded else model
 
 
 @dataclass(frozen=True)

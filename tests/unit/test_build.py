@@ -109,7 +109,7 @@ def test_variants_are_applied_in_order(monkeypatch):
             calls.append((name, seed, width))
             return nn.Sequential(model)
 
-        return SimpleNamespace(function=function)
+        return SimpleNamespace(module=lambda: SimpleNamespace(convert=function))
 
     monkeypatch.setattr(build, "VARIANTS", {"second": record("second"), "first": record("first")})
     model = build.apply_variants(nn.Identity(), {"variant": {"first": {"width": 3}, "second": None}}, seed=9)
