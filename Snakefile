@@ -23,7 +23,7 @@
 # Everything above {study}/ is shared by all studies and never computed twice.
 from snakemake.utils import min_version
 
-min_version("9.18")
+min_version("9.27")
 
 
 configfile: "config/catalog/datasets.yaml"

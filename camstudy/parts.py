@@ -1,4 +1,4 @@
-"""Parts of a dataset: slow steps are divided among jobs by ranges of images, named `3-of-20`.
+"""Parts of a dataset: slow steps are divided among jobs by fixed ranges of images, named `00000-01023`.
 
 Every part is a file or store of its own, and readers open the parts as one.
 """
@@ -19,32 +19,41 @@ if TYPE_CHECKING:
 
     from camstudy.data.store import Dataset
 
+PART = 1024  # images
 
-def part_names(count: int) -> list[str]:
-    """Return what the parts' paths end in: nothing for one part, else `/01-of-20`, `/02-of-20`, ..."""
-    if count == 1:
+
+def part_names(n: int, *, divided: bool = True) -> list[str]:
+    """Return what the paths of a dataset's parts end in: `/00000-01023`, `/01024-02047`, ...; nothing for one part.
+
+    Parts are fixed ranges of images, so that no estimate, chunk or device decides where a result lies.
+
+    >>> part_names(2000)
+    ['/00000-01023', '/01024-01999']
+    >>> part_names(2000, divided=False), part_names(1024)
+    ([''], [''])
+    """
+    if not divided or n <= PART:
         return [""]
-    return [f"/{number:0{len(str(count))}d}-of-{count}" for number in range(1, count + 1)]
+    return [f"/{start:05d}-{min(start + PART, n) - 1:05d}" for start in range(0, n, PART)]
 
 
-def part_slice(name: str, n: int, chunk: int) -> slice:
-    """Return the images of a part, a whole number of chunks of ``chunk`` images among ``n``, the last maybe shorter.
+def part_slice(name: str, n: int) -> slice:
+    """Return the images of a part among the ``n`` of a dataset.
 
-    Parts differ by one chunk at most. Raises `CamstudyError` where there are more parts than chunks.
+    Raises `CamstudyError` where the dataset has another number of images than was planned for.
 
-    >>> [part_slice(name, 22, 8) for name in part_names(2)]
-    [slice(0, 8, None), slice(8, 22, None)]
+    >>> part_slice("/01024-01999", 2000), part_slice("", 2000)
+    (slice(1024, 2000, None), slice(0, 2000, None))
     """
     if not name:
         return slice(0, n)
-    number, count = map(int, re.fullmatch(r"/(\d+)-of-(\d+)", name).groups())
-    chunks = -(-n // chunk)
-    if count > chunks:
+    first, last = map(int, re.fullmatch(r"/(\d+)-(\d+)", name).groups())
+    if last >= n or last != min(first + PART, n) - 1:
         raise CamstudyError(
-            f"{n} images in chunks of {chunk} cannot be divided into {count} parts; set the method's `parts` to at "
-            f"most {chunks}, or lower explain.chunk_size"
+            f"images {first} to {last} were asked for, but the dataset has {n}, which was not known before it was "
+            "prepared; start Snakemake again"
         )
-    return slice((number - 1) * chunks // count * chunk, min(number * chunks // count * chunk, n))
+    return slice(first, last + 1)
 
 
 def by_key(keys: Iterable[Sequence[str]], files: Iterable[str]) -> dict[tuple[str, ...], list[str]]:

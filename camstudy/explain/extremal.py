@@ -20,6 +20,7 @@ MOMENTUM = 0.9  # and dampening
 @METHODS.register(
     "extremal_perturbation",
     needs="model",
+    divided=True,
     resolution="input",
     source="Fong et al. 2019, arXiv 1910.08485; values of facebookresearch/TorchRay",
 )

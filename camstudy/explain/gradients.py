@@ -46,7 +46,9 @@ def guided_backprop(context: Context, *, reduce: str = "max_abs") -> Tensor:
     return _reduce(gradient, reduce)
 
 
-@METHODS.register("smoothgrad", needs="model", resolution="input", source="Smilkov et al. 2017, arXiv 1706.03825")
+@METHODS.register(
+    "smoothgrad", needs="model", divided=True, resolution="input", source="Smilkov et al. 2017, arXiv 1706.03825"
+)
 def smoothgrad(
     context: Context, *, samples: int = 50, noise: float = 0.15, seed: int = 0, reduce: str = "max_abs"
 ) -> Tensor:
@@ -68,7 +70,11 @@ def smoothgrad(
 
 
 @METHODS.register(
-    "integrated_gradients", needs="model", resolution="input", source="Sundararajan et al. 2017, arXiv 1703.01365"
+    "integrated_gradients",
+    needs="model",
+    divided=True,
+    resolution="input",
+    source="Sundararajan et al. 2017, arXiv 1703.01365",
 )
 def integrated_gradients(
     context: Context, *, steps: int = 50, baseline: str = "black", reduce: str = "max_abs"

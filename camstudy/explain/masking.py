@@ -15,7 +15,7 @@ WEIGHTINGS = ("probability", "softmax_logit")
 OUTSIDE = ("black", "mean")
 
 
-@METHODS.register("score_cam", needs="model", source="Wang et al. 2020, arXiv 1910.01279")
+@METHODS.register("score_cam", needs="model", divided=True, source="Wang et al. 2020, arXiv 1910.01279")
 def score_cam(
     context: Context, *, weighting: str = "probability", outside: str = "black", align_corners: bool = False
 ) -> Tensor:
@@ -54,7 +54,7 @@ def score_cam(
     return torch.einsum("nk,nkhw->nhw", scores.where(used, 0), activations).relu()
 
 
-@METHODS.register("ablation_cam", needs="model", source="Desai and Ramaswamy 2020, WACV")
+@METHODS.register("ablation_cam", needs="model", divided=True, source="Desai and Ramaswamy 2020, WACV")
 def ablation_cam(context: Context) -> Tensor:
     """Return ReLU(sum_k w_k A_k), values >= 0, w_k = (y - y_k) / |y|, y_k the logit of c with channel k set to zero.
 

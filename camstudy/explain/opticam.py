@@ -15,7 +15,7 @@ OBJECTIVES = ("logit", "norm")
 START = 0.5  # of every variable, as in the authors' code; their softmax is uniform
 
 
-@METHODS.register("opti_cam", needs="model", source="Zhang et al. 2023, arXiv 2301.07002, and its code")
+@METHODS.register("opti_cam", needs="model", divided=True, source="Zhang et al. 2023, arXiv 2301.07002, and its code")
 def opti_cam(
     context: Context,
     *,

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from camstudy.explain.context import Context
 
 
-@METHODS.register("rise", needs="model", resolution="input", source="Petsiuk et al. 2018, arXiv 1806.07421")
+@METHODS.register(
+    "rise", needs="model", divided=True, resolution="input", source="Petsiuk et al. 2018, arXiv 1806.07421"
+)
 def rise(context: Context, *, n_masks: int = 4000, grid: int = 7, probability: float = 0.5, seed: int = 0) -> Tensor:
     """Return sum_i p_i M_i / (N p), values >= 0: p_i the probability of class c for the image times mask M_i.
 
@@ -68,6 +70,7 @@ def rise_masks(
 @METHODS.register(
     "meaningful_perturbation",
     needs="model",
+    divided=True,
     resolution="mask_size",
     source="Fong and Vedaldi 2017, arXiv 1704.03296; values of jacobgil/pytorch-explain-black-box",
 )

@@ -26,7 +26,8 @@ class Method:
 
     ``source`` is where it is defined, ``reference`` the dataset array that its maps are compared with.
     ``resolution`` is that of the maps: the target ``"layer"``'s, the ``"input"``'s, or the value of the parameter
-    of that name, the side of a map.
+    of that name, the side of a map. ``divided`` methods run the network so often for an image that large datasets are
+    divided among jobs (`camstudy.parts`).
     """
 
     name: str
@@ -35,6 +36,7 @@ class Method:
     source: str
     reference: Literal["human_map", "human_half"] = "human_map"
     resolution: str = "layer"
+    divided: bool = False
 
 
 METHODS: Registry[Method] = Registry("explanation method", Method)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from camstudy.core.identity import digest, line, view
-from camstudy.explain.registry import METHODS, bind
+from camstudy.explain.families import METHODS, bind
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
 ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
@@ -111,7 +111,8 @@ class Identities:
                 }
             drawn = recipe or isinstance(weights, str) or entry["variant"]
             return line(
-                code=self._code("train" if recipe else "assemble_model", *self._variants(entry)) + self._own_code(entry),
+                code=self._code("train" if recipe else "assemble_model", *self._variants(entry))
+                + self._own_code(entry),
                 architecture=digest(view(entry, ARCHITECTURE, "model")),
                 start=start,
                 seed=str(entry["seed"]) if drawn else None,
@@ -141,7 +142,9 @@ class Identities:
             entry = self._catalog["methods"][method]
             data = digest(self.dataset(dataset))
             if model == "control":
-                return line(code=self._code("explain_control", f"method:{entry['method']}"), data=data, **self._method(method))
+                return line(
+                    code=self._code("explain_control", f"method:{entry['method']}"), data=data, **self._method(method)
+                )
             return line(
                 code=self._code("explain", f"method:{entry['method']}"),
                 data=data,

@@ -28,7 +28,9 @@ def defaults() -> dict[str, dict[str, object]]:
     for name, method in METHODS.items():
         arguments = inspect.signature(method.function).parameters.values()
         given = {argument.name: argument.default for argument in arguments if argument.kind is argument.KEYWORD_ONLY}
-        found[f"parameters {name}"] = {key: value for key, value in given.items() if value is not inspect.Parameter.empty}
+        found[f"parameters {name}"] = {
+            key: value for key, value in given.items() if value is not inspect.Parameter.empty
+        }
     return {kind: values for kind, values in sorted(found.items()) if values}
 
 

@@ -9,6 +9,7 @@ from snakemake.io import regex_from_filepattern
 
 sys.path.insert(0, workflow.basedir)
 
+from camstudy.bookkeeping import keep_books
 from camstudy.claims import refuse_taken
 from camstudy.config import layer_sweep, validate
 from camstudy.errors import CamstudyError
@@ -16,7 +17,7 @@ from camstudy.explain import controls
 from camstudy.explain.families import METHODS, bind
 from camstudy.figures import FIGURES
 from camstudy.job import count_gpus, share_library
-from camstudy.orphans import cancel_orphans
+from camstudy.orphans import cancel_orphans, recorded_jobs
 from camstudy.parts import part_names
 from camstudy.protocols import SCORED, chosen, metric_names, shipped
 from camstudy.provenance import canonical, imported_sources
@@ -24,6 +25,7 @@ from camstudy.resources import count_parts, estimate, request
 from camstudy.tables import TABLES
 
 share_library()
+keep_books()
 
 
 resource_scopes:
@@ -55,9 +57,13 @@ if config["group_minutes"]:
 
 
 onstart:
-    # Not in jobs and not in dry runs.
-    if orphans := cancel_orphans(os.getcwd()):
-        logger.info(f"Cancelled SLURM jobs of an earlier run here: {', '.join(orphans)}")
+    # Not in jobs and not in dry runs; the lock is held.
+    try:
+        orphans = cancel_orphans(recorded_jobs(workflow), os.getcwd())
+    except CamstudyError as error:
+        raise WorkflowError(str(error)) from None
+    if orphans:
+        logger.info(f"Cancelled SLURM jobs of an earlier run on the same files: {', '.join(orphans)}")
 
 
 STUDY = config["study"]

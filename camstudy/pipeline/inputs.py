@@ -1,0 +1,126 @@
+"""The inputs of rules and the targets of a study, where the rule's own pattern does not say them."""
+
+from collections.abc import Mapping
+from itertools import product
+
+from camstudy.figures import FIGURES
+from camstudy.pipeline import paths
+from camstudy.pipeline.paths import CONTROL
+from camstudy.pipeline.study import Study
+from camstudy.tables import TABLES
+
+
+class Inputs:
+    """What jobs of a study read, as records: large files lie beside them. Methods of one argument take wildcards."""
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.catalog = study, study.catalog
+
+    def shards(self, wildcards: object) -> list[str]:
+        """Records of the shards that the workflow makes for a dataset; a user's own shards have none."""
+        folder = self.study.shard_folder(wildcards.dataset)
+        return [paths.shard(folder, number) for number in self.study.shard_numbers(wildcards.dataset)]
+
+    def start(self, wildcards: object) -> list[str]:
+        """Record of the weights that a model starts from; nothing for one that starts at random."""
+        weights = self.catalog["models"][wildcards.model]["weights"]
+        if isinstance(weights, str):
+            return []
+        return [paths.model(weights["model"]) if "model" in weights else paths.weights(wildcards.model)]
+
+    def training_data(self, wildcards: object) -> str:
+        """Manifest of the dataset that a model trains on."""
+        return paths.dataset(self.catalog["models"][wildcards.model]["train"]["dataset"])
+
+    def heatmaps(self, wildcards: object) -> list[str]:
+        """Manifests of the stores of a method's maps, which readers open as one; a control's are the same for all models."""
+        model = CONTROL if self.study.is_control(wildcards.method) else wildcards.model
+        return self._heatmaps(wildcards.dataset, model, wildcards.method)
+
+    def prediction(self, wildcards: object) -> list[str]:
+        """Record of what a model predicts; nothing for a control, which is no model."""
+        return [] if wildcards.model == CONTROL else [paths.prediction(wildcards.dataset, wildcards.model)]
+
+    def ceiling(self) -> list[str]:
+        """What people reach among themselves, where maps are compared with theirs."""
+        return [paths.ceiling(self.study.dataset)] if "agreement" in self.study.families else []
+
+    def predictions(self, dataset: str) -> list[str]:
+        """Records of what the study's models predict for a dataset."""
+        return [paths.prediction(dataset, model) for model in self.study.models]
+
+    def models(self) -> list[str]:
+        """Records of the study's models."""
+        return [paths.model(model) for model in self.study.models]
+
+    def scores(self, family: str, *, with_controls: bool = True) -> list[tuple[str, str, str]]:
+        """Return (model, method, record) of a family's scores, several records where jobs share the images."""
+        protocol, dataset = self.study.protocol(family), self.study.dataset
+        return [
+            (model, method, paths.scores(dataset, model, method, protocol, part))
+            for model, method in self.study.maps(family, with_controls=with_controls)
+            for part in self.study.score_parts(dataset, family)
+        ]
+
+    def all_scores(self) -> list[tuple[str, str, str, str]]:
+        """Return (family, model, method, record) of all scores of the study's maps."""
+        return [(family, *key) for family in self.study.families for key in self.scores(family)]
+
+    def swept_scores(self) -> list[tuple[str, str, str]]:
+        """Return (model, method, record) of the threshold sweep's scores."""
+        study = self.study
+        return [
+            (model, method, paths.scores(study.dataset, model, method, study.protocols["sweep"]))
+            for model, method in product(study.models, study.swept())
+        ]
+
+    def stage_scores(self) -> list[tuple[str, str, str]]:
+        """Return (model, method at a stage, record) of the layer sweep's scores."""
+        study = self.study
+        return [
+            (model, method, paths.scores(study.dataset, model, method, study.protocol("agreement")))
+            for model, method in product(study.models, study.stages())
+        ]
+
+    def shown_scores(self) -> list[tuple[str, str, str]]:
+        """Return (model, method, record) of the correlations that a figure of maps shows; nothing where there are none."""
+        name = self.study.protocols.get("agreement") if "agreement" in self.study.families else None
+        shown = name is not None and "spearman" in self.catalog["protocols"][name]["metrics"]
+        return self.scores("agreement", with_controls=False) if shown else []
+
+    def shown_maps(self) -> list[tuple[str, str, str]]:
+        """Return (model, method, manifest) of the maps that a figure shows."""
+        return [
+            (model, method, manifest)
+            for model, method in self.study.maps(with_controls=False)
+            for manifest in self._heatmaps(self.study.dataset, model, method)
+        ]
+
+    def beside_scores(self, wildcards: object) -> dict[str, str | list[str]]:
+        """What a table or figure is made from beside the scores."""
+        study, cost = self.study, self.study.protocols["cost"]
+        sources = {name: paths.study(study.name, f"{name}.json") for name in ("sweep", "layers", "curves", "stages")}
+        sources["cost"] = [paths.cost(cost, model) for model in study.models]
+        sources["timing"] = [
+            paths.timing(cost, study.dataset, model, method) for model, method in study.maps(with_controls=False)
+        ]
+        # A file from outside, whose content is in the identity.
+        sources["published"] = []
+        return {name: sources[name] for name in self.record(wildcards).also}
+
+    def record(self, wildcards: Mapping) -> object:
+        """Return the record of the table or figure that a job makes."""
+        return TABLES[wildcards.table] if "table" in wildcards.keys() else FIGURES[wildcards.figure]
+
+    def tables(self) -> list[str]:
+        """Targets: the study's tables."""
+        tables, study = self.study.config["tables"], self.study.name
+        return [paths.study(study, f"tables/{name}.{end}") for name in tables for end in ("csv", "md", "tex", "html")]
+
+    def figures(self) -> list[str]:
+        """Targets: the study's figures."""
+        figures, study = self.study.config["figures"], self.study.name
+        return [paths.study(study, f"figures/{name}.{end}") for name in figures for end in ("png", "pdf")]
+
+    def _heatmaps(self, dataset: str, model: str, method: str) -> list[str]:
+        return [paths.heatmaps(dataset, model, method, part) for part in self.study.map_parts(dataset, model, method)]

@@ -1,0 +1,91 @@
+"""What jobs ask for: GPUs, memory, time, and which of them share one job of a cluster. No result depends on it."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, cached_property
+
+from camstudy.job import count_gpus
+from camstudy.parts import PART
+from camstudy.pipeline.study import Study
+from camstudy.resources import estimate, request
+
+
+class Jobs:
+    """The resources of a study's jobs, by the table `resources` of its configuration."""
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.config = study, study.config
+        self._is_grouped = cache(self._takes_minutes)
+
+    @cached_property
+    def _gpus_here(self) -> int:
+        return count_gpus()
+
+    def gpus(self, wildcards: object = None) -> int:
+        """Resource `gpu`: 1 for a job that needs one. `auto` goes by the machine that plans."""
+        device = self.config["device"]
+        return min(self._gpus_here, 1) if device == "auto" else int(device == "cuda")
+
+    def training_gpus(self, wildcards: object) -> int:
+        """Resource `gpu` of a training: what its recipe says; with `auto`, what there are and divides its batch."""
+        recipe = self.study.catalog["models"][wildcards.model]["train"]
+        auto = self.config["device"] == "auto"
+        most = min(recipe["gpu"], self._gpus_here) if auto else recipe["gpu"] * self.gpus()
+        images = recipe["batch_size"] // recipe["accumulate"]
+        return max((n for n in range(1, most + 1) if images % n == 0), default=0)
+
+    def memory(self, rule: str) -> Callable[[object, int], int]:
+        """Resource `mem_mb`: what a job of a rule is estimated to need, more of it at each attempt."""
+        return lambda wildcards, attempt: self._request(rule, wildcards, attempt)["mem_mb"]
+
+    def minutes(self, rule: str) -> Callable[[object, int], int]:
+        """Resource `runtime`: as for `memory`."""
+        return lambda wildcards, attempt: self._request(rule, wildcards, attempt)["runtime"]
+
+    def is_brief(self, rule: str, jobs: Iterable[Mapping[str, str]]) -> bool:
+        """Whether a rule's jobs, given by their wildcards, are so short that they run beside Snakemake on a cluster."""
+        limit = self.config["local_seconds"]
+        return not limit or max((estimate(self.config, rule, job).seconds for job in jobs), default=0) <= limit
+
+    def group(self, wildcards: object) -> str | None:
+        """Group of a step on a GPU: all steps of a model that take minutes, or the parts of a method that do.
+
+        None leaves the step a job of its own, as everywhere but on a cluster.
+        """
+        if not self.config["group_minutes"]:
+            return None
+        if self._is_grouped(wildcards.model):
+            return wildcards.model
+        part = re.match(r"/(\d+)-", getattr(wildcards, "part", ""))
+        if part is None:
+            return None
+        protocol = getattr(wildcards, "protocol", None)
+        rule = "score_faithfulness" if protocol else "explain"
+        seconds = estimate(self.config, rule, dict(wildcards.items()), gpu=bool(self.gpus())).seconds
+        together = max(1, int(60 * self.config["resources"]["minutes_per_job"] / seconds))
+        if together == 1:
+            return None
+        number = int(part[1]) // PART // together
+        return "-".join(filter(None, [wildcards.dataset, wildcards.model, wildcards.method, protocol, str(number)]))
+
+    def _request(self, rule: str, wildcards: Mapping[str, str], attempt: int) -> dict[str, int]:
+        return request(self.config, rule, wildcards, attempt, gpu=bool(self.gpus()))
+
+    def _takes_minutes(self, model: str) -> bool:
+        """Whether all that the study does on a GPU with a model takes minutes, from its training on."""
+        study, recipe = self.study, self.study.catalog["models"][model]["train"]
+        if model not in study.models or not recipe or recipe["gpu"] > 1:
+            return False
+        methods = dict.fromkeys([*study.methods, *(study.swept() if study.shows("sweep") else []), *study.stages()])
+        rules = {"explain": None}
+        rules |= {f"score_{name}": study.protocols[name] for name in ("faithfulness", "sanity") if name in study.families}
+        rules |= {"time_method": study.protocols["cost"]} if study.shows("timing") else {}
+        steps = [("train", {})] + [("accuracy", {"dataset": name}) for name in {study.dataset, study.accuracy_dataset}]
+        steps += [
+            (rule, {"dataset": study.dataset, "method": method, "protocol": name})
+            for rule, name in rules.items()
+            for method in methods
+        ]
+        gpu = bool(self.gpus())
+        seconds = sum(estimate(self.config, rule, {"model": model, **job}, gpu=gpu).seconds for rule, job in steps)
+        return seconds <= 60 * self.config["group_minutes"]

@@ -1,0 +1,139 @@
+"""A validated configuration with what follows from it: which protocols, maps, shards and parts a study has."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+
+from camstudy.config import layer_sweep
+from camstudy.data.sources import SOURCES
+from camstudy.errors import CamstudyError
+from camstudy.explain import controls  # noqa: F401  (importing them registers them)
+from camstudy.explain.families import METHODS
+from camstudy.figures import FIGURES
+from camstudy.parts import part_names
+from camstudy.pipeline.paths import CONTROL
+from camstudy.protocols import SCORED, chosen
+from camstudy.resources import expected_images
+from camstudy.tables import TABLES
+
+SHARD_SIZE = 512  # scenes per shard of a dataset that is drawn
+# Families that run the network on many versions of every image, so that large datasets are divided among jobs.
+DIVIDED_FAMILIES = ("faithfulness",)
+Pair = tuple[str, str]  # model and method
+
+
+class Study:
+    """A study, as `camstudy.config.validate` returns it, and the questions that rules ask of it."""
+
+    def __init__(self, config: Mapping) -> None:
+        self.config, self.catalog = config, config["catalog"]
+        self.name, self.dataset = config["study"], config["dataset"]
+        self.accuracy_dataset = config["accuracy_dataset"] or config["dataset"]
+        self.models, self.methods, self.controls = config["models"], config["methods"], config["controls"]
+        # By family, those that score the study's maps before the two of the sweep and of cost.
+        self.protocols = chosen(config)
+        self.families = [family for family in self.protocols if family in SCORED]
+
+    def names(self, kind: str, test: Callable[[Mapping], bool] = bool) -> str:
+        """Return a wildcard constraint: the catalogue's names of a kind whose entry passes a test."""
+        return "|".join(name for name, entry in self.catalog[kind].items() if test(entry)) or "(?!)"
+
+    def protocol(self, family: str) -> str:
+        """Return the study's protocol of a family; asking for what needs it is a mistake where there is none."""
+        if family not in self.protocols:
+            raise CamstudyError(f"`protocols` of the study has none of the family {family}; add one to make this file")
+        return self.protocols[family]
+
+    def is_control(self, method: str) -> bool:
+        """Whether a catalogue's method looks at no model."""
+        return METHODS[self.catalog["methods"][method]["method"]].needs == "dataset"
+
+    def swept(self) -> list[str]:
+        """Return the methods of the threshold sweep."""
+        return list(dict.fromkeys(self.config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")))
+
+    def stages(self) -> dict[str, tuple[str, int]]:
+        """Return method and stage of each method of the layer sweep by its name; nothing where it is not asked for."""
+        return layer_sweep(self.config) if self.shows("layers") else {}
+
+    def maps(self, family: str = "agreement", *, with_controls: bool = True) -> list[Pair]:
+        """Return model and method of what a family scores; controls have the model `control` unless a model is tried."""
+        own = [(model, method) for model in self.models for method in self.methods]
+        if family == "sanity" or not with_controls:
+            return own
+        if family == "faithfulness":
+            return own + [(model, control) for model in self.models for control in self.controls]
+        return own + [(CONTROL, control) for control in self.controls]
+
+    @cached_property
+    def records(self) -> list:
+        """The records of the study's tables and figures."""
+        return [TABLES[name] for name in self.config["tables"]] + [FIGURES[name] for name in self.config["figures"]]
+
+    def shows(self, source: str) -> bool:
+        """Whether a table or figure of the study is made from a source beside the scores."""
+        return any(source in record.also for record in self.records)
+
+    def shown_protocols(self, records: list) -> dict[str, str]:
+        """Return the protocols, by family, of what tables and figures are made from; one without a family shows all."""
+        further = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
+        families = {family for record in records for family in record.metrics or self.families}
+        families |= {further[name] for record in records for name in record.also if name in further}
+        return {family: name for family, name in self.protocols.items() if family in families}
+
+    def used_protocols(self) -> set[str]:
+        """Return the protocols under which the study makes files that others share."""
+        scored = {self.protocols[family] for family in self.families}
+        return scored | {*self.shown_protocols(self.records).values()}
+
+    def datasets(self) -> list[str]:
+        """Return the datasets that the study looks at or trains on."""
+        recipes = [self.catalog["models"][model]["train"] for model in self.models]
+        return list(dict.fromkeys([self.dataset, self.accuracy_dataset, *(r["dataset"] for r in recipes if r)]))
+
+    def images(self, dataset: str) -> int:
+        """Return the number of images of a dataset, as far as it is known before it is prepared."""
+        return expected_images(self.catalog["datasets"][dataset])
+
+    def map_parts(self, dataset: str, model: str, method: str) -> list[str]:
+        """Return what the paths of a method's stores end in, see `camstudy.parts`."""
+        record = METHODS[self.catalog["methods"][method]["method"]]
+        return part_names(self.images(dataset), divided=record.divided and model != CONTROL)
+
+    def score_parts(self, dataset: str, family: str) -> list[str]:
+        """Return what the paths of a family's scores end in."""
+        return part_names(self.images(dataset), divided=family in DIVIDED_FAMILIES)
+
+    def shard_folder(self, dataset: str) -> str:
+        """Return whose shards a dataset is made from: a trial has those of its dataset."""
+        stated = self.catalog["datasets"][dataset].get("shards")
+        if not isinstance(stated, Mapping):
+            return dataset
+        return next(name for name, entry in self.catalog["datasets"].items() if entry.get("shards") == stated)
+
+    def shard_numbers(self, dataset: str) -> range:
+        """Return the numbers of the shards that the workflow draws or downloads for a dataset; none of a user's."""
+        entry = self.catalog["datasets"][dataset]
+        if entry["source"] == "digits":
+            return range(-(-entry["n_images"] // SHARD_SIZE))
+        stated = entry.get("shards")
+        if not isinstance(stated, Mapping):
+            return range(0)
+        count, each = stated["count"], stated["records"]
+        if each and entry["n_images"] and entry["sample_seed"] is None:
+            count = min(count, -(-entry["n_images"] // each))
+        return range(count)
+
+    def demo_weights(self) -> Iterator[str]:
+        """Yield the names of the weights that ship with the repository: models called `{name}_pretraining`."""
+        suffix = "_pretraining"
+        return (name.removesuffix(suffix) for name in self.catalog["models"] if name.endswith(suffix))
+
+
+def is_drawn(entry: Mapping) -> bool:
+    """Whether a catalogue's dataset is drawn."""
+    return entry["source"] == "digits"
+
+
+def is_photographs(entry: Mapping) -> bool:
+    """Whether a catalogue's dataset is prepared from files of photographs, not from shards."""
+    return SOURCES[entry["source"]].kind == "photographs"
