@@ -1,18 +1,28 @@
-"""Training shared by processes of one machine, one per GPU: each has its part of every batch; they end together."""
+"""Training shared by processes of one machine, one per GPU: each has its part of every batch; they end together.
+
+Who else uses this machine must not decide what runs here: what the processes do comes to them by a pipe. They find
+each other by a file in a folder that only this user can enter, not by torch's store on a port, which takes and gives
+anyone anything. Through it go the addresses of gloo or the key that NCCL asks of who connects; nothing of it is
+executed or unpickled, as torch unpickles only in the functions for objects (`broadcast_object_list` and the like),
+which nothing here calls. gloo, for trying this out on the CPU, lets anyone connect, which could disturb the numbers.
+"""
 
 import json
 import os
 import pkgutil
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -20,8 +30,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from camstudy.errors import CamstudyError
+from camstudy.provenance import read_json, write_json
 
-HOST = "127.0.0.1"
+# In memory: temporary files may be on a network, where files cannot always be locked, as torch's store needs.
+SHARED = "/dev/shm"
+FAILURE = "failure.json"
 
 
 @dataclass(frozen=True)
@@ -81,27 +94,29 @@ def launch(function: Callable, arguments: Mapping, *, processes: int, device: st
     RuntimeError
         any other exception of one of them, with its traceback as the message.
     """
-    # Bound here, so that no other program can take the port, and for this machine alone.
-    listener = socket.create_server((HOST, 0))
-    port = listener.getsockname()[1]
-    store = dist.TCPStore(HOST, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
     name = f"{function.__module__}:{function.__qualname__}"
-    store.set("job", json.dumps([name, dict(arguments), processes, device]))
     # Not multiprocessing, which would import, and so run, the script that calls this.
-    command = [sys.executable, "-uPc", "import sys, camstudy.training.distributed as d; d._work(*sys.argv[1:])"]
+    command = [sys.executable, "-uPc", "import camstudy.training.distributed as d; d._work()"]
     workers = []
-    try:
-        for rank in range(processes):
-            # The pipe ends with this process: see `_end_with_parent`.
-            call = [*command, str(port), str(rank)]
-            workers.append(subprocess.Popen(call, stdin=subprocess.PIPE, env=_environment()))
-        _wait(workers, store)
-    finally:
-        for worker in workers:
-            worker.kill()
-        for worker in workers:
-            worker.wait()
-            worker.stdin.close()
+    # Of mode 0700.
+    with tempfile.TemporaryDirectory(prefix="camstudy-", dir=SHARED) as folder:
+        try:
+            for rank in range(processes):
+                # The pipe ends with this process: see `_end_with_parent`.
+                worker = subprocess.Popen(command, stdin=subprocess.PIPE, env=_environment(), text=True)
+                workers.append(worker)
+                job = json.dumps([name, dict(arguments), rank, processes, device, folder])
+                # If it has ended already, that is found below.
+                with suppress(BrokenPipeError):
+                    print(job, file=worker.stdin, flush=True)
+            _wait(workers, Path(folder, FAILURE))
+        finally:
+            for worker in workers:
+                worker.kill()
+            for worker in workers:
+                worker.wait()
+                with suppress(BrokenPipeError):
+                    worker.stdin.close()
 
 
 def _environment() -> dict[str, str]:
@@ -115,12 +130,13 @@ def _environment() -> dict[str, str]:
     return variables
 
 
-def _wait(workers: list[subprocess.Popen], store: dist.TCPStore) -> None:
+def _wait(workers: list[subprocess.Popen], failure: Path) -> None:
     """Return when all have ended well; raise as soon as one has failed."""
     while any(worker.returncode is None for worker in workers):
         time.sleep(0.1)
-        message, is_mistake = json.loads(store.get("failure")) if store.check(["failure"]) else (None, False)
-        if is_mistake:
+        told = read_json(failure) if failure.is_file() else {}
+        message = told.get("message")
+        if told.get("is_mistake"):
             raise CamstudyError(message)
         if message:
             # The others may merely have lost a process that was killed, whose end is reported a little later.
@@ -138,36 +154,40 @@ def _wait(workers: list[subprocess.Popen], store: dist.TCPStore) -> None:
             raise RuntimeError(message)
 
 
-def _work(port: str, rank: str) -> None:
+def _work() -> None:
     """Do one process's part of what `launch` was called for."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    line = sys.stdin.readline()
+    if not line:
+        return  # the parent ended before it could say what to do
+    name, arguments, rank, processes, device, folder = json.loads(line)
+    threading.Thread(target=_end_with_parent, args=[folder], daemon=True).start()
     # Ctrl-C reaches all processes; the parent ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    store = dist.TCPStore(HOST, int(port), is_master=False)
-    name, arguments, processes, device = json.loads(store.get("job"))
-    group = Group(int(rank), processes)
+    group = Group(rank, processes)
     try:
         device = torch.device(device, group.rank if device == "cuda" else None)
         if device.type == "cuda":
             torch.cuda.set_device(device)
         backend = "nccl" if device.type == "cuda" else "gloo"
+        store = dist.FileStore(str(Path(folder, "store")), group.size)
         dist.init_process_group(backend, store=store, rank=group.rank, world_size=group.size)
         pkgutil.resolve_name(name)(**arguments, device=device, group=group)
         dist.destroy_process_group()
     except CamstudyError as error:
-        _fail(port, str(error), is_mistake=True)
+        _fail(folder, str(error), is_mistake=True)
     except Exception:
-        _fail(port, f"process {group.rank + 1} of {group.size}:\n{traceback.format_exc()}", is_mistake=False)
+        _fail(folder, f"process {group.rank + 1} of {group.size}:\n{traceback.format_exc()}", is_mistake=False)
 
 
-def _fail(port: str, message: str, *, is_mistake: bool) -> None:
+def _fail(folder: str, message: str, *, is_mistake: bool) -> None:
     """Tell the parent, then wait to be ended: the others would fail, too, if their connections broke first."""
-    dist.TCPStore(HOST, int(port), is_master=False).set("failure", json.dumps([message, is_mistake]))
+    write_json(Path(folder, FAILURE), {"message": message, "is_mistake": is_mistake})
     threading.Event().wait()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: str) -> None:
     """Wait for the end of standard input, which the parent never closes while it lives."""
     while os.read(sys.stdin.fileno(), 1):
         pass
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)

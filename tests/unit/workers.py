@@ -26,6 +26,18 @@ def be_killed(device, group):
     group.sum(torch.zeros(1))
 
 
+def leave_mark(path, device, group):
+    """What another user would have these processes do."""
+    Path(path).touch()
+
+
+def meet(folder, device, group):
+    """Meet the others, stay as long as an attack takes, and leave a file for each that found all there."""
+    time.sleep(3)
+    met = group.sum(torch.ones(1))
+    Path(folder, f"{group.rank} met {met.item():g}").touch()
+
+
 def hang(folder, device, group):
     """Meet the others, leave a file called as the process's number, and stay."""
     group.sum(torch.zeros(1))
