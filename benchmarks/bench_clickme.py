@@ -1,4 +1,7 @@
-"""Peak memory of preparing ClickMe, which must not grow with the number of shards, and what a second thread saves."""
+"""Peak memory of preparing ClickMe, which must not grow with the number of shards, and what a second thread saves.
+
+This module imports no torch, which would hide what its processes need.
+"""
 
 import re
 import statistics
@@ -6,48 +9,54 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from benchmarks.table import Row
 from camstudy.data.clickme import ClickMe, encode_example
 from camstudy.data.digits import make_scene
 from camstudy.data.store import ATTRIBUTES, write_dataset
 from camstudy.data.tfrecord import write_shard
 
+FEW, MANY, THREADS = 2, 8, 2
+
+
+class Size(NamedTuple):
+    """``records``: of a shard."""
+
+    records: int
+    repeats: int
+
+
 # Enough records in two shards that all threads are at work and every buffer has been needed.
-RECORDS, FEW, MANY, THREADS = 256, 2, 8, 2
+FULL, SMALL = Size(records=256, repeats=3), Size(records=16, repeats=1)
 
 
-def rows(repeats: int = 3) -> list[dict]:
-    """Return a row for memory and one for time."""
+def rows(small: bool = False) -> Iterator[Row]:
+    """Yield a row for memory and one for time."""
+    size = SMALL if small else FULL
     with tempfile.TemporaryDirectory() as folder:
-        scenes = [make_scene("val", index, 0) for index in range(32)]
+        scenes = [make_scene("val", index, 0) for index in range(min(32, size.records))]
         examples = [encode_example(scene.image, scene.heatmap, scene.label) for scene in scenes]
-        write_shard(Path(folder, "0.tfrecords"), examples * (RECORDS // len(examples)))
-        few, many = ([_measure(folder, shards, THREADS)["memory"] for _ in range(repeats)] for shards in (FEW, MANY))
-        alone, together = ([_measure(folder, FEW, n)["seconds"] for _ in range(repeats)] for n in (1, THREADS))
-    images = FEW * RECORDS
-    memory = {name: statistics.median(values) for name, values in (("few", few), ("many", many))}
-    seconds = {name: statistics.median(values) for name, values in (("alone", alone), ("together", together))}
-    return [
-        {
-            "name": f"preparing ClickMe, peak memory of {MANY} / {FEW} shards",
-            "ratio": memory["many"] / memory["few"],
-            "target": "<= 1.05",
-            "detail": f"{memory['many']:.0f} MB / {memory['few']:.0f} MB, {RECORDS} records a shard, {THREADS} threads",
-        },
-        {
-            "name": f"preparing ClickMe, time of 1 / {THREADS} threads",
-            "ratio": seconds["alone"] / seconds["together"],
-            "target": ">= 1.5",
-            "detail": f"{images / seconds['alone']:.0f} / {images / seconds['together']:.0f} images per second",
-        },
+        write_shard(Path(folder, "0.tfrecords"), examples * (size.records // len(examples)))
+        rounds = [[_measure(folder, FEW, threads) for threads in (1, THREADS)] for _ in range(size.repeats)]
+        many = _measure(folder, MANY, THREADS)["memory"]
+    few = statistics.median(together["memory"] for _, together in rounds)
+    detail = f"{many:.0f} MB / {few:.0f} MB, {size.records} records a shard, {THREADS} threads"
+    yield Row(f"preparing ClickMe, peak memory of {MANY} / {FEW} shards", many / few, "<= 1.05", detail)
+    speeds = [
+        FEW * size.records / statistics.median(run["seconds"] for run in runs) for runs in zip(*rounds, strict=True)
     ]
+    saved = statistics.median(alone["seconds"] / together["seconds"] for alone, together in rounds)
+    detail = f"{speeds[0]:.0f} / {speeds[1]:.0f} images per second"
+    yield Row(f"preparing ClickMe, time of 1 / {THREADS} threads", saved, ">= 1.5", detail)
 
 
 def _measure(folder: str, shards: int, threads: int) -> dict[str, float]:
     """Prepare the same shard several times over, in a process of its own; return its seconds and MB at most."""
     command = [sys.executable, "-m", "benchmarks.bench_clickme", folder, str(shards), str(threads)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     return {"seconds": float(found[0]), "memory": float(found[1])}
 
 

@@ -10,16 +10,40 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
+from benchmarks.table import Row, header
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from cluster.conftest import ClusterProject  # noqa: E402
+from cluster.conftest import STUDY, ClusterProject  # noqa: E402
 from cluster.slurm import Cluster, unavailable  # noqa: E402
+
+# One model of the tests' tiny study.
+SMALL = {**STUDY, "models": STUDY["models"][:1], "controls": [], "comparisons": []}
+
+
+def rows(small: bool = False) -> Iterator[Row]:
+    """Yield the rows of the demo, or of a tiny study."""
+    return compare(SMALL if small else {}, apart=False)
+
+
+def compare(study: dict, *, apart: bool) -> Iterator[Row]:
+    """Yield a row each for what Snakemake takes of the jobs' time, for what it takes a job, and for the wall time."""
+    if reason := unavailable():
+        raise SystemExit(f"error: {reason}")
+    wall, jobs, steps = run(study, apart=apart)
+    total = sum(int(job["ElapsedRaw"]) for job in jobs)
+    own = total - steps
+    detail = f"{own:.0f} s / {total} s, steps {steps:.0f} s"
+    yield Row("cluster, Snakemake's own / jobs' time", own / total, "", detail)
+    yield Row("cluster, Snakemake's own, a job", own / len(jobs), "", f"{len(jobs)} jobs", unit="s")
+    yield Row("cluster, wall time of a study", wall, "", f"{os.cpu_count()} cores", unit="s")
 
 
 def run(study: dict, *, apart: bool) -> tuple[float, list[dict], float]:
@@ -48,16 +72,10 @@ def main() -> None:
     parser.add_argument("study", nargs="?", type=Path, help="configuration file; the demo if there is none")
     parser.add_argument("--apart", action="store_true", help="every step is a job")
     arguments = parser.parse_args()
-    if reason := unavailable():
-        raise SystemExit(f"error: {reason}")
     study = yaml.safe_load(arguments.study.read_text()) if arguments.study else {}
-    wall, jobs, steps = run(study, apart=arguments.apart)
-    total = sum(int(job["ElapsedRaw"]) for job in jobs)
-    print(f"{len(jobs)} jobs, {wall:.0f} s of wall time, load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-    print(f"jobs take {total} s in all, their steps {steps:.0f} s")
-    own = total - steps
-    print(f"Snakemake's own: {own / len(jobs):.1f} s a job, {own:.0f} s in all")
-    print(f"that is {100 * own / total:.0f} % of the jobs' time, {100 * own / wall:.0f} % of the wall time")
+    print(header())
+    for row in compare(study, apart=arguments.apart):
+        print(row)
 
 
 if __name__ == "__main__":

@@ -5,22 +5,36 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
-MODELS, IMAGES = 16, 50_000
-# Forward passes per image, as nine methods of a study of explanations have them: five that share one pass, Opti-CAM,
-# perturbations, and one pass per channel of ResNet50 for two.
-PASSES = (1, 1, 1, 1, 1, 300, 800, 2048, 2048)
-SECONDS = 60
+from benchmarks.table import Row
 
 
-def study() -> dict:
+class Size(NamedTuple):
+    """``passes``: forward passes per image, by method."""
+
+    models: int
+    images: int
+    passes: tuple[int, ...]
+
+
+# Nine methods as a study of explanations has them: five that share one pass, Opti-CAM, perturbations, and one pass per
+# channel of ResNet50 for two.
+FULL = Size(models=16, images=50_000, passes=(1, 1, 1, 1, 1, 300, 800, 2048, 2048))
+SMALL = Size(models=1, images=100, passes=(1,))
+
+
+def study(size: Size) -> dict:
     """Return the configuration: entries of the catalogue that differ in name and cost."""
-    models = {f"model_{number}": {"arch": "resnet50.a1_in1k", "weights": {"timm": True}} for number in range(MODELS)}
-    methods = {f"method_{index}": {"method": "gradcam", "passes": passes} for index, passes in enumerate(PASSES)}
-    dataset = {"source": "digits", "split": "val", "n_images": IMAGES}
+    models = {
+        f"model_{number}": {"arch": "resnet50.a1_in1k", "weights": {"timm": True}} for number in range(size.models)
+    }
+    methods = {f"method_{index}": {"method": "gradcam", "passes": passes} for index, passes in enumerate(size.passes)}
+    dataset = {"source": "digits", "split": "val", "n_images": size.images}
     return {
         "study": "paper_scale",
         "dataset": "paper_scale",
@@ -32,27 +46,16 @@ def study() -> dict:
     }
 
 
-def rows(repeats: int = 1) -> list[dict]:
-    """Return the row of the dry run, the fastest of ``repeats``, as wall time."""
+def rows(small: bool = False) -> Iterator[Row]:
+    """Yield the row of one dry run: seconds of wall time."""
+    size = SMALL if small else FULL
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(study(), file)
+        yaml.safe_dump(study(size), file)
         file.flush()
         command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "rules", "--configfile", file.name]
-        seconds = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
-            seconds.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True)
+        seconds = time.perf_counter() - start
     jobs = re.search(r"^total +(\d+)$", done.stdout, re.MULTILINE)[1]
-    return [
-        {
-            "name": f"dry run of {MODELS} models x {len(PASSES)} methods x {IMAGES:,} images / {SECONDS} s",
-            "ratio": min(seconds) / SECONDS,
-            "target": "<= 1",
-            "detail": f"{min(seconds):.0f} s, {int(jobs):,} jobs",
-        }
-    ]
-
-
-if __name__ == "__main__":
-    print(rows()[0]["detail"])
+    name = f"dry run of {size.models} models x {len(size.passes)} methods x {size.images:,} images"
+    yield Row(name, seconds, "<= 60", f"{int(jobs):,} jobs", unit="s")

@@ -1,48 +1,62 @@
 """DCLS at inference: unfolded against folded layers, and dense kernels as the dcls package and as we build them."""
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import timm
 import torch
 from DCLS.construct.modules import ConstructKernel2d, Dcls2d
 from torch import nn
 
-from benchmarks.timing import device, interleave, milliseconds, one_thread, ratio
+from benchmarks.table import Row
+from benchmarks.timing import device, interleave, one_thread, versus
 from camstudy.models.dcls import convert, dcls_layers, fold
 
 CONVNEXT = {"replace": "depthwise", "kernel_size": 17, "kernel_count": 34, "version": "v0", "init": "random"}
 RESNET = {"replace": "conv3x3", "kernel_size": 7, "kernel_count": 5, "version": "v0", "init": "random"}
 
 
-def rows(repeats: int = 5) -> list[dict]:
-    """Return rows for a whole ConvNeXt-T, for a 3x3 layer of ResNet50's last stage, and for the kernels of both."""
+class Size(NamedTuple):
+    """``channels``: of the layer of ResNet50, whose last stage has 512; dense kernels take few ``rounds``."""
+
+    convnext: str
+    pixels: int
+    channels: int
+    repeats: int
+    rounds: int
+
+
+FULL = Size(convnext="convnext_tiny", pixels=224, channels=512, repeats=5, rounds=3)
+SMALL = Size(convnext="convnext_atto", pixels=64, channels=32, repeats=1, rounds=1)
+
+
+def rows(small: bool = False) -> Iterator[Row]:
+    """Yield rows for a whole ConvNeXt, for a 3x3 layer of ResNet50's last stage, and for the kernels of both."""
+    size = SMALL if small else FULL
     torch.manual_seed(0)
-    convnext = convert(timm.create_model("convnext_tiny", pretrained=False), **CONVNEXT)
-    resnet = convert(nn.Sequential(nn.Conv2d(512, 512, 3, padding=1, bias=False)), **RESNET)
+    convnext = convert(timm.create_model(size.convnext, pretrained=False), **CONVNEXT)
+    channels, pixels = size.channels, size.pixels
+    resnet = convert(nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False)), **RESNET)
+    last = list(dcls_layers(convnext))[-1]
     with one_thread():
-        return [
-            _unfolded("convnext_tiny 17/34", convnext, (1, 3, 224, 224), repeats),
-            _unfolded("layer 512 of resnet50 7/5", resnet, (1, 512, 7, 7), repeats),
-            _kernels("depthwise 768, 17/34", list(dcls_layers(convnext))[-1], repeats),
-            _kernels("dense 512x512, 7/5", next(dcls_layers(resnet)), repeats),
-        ]
+        yield _unfolded(f"{size.convnext} 17/34", convnext, (1, 3, pixels, pixels), size.repeats)
+        yield _unfolded(f"layer {channels} of resnet50 7/5", resnet, (1, channels, 7, 7), size.repeats)
+        yield _kernels(f"depthwise {last.out_channels}, 17/34", last, size.rounds)
+        yield _kernels(f"dense {channels}x{channels}, 7/5", next(dcls_layers(resnet)), size.rounds)
 
 
-def _unfolded(name: str, model: nn.Module, shape: tuple[int, ...], repeats: int) -> dict:
+def _unfolded(name: str, model: nn.Module, shape: tuple[int, ...], repeats: int) -> Row:
     on = device()
     model = model.eval().to(on)
     folded, images = fold(model), torch.randn(shape, device=on)
     with torch.inference_mode():
         difference = (model(images) - folded(images)).abs().max().item()
         times = interleave({"unfolded": lambda: model(images), "folded": lambda: folded(images)}, repeats, on)
-    return {
-        "name": f"DCLS unfolded / folded, {name}",
-        "ratio": ratio(times["unfolded"], times["folded"]),
-        "target": ">= 1",
-        "detail": f"{milliseconds(times['unfolded'])} / {milliseconds(times['folded'])}, one image, "
-        f"differing by {difference:.0e}",
-    }
+    detail = f"one image, differing by {difference:.0e}"
+    return versus(f"DCLS unfolded / folded, {name}", times, "unfolded", "folded", ">= 1", detail)
 
 
-def _kernels(name: str, layer: Dcls2d, repeats: int) -> dict:
+def _kernels(name: str, layer: Dcls2d, repeats: int) -> Row:
     on = device()
     layer = layer.to(on)
     size = (layer.out_channels, layer.in_channels, layer.groups, layer.kernel_count, layer.dilated_kernel_size)
@@ -51,9 +65,5 @@ def _kernels(name: str, layer: Dcls2d, repeats: int) -> dict:
     with torch.inference_mode():
         difference = (package(*parts) - layer.DCK(*parts)).abs().max().item()
         times = interleave({"package": lambda: package(*parts), "ours": lambda: layer.DCK(*parts)}, repeats, on)
-    return {
-        "name": f"dcls package / our kernels, {name}",
-        "ratio": ratio(times["package"], times["ours"]),
-        "target": ">= 1",
-        "detail": f"{milliseconds(times['package'])} / {milliseconds(times['ours'])}, differing by {difference:.0e}",
-    }
+    detail = f"differing by {difference:.0e}"
+    return versus(f"dcls package / our kernels, {name}", times, "package", "ours", ">= 1", detail)

@@ -1,17 +1,12 @@
-"""Training images per second and core, from JPEGs of ImageNet's usual size, against torchvision's ImageFolder.
-
-Alone it also says how many loader processes feed networks of some speeds, in images per second:
-`python -m benchmarks.bench_loader 1000 2500`.
-"""
+"""Training images per second and core, from JPEGs of ImageNet's usual size, against torchvision's ImageFolder."""
 
 import io
 import itertools
-import math
 import statistics
-import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import skimage.data
@@ -20,6 +15,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from benchmarks.table import Row
 from benchmarks.timing import interleave, one_thread, ratio
 from camstudy.data.imagenet import read_imagenet
 from camstudy.data.photographs import write_photographs
@@ -27,28 +23,39 @@ from camstudy.data.store import ATTRIBUTES, open_dataset
 from camstudy.training.data import TrainingLoader, augmentation
 from camstudy.training.distributed import Group
 
-CLASSES, EACH = 8, 128
-# A batch is shared by eight processes, as many as have to keep up with a fast GPU.
-BATCH, SHARES = 1024, 8
-SIZE, MEAN, STD = 224, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+CLASSES = 8
+PIXELS, MEAN, STD = 224, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 CROP = {"scale": [0.08, 1.0], "flip": 0.5, "color_jitter": 0, "erase": 0}
 AUGMENTATIONS = {"crop and flip": CROP, "with colours and erasing": CROP | {"color_jitter": 0.4, "erase": 0.25}}
 
 
-def rows(repeats: int = 5) -> list[dict]:
-    """Return a row for each augmentation: how many times as fast as ImageFolder one loader process is."""
-    found = []
+class Size(NamedTuple):
+    """``each``: images of a class; ``shares``: loader processes that share a batch of all images, one of which runs."""
+
+    each: int
+    shares: int
+    repeats: int
+
+
+# Eight processes, as many as have to keep up with a fast GPU.
+FULL, SMALL = Size(each=128, shares=8, repeats=5), Size(each=1, shares=2, repeats=1)
+
+
+def rows(small: bool = False) -> Iterator[Row]:
+    """Yield two rows for each augmentation: one loader process against ImageFolder, and its images per second."""
+    size = SMALL if small else FULL
     with tempfile.TemporaryDirectory() as folder, one_thread():
-        size = _write_images(Path(folder))
+        kilobytes = _write_images(Path(folder), size.each) / 1000
         files, photographs, _ = read_imagenet(folder, CLASSES, "train")
         manifest = Path(folder, "imagenet_train.json")
         write_photographs(manifest, files, photographs, attrs=dict.fromkeys(ATTRIBUTES), identity="benchmark")
-        images, number = BATCH // SHARES, itertools.count()
+        batch = CLASSES * size.each
+        images, number = batch // size.shares, itertools.count()
         for name, augment in AUGMENTATIONS.items():
-            recipe = {"batch_size": BATCH, "accumulate": 1, "augment": augment}
-            inputs = {"size": SIZE, "mean": MEAN, "std": STD}
-            loader = TrainingLoader(open_dataset(manifest), recipe, inputs, 0, group=Group(0, SHARES))
-            same = v2.Compose([v2.PILToTensor(), augmentation(augment, SIZE, MEAN, STD)])
+            recipe = {"batch_size": batch, "accumulate": 1, "augment": augment}
+            inputs = {"size": PIXELS, "mean": MEAN, "std": STD}
+            loader = TrainingLoader(open_dataset(manifest), recipe, inputs, 0, group=Group(0, size.shares))
+            same = v2.Compose([v2.PILToTensor(), augmentation(augment, PIXELS, MEAN, STD)])
             peer = ImageFolder(files.path, same)
             peer = DataLoader(peer, batch_size=images, sampler=RandomSampler(peer, num_samples=images))
             contestants = {
@@ -58,31 +65,21 @@ def rows(repeats: int = 5) -> list[dict]:
             }
             if {run() for run in contestants.values()} != {images}:
                 raise AssertionError("contestants prepare different numbers of images")
-            times = interleave(contestants, repeats)
+            times = interleave(contestants, size.repeats)
             speed = {contestant: images / statistics.median(seconds) for contestant, seconds in times.items()}
-            found.append(
-                {
-                    "name": f"ImageFolder / training loader, {name}",
-                    "ratio": ratio(times["peer"], times["ours"]),
-                    "target": ">= 0.95",
-                    "detail": f"{speed['peer']:.0f} / {speed['ours']:.0f} images per second and core, "
-                    f"JPEGs of 500x375 and {size / 1000:.0f} KB",
-                    "speed": speed["ours"],
-                }
+            detail = (
+                f"{speed['peer']:.0f} / {speed['ours']:.0f} images per second, JPEGs of 500x375, {kilobytes:.0f} KB"
             )
-    return found
-
-
-def workers(images_per_second: float, per_core: float) -> int:
-    """Return how many loader processes a network needs that trains on so many images per second."""
-    return math.ceil(images_per_second / per_core)
+            against = ratio(times["peer"], times["ours"])
+            yield Row(f"ImageFolder / training loader, {name}", against, ">= 0.95", detail)
+            yield Row(f"training loader, {name}", speed["ours"], "", "images per second and core", unit="images/s")
 
 
 def _count(batches: Iterable) -> int:
     return sum(len(labels) for _, labels in batches)
 
 
-def _write_images(root: Path) -> float:
+def _write_images(root: Path, each: int) -> float:
     """Write training images in ImageNet's folders; return the mean size of the files in bytes."""
     rng, contents = np.random.default_rng(0), []
     for name, shape in itertools.product(("astronaut", "chelsea", "coffee", "rocket"), ((500, 375), (375, 500))):
@@ -95,17 +92,6 @@ def _write_images(root: Path) -> float:
     for label in range(CLASSES):
         folder = root / f"train/n{label:08d}"
         folder.mkdir(parents=True)
-        for number in range(EACH):
+        for number in range(each):
             (folder / f"n{label:08d}_{number}.JPEG").write_bytes(contents[number % len(contents)])
     return statistics.mean(map(len, contents))
-
-
-def main(speeds: list[str]) -> None:
-    for row in rows():
-        print(f"{row['name']}: {row['ratio']:.2f}; {row['detail']}")
-        for speed in map(float, speeds):
-            print(f"  {speed:g} images per second need {workers(speed, row['speed'])} loader processes")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:] or ["1000", "2500"])

@@ -1,61 +1,62 @@
 """The heatmap store at native resolution against one with maps enlarged to 224x224: bytes on disk, time to read."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from benchmarks.timing import interleave, milliseconds, one_thread, ratio
+from benchmarks.table import Row
+from benchmarks.timing import interleave, one_thread, versus
 from camstudy.explain.store import ATTRIBUTES, Heatmaps, heatmap_writer
 from camstudy.geometry import resample
 from camstudy.store import store_path
 
-IMAGES, CHUNK = 512, 256
+
+class Size(NamedTuple):
+    images: int
+    chunk: int
+    repeats: int
 
 
-def heatmaps() -> np.ndarray:
+FULL, SMALL = Size(images=512, chunk=256, repeats=5), Size(images=8, chunk=4, repeats=1)
+
+
+def heatmaps(n: int) -> np.ndarray:
     """Return maps as of a last layer, float32 (n, 7, 7): smooth, with the zeros of a ReLU."""
-    noise = np.random.default_rng(0).standard_normal((IMAGES, 7, 7))
+    noise = np.random.default_rng(0).standard_normal((n, 7, 7))
     return np.maximum(gaussian_filter(noise, (0, 1, 1)), 0).astype(np.float32)
 
 
-def rows(repeats: int = 5) -> list[dict]:
-    """Return a row for the size on disk and one for the time until all maps are in memory at 224x224."""
-    native = heatmaps()
+def rows(small: bool = False) -> Iterator[Row]:
+    """Yield a row for the size on disk and one for the time until all maps are in memory at 224x224."""
+    size = SMALL if small else FULL
+    maps = heatmaps(size.images)
     with tempfile.TemporaryDirectory() as folder, one_thread():
-        small, large = Path(folder, "native.json"), Path(folder, "enlarged.json")
-        sizes = {manifest: _write(manifest, maps) for manifest, maps in ((small, native), (large, resample(native)))}
-        equal = np.array_equal(resample(_read(small)), _read(large))
-        times = interleave({"native": lambda: resample(_read(small)), "enlarged": lambda: _read(large)}, repeats)
-    per_image = {manifest: size / IMAGES / 1024 for manifest, size in sizes.items()}
-    return [
-        {
-            "name": "heatmap store, bytes of 224x224 / native",
-            "ratio": sizes[large] / sizes[small],
-            "target": ">= 500",
-            "detail": f"{per_image[large]:.3g} KiB / {per_image[small]:.2g} KiB an image, {IMAGES} images",
-        },
-        {
-            "name": "heatmap store, time of 224x224 / native",
-            "ratio": ratio(times["enlarged"], times["native"]),
-            "target": ">= 1",
-            "detail": f"{milliseconds(times['enlarged'])} / {milliseconds(times['native'])} with resampling, maps "
-            + ("equal to the bit" if equal else "differ"),
-        },
-    ]
+        native, enlarged = Path(folder, "native.json"), Path(folder, "enlarged.json")
+        few, many = _write(native, maps, size.chunk), _write(enlarged, resample(maps), size.chunk)
+        each = [f"{found / size.images / 1024:.2g} KiB" for found in (many, few)]
+        detail = f"{' / '.join(each)} an image, {size.images} images"
+        yield Row("heatmap store, bytes of 224x224 / native", many / few, ">= 500", detail)
+        equal = "equal to the bit" if np.array_equal(resample(_read(native)), _read(enlarged)) else "differ"
+        contestants = {"native": lambda: resample(_read(native)), "enlarged": lambda: _read(enlarged)}
+        times = interleave(contestants, size.repeats)
+        detail = f"with resampling, maps {equal}"
+        yield versus("heatmap store, time of 224x224 / native", times, "enlarged", "native", ">= 1", detail)
 
 
-def _write(manifest: Path, maps: np.ndarray) -> int:
+def _write(manifest: Path, maps: np.ndarray, chunk: int) -> int:
     """Write a heatmap store and return the bytes of its files."""
     writer = heatmap_writer(
         manifest,
         shape=maps.shape[1:],
-        chunk=CHUNK,
-        attrs={**dict.fromkeys(ATTRIBUTES), "images": [0, IMAGES, IMAGES]},
+        chunk=chunk,
+        attrs={**dict.fromkeys(ATTRIBUTES), "images": [0, len(maps), len(maps)], "crop_box": [0, 0, 1, 1]},
         identity="benchmark",
-        names=[f"{number}.jpg" for number in range(IMAGES)],
-        labels=np.zeros(IMAGES, np.int64),
+        names=[f"{number}.jpg" for number in range(len(maps))],
+        labels=np.zeros(len(maps), np.int64),
     )
     for part in writer.pending():
         writer.write(part, heatmap=maps[part], target=np.zeros(part.stop - part.start, np.int64))

@@ -1,74 +1,69 @@
-"""Run all benchmarks and print one table of ratios: `python -m benchmarks.run [--quick]`, or `make bench`.
+"""Run benchmarks and print their rows as they come: `python -m benchmarks.run [--small] [NAME ...]`, or `make bench`.
 
-Every ratio is the median over rounds in which its contestants run in turn, so that a busy machine disturbs both. Rows:
-name, ratio, target, whether it is met, and the times or sizes behind it. A missed target is no failure of the command.
+Each one has a process of its own, so that none disturbs another, by its end or by what it leaves in memory. A missed
+limit is no failure of the command; a benchmark that fails is, after the rows of all others.
 """
 
 import argparse
 import os
 import platform
 import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from benchmarks import (
-    bench_clickme,
-    bench_dag,
-    bench_dcls,
-    bench_faithfulness,
-    bench_gradcam,
-    bench_loader,
-    bench_methods,
-    bench_spearman,
-    bench_store,
-)
+from benchmarks.table import failure, header
 
-BENCHMARKS = (
-    *(bench_gradcam, bench_methods, bench_faithfulness, bench_spearman, bench_dcls),
-    *(bench_store, bench_loader, bench_clickme, bench_dag),
-)
-HEADER = {"name": "what", "ratio": "ratio", "target": "target", "met": "met", "detail": "measured"}
+NAMES = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
+# Runs only when it is asked for: it needs SLURM and root, and takes as long as the demo.
+ON_REQUEST = {"cluster"}
 
 
 def machine() -> str:
     """Return what the figures belong to."""
     information = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", information.read_text()) if information.exists() else None
-    cpu = found[1] if found else platform.processor() or platform.machine()
+    cpu = found[1] if found else platform.processor() or "unknown CPU"
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return (
-        f"{cpu}, 1 thread of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}; {gpu}; "
-        f"torch {torch.__version__}, python {platform.python_version()}"
+        f"{platform.system()} {platform.machine()}, {cpu}, {os.cpu_count()} cores; {gpu}; "
+        f"python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}; "
+        f"load {os.getloadavg()[0]:.1f} at the start"
     )
 
 
-def is_met(row: dict) -> bool:
-    """Return whether a ratio keeps to its target, a bound such as `<= 1.05`."""
-    operator, bound = row["target"].split()
-    return row["ratio"] <= float(bound) if operator == "<=" else row["ratio"] >= float(bound)
+def run(name: str, small: bool) -> bool:
+    """Print the rows of one benchmark, in a process of its own; return whether it came to its end."""
+    command = [sys.executable, "-c", f"from benchmarks.table import measure; measure({name!r}, {small})"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        how = f"ended by {signal.Signals(-done.returncode).name}" if done.returncode < 0 else "ended without a word"
+        print(failure(name, done.stderr.strip().rpartition("\n")[2] or how), flush=True)
+    print(done.stderr, end="", file=sys.stderr, flush=True)
+    return not done.returncode
 
 
-def table(rows: list[dict]) -> str:
-    """Return rows as aligned text."""
-    cells = [HEADER]
-    for row in rows:
-        cells.append(row | {"ratio": f"{row['ratio']:.2f}", "met": "yes" if is_met(row) else "no"})
-    width = {column: max(len(row[column]) for row in cells) for column in HEADER}
-    return "\n".join(
-        f"{row['name']:<{width['name']}}  {row['ratio']:>{width['ratio']}}  {row['target']:<{width['target']}}  "
-        f"{row['met']:<{width['met']}}  {row['detail']}"
-        for row in cells
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two rounds each, for a first look")
-    quick = parser.parse_args().quick
-    print(machine(), flush=True)
-    rows = [row for benchmark in BENCHMARKS for row in (benchmark.rows(2) if quick else benchmark.rows())]
-    print(table(rows))
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all but cluster if none")
+    parser.add_argument("--small", action="store_true", help="sizes that show that it runs, not how fast")
+    given = parser.parse_args(arguments)
+    if unknown := set(given.names) - set(NAMES):
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    started = time.monotonic()
+    note = "; small sizes, for which the limits are not meant" if given.small else ""
+    print(machine() + note, header(), sep="\n\n", flush=True)
+    names = given.names or [name for name in NAMES if name not in ON_REQUEST]
+    failed = [name for name in names if not run(name, given.small)]
+    print(f"\n{time.monotonic() - started:.0f} s; load {os.getloadavg()[0]:.1f} at the end", flush=True)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

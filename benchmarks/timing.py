@@ -3,10 +3,12 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from threadpoolctl import threadpool_limits
+
+from benchmarks.table import Row
 
 CPU = torch.device("cpu")
 
@@ -26,6 +28,11 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+def float32() -> AbstractContextManager:
+    """Compute in the precision of the engine, so that a GPU does not compare TF32 with float32."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def interleave(
@@ -52,6 +59,12 @@ def interleave(
 def ratio(numerator: list[float], denominator: list[float]) -> float:
     """Return the median of the ratios within rounds."""
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def versus(name: str, times: Mapping[str, list[float]], a: str, b: str, limit: str, detail: str) -> Row:
+    """Return the row of one contestant's time against another's."""
+    shown = f"{milliseconds(times[a])} / {milliseconds(times[b])}, {detail}"
+    return Row(name, ratio(times[a], times[b]), limit, shown)
 
 
 def milliseconds(times: list[float]) -> str:

@@ -217,6 +217,12 @@ def digest_of(path: str) -> str:
     return _today().digest(path)
 
 
+def own_digest(path: str) -> str:
+    """Return `digest_of` a dotted path that leads to modules of one's own, and nothing for what is installed."""
+    code = _today()
+    return code.digest(path) if code.slice(path) else ""
+
+
 def revision(unit: str) -> str:
     """Return ``name:number`` for a unit, one of `units`, whose code is of a known revision, else ``name:digest``."""
     code = _today()

@@ -28,7 +28,7 @@ class FigureRecord:
     ``needs`` says what its function is called with: ``"scores"``, a `camstudy.summary.TableInputs`, or
     ``"maps"``, images with their maps (see `camstudy.figures.qualitative.qualitative`). ``also`` names what it is
     drawn from beside the scores: ``sweep``, ``layers``, ``cost``, ``curves`` and ``stages`` of the inputs. ``metrics``
-    are the families of metrics that the study must have.
+    are the families of metrics that the study must have, ``settings`` keys of the study that it alone states.
     """
 
     name: str
@@ -37,6 +37,7 @@ class FigureRecord:
     needs: Literal["scores", "maps"]
     also: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("agreement",)
+    settings: tuple[str, ...] = ()
 
 
 FIGURES: Registry[FigureRecord] = Registry("figure", FigureRecord)

@@ -4,11 +4,18 @@ Nothing is read here but what the caller's functions read: whatever stands in an
 planned. Results are made of results, so that the identity of a map holds the digest of its model's, and so on.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from itertools import product
 
+from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
-from camstudy.explain.families import METHODS, bind
+from camstudy.explain.families import bind
+from camstudy.figures import FIGURES
+from camstudy.pipeline.paths import CONTROL
+from camstudy.pipeline.shown import resolved, settings, shown
+from camstudy.pipeline.sources import Sources
+from camstudy.pipeline.study import Study, is_photographs
+from camstudy.tables import TABLES
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
 ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
@@ -22,22 +29,19 @@ NOT_PROTOCOL = ("title",)
 
 
 class Identities:
-    """The identities of a validated configuration's results, as `camstudy.core.identity.line` writes them.
+    """The identities of a study's results, as `camstudy.core.identity.line` writes them.
 
     Parameters
     ----------
-    config : validated configuration
-    revision : returns the revision of a unit of code, as `camstudy.core.code.revision`
-    sources : what is known of files from outside, see `camstudy.pipeline.sources.Sources`
+    study : whose results they are
+    sources : what is known of files from outside
+    revision : returns the revision of a unit of code
     """
 
-    def __init__(self, config: Mapping, revision: Callable[[str], str], sources: object) -> None:
-        self.config, self.sources, self._revision = config, sources, revision
+    def __init__(self, study: Study, sources: Sources, revision: Callable[[str], str] = revision) -> None:
+        self.study, self.sources, self._revision = study, sources, revision
+        self._catalog = study.catalog
         self._known: dict[tuple[str, ...], str] = {}
-
-    @cached_property
-    def _catalog(self) -> Mapping:
-        return self.config["catalog"]
 
     def _once(self, *key: str, make: Callable[[], str]) -> str:
         """Return what ``make`` returns, made once: a study of thousands of jobs has dozens of models and methods."""
@@ -65,14 +69,14 @@ class Identities:
         def make() -> str:
             entry = self._catalog["datasets"][name]
             kept = view(entry, [key for key in entry if key not in NOT_DATA], f"dataset {entry['source']}")
-            numbers = self.sources.shard_numbers(name)
+            numbers, folder = self.study.shard_numbers(name), self.study.shard_folder(name)
+            rule = "prepare_photographs" if is_photographs(entry) else "prepare_dataset"
             return line(
-                code=self._code("prepare_dataset" if "shards" in entry or numbers else "prepare_photographs")
-                + f",{self._revision('source:' + entry['source'])}",
+                code=self._code(rule, f"source:{entry['source']}"),
                 content=self.sources.dataset(name),
                 entry=digest(kept),
                 halves="yes" if entry["human_ceiling"] == "from_halves" else None,
-                shards=digest([self.shard(name, number) for number in numbers]) if numbers else None,
+                shards=digest([self.shard(folder, number) for number in numbers]) if numbers else None,
             )
 
         return self._once("dataset", name, make=make)
@@ -141,7 +145,7 @@ class Identities:
         def make() -> str:
             entry = self._catalog["methods"][method]
             data = digest(self.dataset(dataset))
-            if model == "control":
+            if model == CONTROL:
                 return line(
                     code=self._code("explain_control", f"method:{entry['method']}"), data=data, **self._method(method)
                 )
@@ -179,24 +183,24 @@ class Identities:
 
     def scores(self, dataset: str, model: str, method: str, protocol: str) -> str:
         """Return the identity of scores under a protocol of any family."""
-        entry, settings = self._catalog["methods"][method], self._catalog["protocols"][protocol]
-        family, control = settings["family"], entry["method"] in CONTROLS
+        entry, stated = self._catalog["methods"][method], self._catalog["protocols"][protocol]
+        family, control = stated["family"], self.study.is_control(method)
         made: dict[str, str | None] = {}
         if family == "sanity":
             made = {"layer": self._layer(model, method), **self._seen(model), **self._method(method)}
             units = (f"method:{entry['method']}",)
         else:
-            maps = self.explanation(dataset, "control" if control else model, method)
+            maps = self.explanation(dataset, CONTROL if control else model, method)
             made = {"maps": digest(maps)}
             units = ()
             if family != "sweep":
                 made["postprocess"] = digest(view(entry, SCORING, "method"))
             if family == "faithfulness":
                 made |= self._seen(model)
-            if family == "localization" and model != "control":
+            if family == "localization" and model != CONTROL:
                 made["prediction"] = digest(self.prediction(dataset, model))
         rule = "sweep_thresholds" if family == "sweep" else f"score_{family}"
-        metrics = [f"metric:{name}" for name in settings.get("metrics", ())]
+        metrics = [f"metric:{name}" for name in stated.get("metrics", ())]
         return line(
             code=self._code(rule, *units, *metrics),
             data=digest(self.dataset(dataset)),
@@ -204,9 +208,74 @@ class Identities:
             **made,
         )
 
-    def study(self, unit: str, made_from: Iterable[str], **stated: object) -> str:
-        """Return the identity of a study's own result: long tables, tables and figures."""
-        return line(code=self._code(unit), made_from=digest(list(made_from)), stated=digest(stated))
+    def configuration(self) -> str:
+        """Return the identity of the resolved configuration that lies beside a study's results."""
+        return line(code=self._code("record_study"), stated=digest(resolved(self.study.config)))
+
+    def aggregate(self, what: str) -> str:
+        """Return the identity of a long table: `scores`, `sweep`, `layers`, `curves` or `stages`."""
+
+        def make() -> str:
+            study, name = self.study, self.study.dataset
+            family = {"layers": "agreement", "curves": "faithfulness", "stages": "sanity"}.get(what)
+            if what == "scores":
+                made_from = [
+                    self.scores(name, model, method, study.protocols[family])
+                    for family in study.families
+                    for model, method in study.maps(family)
+                ] + [self.prediction(study.accuracy_dataset, model) for model in study.models]
+            elif what == "sweep":
+                pairs = product(study.models, study.swept())
+                made_from = [self.scores(name, model, method, study.protocols["sweep"]) for model, method in pairs]
+            else:
+                pairs = product(study.models, study.stages()) if what == "layers" else study.maps(family)
+                made_from = [self.scores(name, model, method, study.protocol(family)) for model, method in pairs]
+            if "agreement" in study.families and what in ("scores", "sweep", "layers"):
+                made_from.append(self.ceiling(name))
+            stated = settings(study.config) if what != "curves" else {}
+            if what == "scores":
+                stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
+            return line(
+                code=self._code(f"aggregate_{what}"), made_from=digest(made_from), stated=digest(stated)
+            )
+
+        return self._once("aggregate", what, make=make)
+
+    def table(self, name: str) -> str:
+        """Return the identity of a table."""
+        return self._drawn(TABLES[name], "make_table", f"table:{name}")
+
+    def figure(self, name: str) -> str:
+        """Return the identity of a figure that is drawn from scores."""
+        return self._drawn(FIGURES[name], "draw_scores", f"figure:{name}")
+
+    def map_figure(self, name: str) -> str:
+        """Return the identity of a figure that is drawn from maps."""
+        study, dataset = self.study, self.study.dataset
+        made_from = [self.explanation(dataset, *pair) for pair in study.maps(with_controls=False)]
+        made_from += [self.prediction(dataset, model) for model in study.models]
+        return line(
+            code=self._code("draw_maps", f"figure:{name}"),
+            made_from=digest(made_from),
+            stated=digest([shown(study.config, FIGURES[name]), study.config["qualitative"]]),
+        )
+
+    def _drawn(self, record: object, *units: str) -> str:
+        study = self.study
+        made_from = [self.aggregate("scores"), *(self.model(model) for model in study.models)]
+        for source in record.also:
+            if source == "cost":
+                made_from += [self.cost(model, study.protocols["cost"]) for model in study.models]
+            elif source == "timing":
+                pairs = study.maps(with_controls=False)
+                made_from += [self.timing(study.dataset, *pair, study.protocols["cost"]) for pair in pairs]
+            elif source == "published":
+                made_from.append(self.sources.published())
+            else:
+                made_from.append(self.aggregate(source))
+        return line(
+            code=self._code(*units), made_from=digest(made_from), stated=digest(shown(study.config, record))
+        )
 
     def _seen(self, model: str) -> dict[str, str | None]:
         """Return the parts of a finished model and of what it gets to see."""

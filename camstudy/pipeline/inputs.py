@@ -99,7 +99,7 @@ class Inputs:
     def beside_scores(self, wildcards: object) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        sources = {name: paths.study(study.name, f"{name}.json") for name in ("sweep", "layers", "curves", "stages")}
+        sources = {name: paths.study(study.name, f"{name}.parquet") for name in ("sweep", "layers", "curves", "stages")}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [
             paths.timing(cost, study.dataset, model, method) for model, method in study.maps(with_controls=False)

@@ -11,6 +11,7 @@ from camstudy.explain.families import METHODS
 from camstudy.figures import FIGURES
 from camstudy.parts import part_names
 from camstudy.pipeline.paths import CONTROL
+from camstudy.pipeline.shown import shown_protocols
 from camstudy.protocols import SCORED, chosen
 from camstudy.resources import expected_images
 from camstudy.tables import TABLES
@@ -33,7 +34,7 @@ class Study:
         self.protocols = chosen(config)
         self.families = [family for family in self.protocols if family in SCORED]
 
-    def names(self, kind: str, test: Callable[[Mapping], bool] = bool) -> str:
+    def names(self, kind: str, test: Callable[[Mapping], object] = bool) -> str:
         """Return a wildcard constraint: the catalogue's names of a kind whose entry passes a test."""
         return "|".join(name for name, entry in self.catalog[kind].items() if test(entry)) or "(?!)"
 
@@ -45,7 +46,7 @@ class Study:
 
     def is_control(self, method: str) -> bool:
         """Whether a catalogue's method looks at no model."""
-        return METHODS[self.catalog["methods"][method]["method"]].needs == "dataset"
+        return not self.explains(self.catalog["methods"][method])
 
     def swept(self) -> list[str]:
         """Return the methods of the threshold sweep."""
@@ -73,22 +74,32 @@ class Study:
         """Whether a table or figure of the study is made from a source beside the scores."""
         return any(source in record.also for record in self.records)
 
-    def shown_protocols(self, records: list) -> dict[str, str]:
-        """Return the protocols, by family, of what tables and figures are made from; one without a family shows all."""
-        further = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
-        families = {family for record in records for family in record.metrics or self.families}
-        families |= {further[name] for record in records for name in record.also if name in further}
-        return {family: name for family, name in self.protocols.items() if family in families}
-
     def used_protocols(self) -> set[str]:
         """Return the protocols under which the study makes files that others share."""
         scored = {self.protocols[family] for family in self.families}
-        return scored | {*self.shown_protocols(self.records).values()}
+        return scored.union(*(shown_protocols(self.config, record).values() for record in self.records))
 
     def datasets(self) -> list[str]:
         """Return the datasets that the study looks at or trains on."""
         recipes = [self.catalog["models"][model]["train"] for model in self.models]
         return list(dict.fromkeys([self.dataset, self.accuracy_dataset, *(r["dataset"] for r in recipes if r)]))
+
+    def prepared(self, *, photographs: bool) -> list[dict[str, str]]:
+        """Return the wildcards of the datasets that the study needs, those of photographs or those of shards."""
+        entries = self.catalog["datasets"]
+        return [{"dataset": name} for name in self.datasets() if is_photographs(entries[name]) == photographs]
+
+    def drawn(self) -> list[dict[str, str]]:
+        """Return the wildcards of a shard of each dataset that is drawn."""
+        return [{"dataset": name, "shard": "0"} for name in self.datasets() if is_drawn(self.catalog["datasets"][name])]
+
+    def explains(self, entry: Mapping) -> bool:
+        """Whether a catalogue's method looks at a model, as controls do not."""
+        return METHODS[entry["method"]].needs != "dataset"
+
+    def figure_names(self, needs: str) -> str:
+        """Return a wildcard constraint: the registered figures that are drawn from `scores`, or from `maps`."""
+        return "|".join(name for name, figure in FIGURES.items() if figure.needs == needs)
 
     def images(self, dataset: str) -> int:
         """Return the number of images of a dataset, as far as it is known before it is prepared."""

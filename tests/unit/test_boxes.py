@@ -259,6 +259,7 @@ def test_items_share_the_file_of_their_image(tmp_path, chunk, packed):
     dataset = write(tmp_path / "voc.json", files, photographs, chunk=chunk)
     assert dataset.sizes.tolist() == [list(VOC[name][0]) for name, _, _ in VOC_ITEMS]
     assert dataset.shapes.tolist() == dataset.sizes.tolist()
+    assert dataset.names().tolist() == [f"{i.name}#{CLASSES[i.label]}" for i in photographs]
     assert dataset.group["image_file"].size == sum(len(picture(*size)) for size, _ in VOC.values())
     pixels = [np.asarray(Image.open(io.BytesIO(files.read(item.name)))) for item in photographs]
     for part in (slice(None), slice(1, 3), slice(2, 3), slice(2, 4), [3, 2], [2, 1, 2], [2], [], slice(4, 9)):

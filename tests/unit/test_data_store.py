@@ -88,10 +88,19 @@ def test_parts_are_slices_or_positions(tmp_path, tree):
     assert np.array_equal(data.human_half(slice(9, None)), data.human_half()[9:])
 
 
+NAMES = [f"val-{shard}.tfrecords#{index}" for shard, count in enumerate([4, 5, 2]) for index in range(count)]
+
+
+@pytest.mark.filterwarnings("error")
 def test_store_opens_in_xarray(tmp_path, tree):
     prepare(tmp_path / "toy.json", tree[0], has_halves=True)
     dataset = xarray.open_zarr(tmp_path / "toy.zarr", consolidated=False)
-    assert dataset["image"].dims == ("image", "y", "x", "channel")
+    assert set(dataset.coords) == {"image", "label", "class_name"}
+    assert set(dataset.data_vars) == {"pixels", "human_map", "human_half"}
+    assert dataset.indexes["image"].tolist() == NAMES == open_dataset(tmp_path / "toy.json").names().tolist()
+    assert dataset["label"].values.tolist() == tree[-1].tolist()
+    assert dataset["class_name"].values.tolist() == ["abc"[label] for label in tree[-1]]
+    assert dataset["pixels"].dims == ("image", "y", "x", "channel")
     assert dataset["human_map"].dims == ("image", "map_y", "map_x")
     assert dataset["human_half"].dims == ("image", "half", "map_y", "map_x")
     assert dataset["human_map"].shape == (N, 64, 64)
@@ -123,7 +132,7 @@ def test_any_number_of_threads_gives_the_same_store(tmp_path, tree):
     for threads in (1, 3):
         prepare(tmp_path / f"{threads}.json", tree[0], has_halves=True, chunk=2, threads=threads)
         stores.append(open_dataset(tmp_path / f"{threads}.json"))
-    for name in ("image", "label", "human_map", "human_half"):
+    for name in ("image", "pixels", "label", "class_name", "human_map", "human_half"):
         assert np.array_equal(*(store.group[name][:] for store in stores))
 
 
@@ -140,13 +149,33 @@ def test_first_fault_cancels_what_has_not_begun(tmp_path):
     assert len(seen) < 50
 
 
+@pytest.mark.parametrize("name", ["image", "pixels", "label", "class_name", "human_map"])
+def test_a_missing_chunk_is_named_and_read_again_alone(tmp_path, tree, name):
+    manifest, seen = tmp_path / "toy.json", []
+    prepare(manifest, tree[0])
+    (chunk,) = (store_path(manifest) / name).glob("c.1*")
+    chunk.unlink()
+    with pytest.raises(CamstudyError, match=rf"toy\.zarr: lacks chunk {chunk.name} of array `{name}`"):
+        open_dataset(manifest)
+    manifest.unlink()
+    prepare(manifest, tree[0], seen)
+    assert seen == [4, 5, 6, 7]
+    assert open_dataset(manifest).labels.tolist() == tree[-1].tolist()
+
+
+def test_sources_without_names_of_classes_have_labels_alone(tmp_path, tree):
+    prepare(tmp_path / "toy.json", tree[0], attrs=ATTRS | {"class_names": None})
+    dataset = xarray.open_zarr(tmp_path / "toy.zarr", consolidated=False)
+    assert set(dataset.coords) == {"image", "label"}
+
+
 def test_gap_in_the_middle_is_filled_with_the_right_records(tmp_path, tree):
     manifest = tmp_path / "toy.json"
     prepare(manifest, tree[0])
     before = open_dataset(manifest).images()
     writable = zarr.open_group(store_path(manifest), mode="r+", use_consolidated=False)
     for part in (slice(0, 4), slice(8, N)):
-        writable["image"][part], writable["written"][part] = 0, 0
+        writable["pixels"][part], writable["progress/written"][part] = 0, 0
     seen = []
     prepare(manifest, tree[0], seen)
     assert sorted(set(seen)) == [0, 1, 2, 3, 8, 9, 10]
@@ -186,7 +215,9 @@ def test_bad_shard_stops_preparation(tmp_path, tree):
 def test_missing_arrays_are_named(tmp_path, tree):
     prepare(tmp_path / "toy.json", tree[0])
     data = open_dataset(tmp_path / "toy.json")
-    with pytest.raises(CamstudyError, match=r"toy\.zarr: has no array `human_half`; it holds human_map, image"):
+    with pytest.raises(
+        CamstudyError, match=r"toy\.zarr: has no array `human_half`; it holds class_name, human_map"
+    ):
         data.human_half()
 
 
@@ -220,9 +251,7 @@ def test_boxes_and_masks_come_back_from_the_store(tmp_path, tree):
     truths = [objects(1), objects(3), objects(0)]
     with_objects(tmp_path / "a.tfrecords", tree, *truths)
     source = ClickMe([tmp_path / "a.tfrecords"])
-    write_dataset(
-        tmp_path / "toy.json", lambda _: source.read(range(3)), n=3, attrs=ATTRS, identity="f", max_boxes=3
-    )
+    write_dataset(tmp_path / "toy.json", lambda _: source.read(range(3)), n=3, attrs=ATTRS, identity="f", max_boxes=3)
     data = open_dataset(tmp_path / "toy.json")
     for number, (boxes, mask) in enumerate(truths):
         assert data.boxes()[number, : len(boxes)].tolist() == boxes.tolist()
@@ -230,7 +259,7 @@ def test_boxes_and_masks_come_back_from_the_store(tmp_path, tree):
         assert (data.masks([number])[0] == mask).all()
     assert (data.boxes().shape, data.masks().dtype) == ((3, 3, 4), np.uint8)
     dataset = xarray.open_zarr(tmp_path / "toy.zarr", consolidated=False)
-    assert (dataset["box"].dims, dataset["mask"].dims) == (("image", "box", "edge"), ("image", "y", "x"))
+    assert (dataset["box"].dims, dataset["mask"].dims) == (("image", "object", "edge"), ("image", "y", "x"))
 
 
 @pytest.mark.parametrize(

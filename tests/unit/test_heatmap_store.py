@@ -8,7 +8,7 @@ import pytest
 import torch
 import xarray
 import zarr
-from stores import CLASSES, INPUT, squares, write_store
+from stores import CLASSES, INPUT, names_of, squares, write_store
 from torch import nn
 
 from camstudy.data.store import Dataset
@@ -80,7 +80,7 @@ def run(
     settings=SETTINGS,
     identity="f",
 ):
-    explain_dataset(
+    return explain_dataset(
         manifest,
         dataset,
         Explainer(model, layer_of(model), INPUTS, method),
@@ -147,7 +147,7 @@ def test_an_interrupted_run_goes_on_with_the_missing_chunks(tmp_path, dataset, m
         np.testing.assert_array_equal(first, second)
 
 
-def test_what_another_fingerprint_left_is_made_anew(tmp_path, dataset, model):
+def test_what_another_identity_left_is_made_anew(tmp_path, dataset, model):
     manifest = tmp_path / "gradcam.json"
     model.stop = 1 + CHUNK
     with pytest.raises(KeyboardInterrupt):
@@ -166,18 +166,35 @@ def test_attributes_are_complete(tmp_path, dataset, model):
     assert ATTRS.keys() | {"crop_box", "images"} == ATTRIBUTES
 
 
-def test_the_manifest_says_how_the_maps_were_made(tmp_path, dataset, model):
-    run(tmp_path / "gradcam.json", dataset, model)
+def test_the_manifest_tells_of_the_maps_and_what_is_returned_of_the_run(tmp_path, dataset, model):
+    told = run(tmp_path / "gradcam.json", dataset, model)
     record = json.loads((tmp_path / "gradcam.json").read_text())
+    assert record.keys() == {"store", "format", "n_images", "arrays", "identity", "versions"}
     assert (record["store"], record["n_images"], record["identity"]) == ("gradcam.zarr", N, "f")
-    assert (record["device"], record["batch_size"], record["peak_memory_mb"]) == ("cpu", 3, None)
-    assert record["seconds_per_image"] > 0
-    assert {"python", "torch", "timm"} <= record["versions"].keys()
+    assert record["versions"].keys() == {"torch", "timm", "DCLS", "grad-cam"}
+    assert (told["device"], told["batch_size"], told["peak_memory_mb"]) == ("cpu", 3, None)
+    assert told["seconds_per_image"] > 0
+    assert run(tmp_path / "gradcam.json", dataset, model)["seconds_per_image"] is None  # nothing was left to explain
 
 
+@pytest.mark.parametrize("settings", [{"batch_size": 1, "chunk_size": CHUNK}, {"batch_size": 7, "chunk_size": 5}])
+def test_the_manifest_is_the_same_whatever_the_run(tmp_path, dataset, model, settings):
+    manifest, texts = tmp_path / "gradcam.json", []
+    for options in (SETTINGS, settings):
+        run(manifest, dataset, model, settings=options)
+        texts.append(manifest.read_bytes())
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.filterwarnings("error")
 def test_xarray_opens_the_store(tmp_path, dataset, model):
     run(tmp_path / "gradcam.json", dataset, model)
     found = xarray.open_zarr(tmp_path / "gradcam.zarr", consolidated=False)
+    assert (set(found.coords), set(found.data_vars)) == ({"image", "label", "y", "x"}, {"heatmap", "target"})
+    assert found.indexes["image"].tolist() == names_of(N)
+    np.testing.assert_array_equal(found["label"].values, dataset.labels)
+    for name in ("y", "x"):
+        np.testing.assert_allclose(found[name].values, np.arange(1, 12, 2) / 12)
     assert found["heatmap"].dims == ("image", "y", "x")
     assert found["target"].dims == ("image",)
     assert found.attrs.keys() >= ATTRIBUTES
@@ -191,7 +208,9 @@ def test_a_writer_wants_exactly_the_attributes_of_readers(tmp_path, change):
     attrs = ATTRS | {"crop_box": [0, 0, 1, 1], "images": [0, 4, 4]} | change
     attrs = {key: value for key, value in attrs.items() if value is not ...}
     with pytest.raises(ValueError, match=next(iter(change))):
-        heatmap_writer(tmp_path / "a.json", shape=(2, 2), chunk=2, attrs=attrs, identity="f")
+        heatmap_writer(
+            tmp_path / "a.json", shape=(2, 2), chunk=2, attrs=attrs, identity="f", names="abcd", labels=[0] * 4
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -202,13 +221,37 @@ def test_missing_maps_are_not_numbers_and_missing_targets_no_class(tmp_path):
         chunk=2,
         attrs=ATTRS | {"crop_box": [0, 0, 1, 1], "images": [0, 4, 4]},
         identity="f",
+        names=["a", "b", "c", "d"],
+        labels=[0, 1, 2, 0],
     )
     writer.write(slice(0, 2), heatmap=np.ones((2, 2, 2)), target=[0, 1])
     group = zarr.open_group(tmp_path / "a.zarr", mode="r", use_consolidated=False)
     assert np.isnan(group["heatmap"][2:]).all()
-    assert group["target"][:].tolist() == [0, 1, -1, -1]
+    assert group["target"][:].tolist() == [0, 1, -(2**63), -(2**63)]
     with pytest.raises(CamstudyError, match="1 chunks are missing"):
         writer.finish()
+
+
+@pytest.mark.parametrize("name", ["heatmap", "target", "image", "label", "y", "x"])
+def test_a_missing_chunk_is_named(tmp_path, dataset, model, name):
+    manifest = tmp_path / "gradcam.json"
+    run(manifest, dataset, model)
+    chunk = next((tmp_path / "gradcam.zarr" / name).glob("c.0*"))
+    chunk.unlink()
+    with pytest.raises(CamstudyError, match=rf"gradcam\.zarr: lacks chunk {chunk.name} of array `{name}`"):
+        Heatmaps([manifest])
+    manifest.unlink()
+    model.seen = 0
+    run(manifest, dataset, model)
+    # One image more tells the maps' size.
+    assert model.seen == 1 + (CHUNK if name in ("heatmap", "target") else 0)
+    np.testing.assert_allclose(read(manifest)[0], direct(dataset, model).maps["map"], atol=1e-6)
+
+
+def test_a_map_that_is_nowhere_finite_is_still_there(tmp_path, dataset, model):
+    model.head.weight.data[:] = float("nan")
+    run(tmp_path / "gradcam.json", dataset, model)
+    assert np.isnan(read(tmp_path / "gradcam.json")[0]).all()
 
 
 @pytest.fixture

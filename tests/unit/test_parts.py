@@ -1,9 +1,11 @@
-"""Division of a dataset into parts: every image once, whole chunks, even sizes."""
+"""Division of a dataset into parts: every image once, whole chunks, even sizes; parts of scores read as one."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from camstudy.errors import CamstudyError
-from camstudy.parts import by_key, part_names, part_slice
+from camstudy.parts import by_key, part_names, part_slice, read_scores, read_tables, write_scores
 
 
 @pytest.mark.parametrize(("n", "chunk", "count"), [(1, 1, 1), (22, 8, 3), (22, 8, 2), (50_000, 256, 17), (640, 64, 10)])
@@ -32,3 +34,112 @@ def test_files_by_key():
     assert by_key([("a", "x"), ["a", "y"], ["a", "x"]], "pqr") == {("a", "x"): ["p", "r"], ("a", "y"): ["q"]}
     with pytest.raises(ValueError, match="argument 2"):
         by_key([("a", "x")], "pq")
+
+
+class Images:
+    """A dataset of ten images as far as scores know it."""
+
+    n = 10
+
+    def names(self, part=slice(None)):
+        return np.array([f"{number}.jpg" for number in range(self.n)], object)[part]
+
+
+def write(folder, start, stop, *, rows=1, dataset=None):
+    path = folder / f"{start}.parquet"
+    images = np.repeat(np.arange(start, stop), rows)
+    frame = pd.DataFrame({"image": images, "spearman": images / 10})
+    write_scores(path, frame, dataset or Images(), slice(start, stop))
+    return path
+
+
+def change(path, edit):
+    """Change the rows of a file of scores, not what it says of itself."""
+    frame = pd.read_parquet(path)
+    attrs = frame.attrs
+    frame = edit(frame)
+    frame.attrs = attrs
+    frame.to_parquet(path, index=False)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_parts_of_scores_are_read_as_the_whole_with_names(tmp_path, rows):
+    parts = [write(tmp_path, *edges, rows=rows) for edges in ((0, 4), (4, 8), (8, 10))]
+    found = read_scores(reversed(parts))
+    assert found.columns.tolist() == ["image", "name", "spearman"]
+    assert found["image"].tolist() == np.repeat(np.arange(10), rows).tolist()
+    assert found["name"].tolist() == [f"{image}.jpg" for image in found["image"]]
+    assert found.index.tolist() == list(range(10 * rows))
+    assert found.attrs == {}
+    (tmp_path / "whole").mkdir()
+    whole = write(tmp_path / "whole", 0, 10, rows=rows)
+    keys = [("net", "a"), ("net", "b"), ("net", "a"), ("net", "a")]
+    tables = read_tables(keys, [parts[0], whole, *parts[1:]])
+    assert tables.keys() == {("net", "a"), ("net", "b")}
+    assert all(table.equals(found) for table in tables.values())
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([(0, 4), (6, 10)], r"6\.parquet: holds images 6 to 9 of 10 .* end before image 4 of 10; delete"),
+        ([(4, 10)], r"4\.parquet: holds images 4 to 9 of 10 .* end before image 0"),
+        ([(0, 6), (4, 10)], r"4\.parquet: holds images 4 to 9 of 10 .* end before image 6"),
+        ([(0, 4), (4, 8)], r"4\.parquet: images 8 to 9 are in none of the parts"),
+    ],
+)
+def test_parts_of_scores_that_are_not_the_whole_are_refused(tmp_path, parts, message):
+    paths = [write(tmp_path, *edges) for edges in parts]
+    with pytest.raises(CamstudyError, match=message):
+        read_scores(paths)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda frame: frame[~frame["image"].isin([5, 6])], "lacks images 5 to 6;"),
+        (lambda frame: frame[~frame["image"].isin([4, 7])], "lacks images 4 to 4;"),
+        (lambda frame: pd.concat([frame, frame[frame["image"] == 7]]), "has not [12] rows of images 7 to 7;"),
+        (lambda frame: frame.iloc[:0], "lacks images 4 to 9;"),
+        (lambda frame: frame.assign(image=frame["image"] + 1), "lacks images 4 to 4;"),
+        (lambda frame: pd.concat([frame, frame.assign(image=frame["image"] - 4)]), "is not to hold images 0 to 3;"),
+    ],
+)
+def test_files_of_scores_hold_what_they_say(tmp_path, edit, message, rows):
+    paths = [write(tmp_path, *edges, rows=rows) for edges in ((0, 4), (4, 10))]
+    change(paths[1], edit)
+    with pytest.raises(CamstudyError, match=rf"4\.parquet: {message} delete it and score again"):
+        read_scores(paths)
+
+
+def test_scores_of_a_sample_are_as_many_as_were_drawn(tmp_path):
+    path, sample = tmp_path / "sanity.parquet", np.array([8, 1, 5])
+    frame = pd.DataFrame({"image": np.repeat(sample, 2), "correlation": 0.5})
+    write_scores(path, frame, Images(), sample)
+    assert read_scores([path])["name"].tolist() == ["8.jpg", "8.jpg", "1.jpg", "1.jpg", "5.jpg", "5.jpg"]
+    change(path, lambda frame: frame[frame["image"] != 5])
+    with pytest.raises(CamstudyError, match=r"sanity\.parquet: holds 2 of 3 images"):
+        read_scores([path])
+
+
+def test_parts_of_different_datasets_are_refused(tmp_path):
+    more = Images()
+    more.n = 12
+    paths = [write(tmp_path, 0, 4), write(tmp_path, 4, 12, dataset=more)]
+    with pytest.raises(CamstudyError, match=r"4\.parquet: holds images 4 to 11 of 12 .* end before image 4 of 10"):
+        read_scores(paths)
+
+
+def test_files_that_do_not_say_what_they_hold_are_refused(tmp_path):
+    path = tmp_path / "old.parquet"
+    pd.DataFrame({"image": range(10)}).to_parquet(path)
+    with pytest.raises(CamstudyError, match=r"old\.parquet: does not say which images it holds"):
+        read_scores([path])
+
+
+@pytest.mark.parametrize("images", [[0, 1, 2], [0, 1, 2, 3, 3], [0, 1, 2, 4]])
+def test_scores_of_other_images_than_said_are_a_programming_error(tmp_path, images):
+    with pytest.raises(ValueError, match="are not equally many for each of 4 images"):
+        write_scores(tmp_path / "a.parquet", pd.DataFrame({"image": images}), Images(), slice(0, 4))
+    assert list(tmp_path.iterdir()) == []

@@ -1,11 +1,13 @@
 """Photographs of all sizes: kept byte for byte, seen by models through timm's own transform, compared in their crop."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import xarray
 from PIL import Image
 from timm.data import create_transform
 from torch import nn
@@ -67,6 +69,34 @@ def test_files_are_kept_as_they_are(folder, dataset):
         assert stored == (folder / f"{index}.jpg").read_bytes()
     assert dataset.sizes.tolist() == [list(size) for size in SIZES]
     assert dataset.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.filterwarnings("error")
+def test_xarray_opens_the_store(folder, dataset):
+    found = xarray.open_zarr(dataset.path, consolidated=False)
+    assert set(found.coords) == {"image", "label"}
+    assert set(found.data_vars) == {"image_size", "image_file", "image_file_offset"}
+    assert found.indexes["image"].tolist() == [f"{index}.jpg" for index in range(len(SIZES))]
+    assert found["image_size"].sel(image="3.jpg").values.tolist() == list(SIZES[3])
+
+
+def test_classes_are_named_where_they_have_names(tmp_path, folder):
+    items = [Photograph("0.jpg", 1), Photograph("1.jpg"), Photograph("2.jpg", 0, item="a")]
+    attrs = dict.fromkeys(ATTRIBUTES) | {"class_names": ["a", "b"]}
+    write_photographs(tmp_path / "toy.json", Files(folder), items, attrs=attrs, identity="f")
+    found = xarray.open_zarr(tmp_path / "toy.zarr", consolidated=False)
+    assert found["class_name"].values.tolist() == ["b", "", "a"]
+    assert found["image"].values.tolist() == ["0.jpg", "1.jpg", "2.jpg#a"]
+
+
+@pytest.mark.parametrize("name", ["image", "label", "image_size", "image_file", "image_file_offset"])
+def test_a_missing_chunk_is_named(tmp_path, folder, dataset, name):
+    manifest = shutil.copy(dataset.path.with_suffix(".json"), tmp_path)
+    shutil.copytree(dataset.path, tmp_path / "toy.zarr")
+    chunk = next((tmp_path / "toy.zarr" / name).glob("c.0*"))
+    chunk.unlink()
+    with pytest.raises(CamstudyError, match=rf"toy\.zarr: lacks chunk {chunk.name} of array `{name}`"):
+        open_dataset(manifest)
 
 
 @pytest.mark.parametrize("part", [slice(None), slice(2, 7), slice(8, 20), [3], [7, 0, 4], np.array([1, 2, 3]), []])

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import textwrap
+import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,12 @@ from camstudy.provenance import (
     fingerprint,
     imported_sources,
     read_json,
+    run_record_path,
     sha256_file,
     sha256_files,
     versions,
     write_json,
+    write_run_record,
 )
 
 ROOT = Path(provenance.__file__).parents[1]
@@ -64,9 +68,38 @@ def test_checksums_of_files(tmp_path):
     assert sha256_files([tmp_path / "a", tmp_path / "b"]) != both
 
 
-def test_versions_name_python_and_packages():
-    assert versions("numpy")["numpy"] == np.__version__
-    assert versions()["python"] == ".".join(map(str, sys.version_info[:3]))
+def test_versions_name_packages_alone():
+    assert versions("numpy") == {"numpy": np.__version__}
+
+
+def test_a_run_is_recorded_beside_its_result(tmp_path):
+    started = time.time() - 3
+    write_run_record(tmp_path / "gradcam.json", started, "mine", device="cpu", batch_size=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["gradcam.run.json"]
+    record = read_json(run_record_path(tmp_path / "gradcam.json"))
+    facts = {"camstudy", "commit", "host", "platform", "python", "started", "seconds", "study", "device", "batch_size"}
+    assert record.keys() == facts
+    assert (record["study"], record["device"], record["batch_size"]) == ("mine", "cpu", 4)
+    assert record["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert 3 <= record["seconds"] < 60
+    assert datetime.fromisoformat(record["started"]).timestamp() == pytest.approx(started, abs=1)
+
+
+def test_the_commit_is_that_of_the_repository_of_the_code(tmp_path, monkeypatch):
+    def commit():
+        write_run_record(tmp_path / "a.json", 0)
+        return read_json(tmp_path / "a.run.json")["commit"]
+
+    repository = tmp_path / "clone"
+    (repository / "camstudy").mkdir(parents=True)
+    monkeypatch.setattr(provenance, "PACKAGE", repository / "camstudy")
+    assert commit() is None  # unpacked from an archive
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=repository, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True)
+    assert commit() == head.stdout.strip()
+    monkeypatch.setenv("PATH", "")
+    assert commit() is None  # no git
 
 
 def test_json_is_written_in_one_step(tmp_path):

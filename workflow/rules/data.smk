@@ -1,7 +1,5 @@
 # Datasets: shards in ClickMe's format, and one chunked store per dataset.
 
-SHARD_SIZE = 512
-
 
 # It needs the internet, which nodes of a cluster often lack.
 localrules:
@@ -9,53 +7,51 @@ localrules:
 
 
 rule make_digits:
-    input:
-        code=code("make_digits"),
     output:
-        "results/raw/{dataset}/{shard}-of-{shards}.tfrecord",
+        record="results/raw/{dataset}/{shard}.json",
+        shard="results/raw/{dataset}/{shard}.tfrecord",
     log:
-        "results/logs/make_digits/{dataset}-{shard}-of-{shards}.log",
+        "results/logs/make_digits/{dataset}-{shard}.log",
     benchmark:
-        "results/benchmarks/make_digits/{dataset}-{shard}-of-{shards}.tsv"
+        "results/benchmarks/make_digits/{dataset}-{shard}.tsv"
     wildcard_constraints:
-        dataset=names("datasets", is_drawn),
-    localrule: is_brief("make_digits", [job | {"shards": drawn_shards(job["dataset"])} for job in prepared(is_drawn)])
+        dataset=STUDY.names("datasets", is_drawn),
+        shard=r"\d+",
+    localrule: JOBS.is_brief("make_digits", STUDY.drawn())
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("make_digits"),
-        runtime=minutes("make_digits"),
+        mem_mb=JOBS.memory("make_digits"),
+        runtime=JOBS.minutes("make_digits"),
     params:
-        entry=lambda wildcards: entry("datasets", wildcards.dataset, "human_ceiling"),
-        shard_size=SHARD_SIZE,
+        identity=lambda w: IDENTITY.shard(w.dataset, int(w.shard)),
     message:
-        "Draw scenes of {wildcards.dataset}, shard {wildcards.shard} of {wildcards.shards}"
+        "Draw scenes of {wildcards.dataset}, shard {wildcards.shard}"
     script:
         "../../scripts/make_digits.py"
 
 
 rule fetch_shard:
-    input:
-        code=code("fetch_shard"),
     output:
-        shard="results/raw/{dataset}/{shard}.tfrecords",
+        record="results/raw/{dataset}/{shard}.json",
+        shard="results/raw/{dataset}/{shard}.tfrecord",
     log:
         "results/logs/fetch_shard/{dataset}-{shard}.log",
     benchmark:
         "results/benchmarks/fetch_shard/{dataset}-{shard}.tsv"
     wildcard_constraints:
-        dataset=names("datasets", lambda item: isinstance(item.get("shards"), dict)),
+        dataset=STUDY.names("datasets", lambda entry: isinstance(entry.get("shards"), dict)),
         shard=r"\d+",
     retries: 2
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("fetch_shard"),
-        runtime=minutes("fetch_shard"),
+        mem_mb=JOBS.memory("fetch_shard"),
+        runtime=JOBS.minutes("fetch_shard"),
     params:
-        source=shard_source,
+        identity=lambda w: IDENTITY.shard(w.dataset, int(w.shard)),
     message:
         "Fetch and verify shard {wildcards.shard} of {wildcards.dataset}"
     script:
@@ -64,8 +60,7 @@ rule fetch_shard:
 
 rule prepare_dataset:
     input:
-        shards=shards,
-        code=code("prepare_dataset"),
+        shards=INPUTS.shards,
     output:
         manifest="results/data/{dataset}.json",
     log:
@@ -73,29 +68,24 @@ rule prepare_dataset:
     benchmark:
         "results/benchmarks/prepare_dataset/{dataset}.tsv"
     wildcard_constraints:
-        dataset=names("datasets", lambda item: not is_photographs(item)),
-    localrule: is_brief("prepare_dataset", prepared(lambda item: not is_photographs(item)))
+        dataset=STUDY.names("datasets", lambda entry: not is_photographs(entry)),
+    localrule: JOBS.is_brief("prepare_dataset", STUDY.prepared(photographs=False))
     conda:
         "../../envs/data.yaml"
     threads: config["threads"]["prepare"]
     resources:
-        mem_mb=memory("prepare_dataset"),
-        runtime=minutes("prepare_dataset"),
+        mem_mb=JOBS.memory("prepare_dataset"),
+        runtime=JOBS.minutes("prepare_dataset"),
     params:
-        entry=lambda wildcards: entry("datasets", wildcards.dataset, "human_ceiling", "shards"),
-        # In their order, of which inputs know nothing.
-        shards=lambda wildcards: canonical(shards(wildcards)),
-        halves=lambda wildcards: human_ceiling(wildcards) == "from_halves",
+        identity=lambda w: IDENTITY.dataset(w.dataset),
     message:
         "Prepare {wildcards.dataset}"
     script:
         "../../scripts/prepare_dataset.py"
 
 
+# What is below `root` is no input: its content is in the identity, and what is prepared does not need it any more.
 rule prepare_photographs:
-    input:
-        root=lambda wildcards: CATALOG["datasets"][wildcards.dataset]["root"],
-        code=code("prepare_photographs"),
     output:
         manifest="results/data/{dataset}.json",
     log:
@@ -103,16 +93,16 @@ rule prepare_photographs:
     benchmark:
         "results/benchmarks/prepare_photographs/{dataset}.tsv"
     wildcard_constraints:
-        dataset=names("datasets", is_photographs),
-    localrule: is_brief("prepare_photographs", prepared(is_photographs))
+        dataset=STUDY.names("datasets", is_photographs),
+    localrule: JOBS.is_brief("prepare_photographs", STUDY.prepared(photographs=True))
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("prepare_photographs"),
-        runtime=minutes("prepare_photographs"),
+        mem_mb=JOBS.memory("prepare_photographs"),
+        runtime=JOBS.minutes("prepare_photographs"),
     params:
-        entry=lambda wildcards: entry("datasets", wildcards.dataset, "human_ceiling", "root"),
+        identity=lambda w: IDENTITY.dataset(w.dataset),
     message:
         "Prepare {wildcards.dataset}"
     script:

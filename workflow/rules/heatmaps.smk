@@ -1,12 +1,10 @@
-# Heatmaps: what a method says about a model, and controls that ignore the model.
+# Heatmaps: what a method says about a model, and controls that ignore the model. Stores lie beside their manifests.
 
 
 rule explain:
     input:
-        model="results/models/{model}/model.safetensors",
-        record="results/models/{model}/model.json",
+        model="results/models/{model}/model.json",
         dataset="results/data/{dataset}.json",
-        code=code("explain"),
     output:
         manifest="results/heatmaps/{dataset}/{model}/{method}{part}.json",
     log:
@@ -14,20 +12,19 @@ rule explain:
     benchmark:
         "results/benchmarks/explain/{dataset}/{model}/{method}{part}.tsv"
     wildcard_constraints:
-        model=names("models", lambda item: True),
+        model=STUDY.names("models"),
     group:
-        model_group
+        JOBS.group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
         in_turn=1,
-        gpu=gpus,
-        mem_mb=memory("explain"),
-        runtime=minutes("explain"),
+        gpu=JOBS.gpus,
+        mem_mb=JOBS.memory("explain"),
+        runtime=JOBS.minutes("explain"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "seed"),
-        method=explained,
+        identity=lambda w: IDENTITY.explanation(w.dataset, w.model, w.method),
     message:
         "Explain {wildcards.model} on {wildcards.dataset} with {wildcards.method}{wildcards.part}"
     script:
@@ -37,22 +34,21 @@ rule explain:
 rule explain_control:
     input:
         dataset="results/data/{dataset}.json",
-        code=code("explain_control"),
     output:
         manifest="results/heatmaps/{dataset}/control/{method}.json",
     log:
         "results/logs/explain_control/{dataset}/{method}.log",
     benchmark:
         "results/benchmarks/explain_control/{dataset}/{method}.tsv"
-    localrule: is_brief("explain_control")
+    localrule: JOBS.is_brief("explain_control", [{"dataset": STUDY.dataset}])
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("explain_control"),
-        runtime=minutes("explain_control"),
+        mem_mb=JOBS.memory("explain_control"),
+        runtime=JOBS.minutes("explain_control"),
     params:
-        method=explained,
+        identity=lambda w: IDENTITY.explanation(w.dataset, "control", w.method),
     message:
         "Make the control maps {wildcards.method} for {wildcards.dataset}"
     script:
@@ -62,10 +58,8 @@ rule explain_control:
 # Beside other jobs it takes longer: see docs/definitions.md, "Cost".
 rule time_method:
     input:
-        model="results/models/{model}/model.safetensors",
-        record="results/models/{model}/model.json",
+        model="results/models/{model}/model.json",
         dataset="results/data/{dataset}.json",
-        code=code("time_method"),
     output:
         timing="results/cost/{protocol}/{dataset}/{model}/{method}.json",
     log:
@@ -73,23 +67,21 @@ rule time_method:
     benchmark:
         "results/benchmarks/time_method/{protocol}/{dataset}/{model}/{method}.tsv"
     wildcard_constraints:
-        model=names("models", lambda item: True),
-        method=names("methods", explains),
+        model=STUDY.names("models"),
+        method=STUDY.names("methods", STUDY.explains),
         protocol=protocols("cost"),
     group:
-        model_group
+        JOBS.group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
         in_turn=1,
-        gpu=gpus,
-        mem_mb=memory("time_method"),
-        runtime=minutes("time_method"),
+        gpu=JOBS.gpus,
+        mem_mb=JOBS.memory("time_method"),
+        runtime=JOBS.minutes("time_method"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "seed"),
-        method=explained,
-        settings=protocol,
+        identity=lambda w: IDENTITY.timing(w.dataset, w.model, w.method, w.protocol),
     message:
         "Measure how long {wildcards.method} takes for an image of {wildcards.dataset} with {wildcards.model}"
     script:

@@ -1,4 +1,4 @@
-# Models: starting weights, training, and the finished model of every catalogue entry.
+# Models: starting weights, training, and the finished model of every catalogue entry. Weights lie beside their record.
 
 
 # Downloads need the internet, which nodes of a cluster often lack; the others take seconds.
@@ -9,12 +9,9 @@ localrules:
 
 
 rule fetch_weights:
-    input:
-        file=weight_file,
-        code=code("fetch_weights"),
     output:
-        weights="results/weights/{model}.safetensors",
         record="results/weights/{model}.json",
+        weights="results/weights/{model}.safetensors",
     log:
         "results/logs/fetch_weights/{model}.log",
     benchmark:
@@ -23,10 +20,10 @@ rule fetch_weights:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=memory("fetch_weights"),
-        runtime=minutes("fetch_weights"),
+        mem_mb=JOBS.memory("fetch_weights"),
+        runtime=JOBS.minutes("fetch_weights"),
     params:
-        entry=weights_entry,
+        identity=lambda w: IDENTITY.weights(w.model),
     message:
         "Fetch and verify the starting weights of {wildcards.model}"
     script:
@@ -35,33 +32,32 @@ rule fetch_weights:
 
 rule train:
     input:
-        unpack(starting_weights),
-        dataset=training_data,
-        code=code("train"),
+        start=INPUTS.start,
+        dataset=INPUTS.training_data,
     output:
-        model="results/models/{model}/model.safetensors",
         record="results/models/{model}/model.json",
+        model="results/models/{model}/model.safetensors",
         history="results/models/{model}/history.csv",
     log:
         "results/logs/train/{model}.log",
     benchmark:
         "results/benchmarks/train/{model}.tsv"
     wildcard_constraints:
-        model=names("models", lambda item: item["train"]),
+        model=STUDY.names("models", lambda entry: entry["train"]),
     group:
-        model_group
+        JOBS.group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["train"]
     resources:
         in_turn=1,
-        gpu=training_gpus,
+        gpu=JOBS.training_gpus,
         # Or SLURM may give GPUs of several.
         nodes=1,
-        mem_mb=memory("train"),
-        runtime=minutes("train"),
+        mem_mb=JOBS.memory("train"),
+        runtime=JOBS.minutes("train"),
     params:
-        entry=lambda wildcards: entry("models", wildcards.model, "title", "target_layer", "train.gpu"),
+        identity=lambda w: IDENTITY.model(w.model),
     message:
         "Train {wildcards.model}"
     script:
@@ -70,25 +66,24 @@ rule train:
 
 rule assemble_model:
     input:
-        unpack(starting_weights),
-        code=code("assemble_model"),
+        start=INPUTS.start,
     output:
-        model="results/models/{model}/model.safetensors",
         record="results/models/{model}/model.json",
+        model="results/models/{model}/model.safetensors",
     log:
         "results/logs/assemble_model/{model}.log",
     benchmark:
         "results/benchmarks/assemble_model/{model}.tsv"
     wildcard_constraints:
-        model=names("models", lambda item: not item["train"]),
+        model=STUDY.names("models", lambda entry: not entry["train"]),
     conda:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=memory("assemble_model"),
-        runtime=minutes("assemble_model"),
+        mem_mb=JOBS.memory("assemble_model"),
+        runtime=JOBS.minutes("assemble_model"),
     params:
-        entry=lambda wildcards: entry("models", wildcards.model, "title", "target_layer"),
+        identity=lambda w: IDENTITY.model(w.model),
     message:
         "Assemble {wildcards.model} as it is, without training"
     script:
@@ -97,8 +92,6 @@ rule assemble_model:
 
 # Weights play no part, so that another training measures nothing again.
 rule cost:
-    input:
-        code=code("cost"),
     output:
         cost="results/cost/{protocol}/{model}.json",
     log:
@@ -106,18 +99,17 @@ rule cost:
     benchmark:
         "results/benchmarks/cost/{protocol}/{model}.tsv"
     wildcard_constraints:
-        model=names("models", lambda item: True),
+        model=STUDY.names("models"),
         protocol=protocols("cost"),
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
-        gpu=gpus,
-        mem_mb=memory("cost"),
-        runtime=minutes("cost"),
+        gpu=JOBS.gpus,
+        mem_mb=JOBS.memory("cost"),
+        runtime=JOBS.minutes("cost"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "target_layer", "seed"),
-        settings=lambda wildcards: entry("protocols", wildcards.protocol, "title", "family", "seconds"),
+        identity=lambda w: IDENTITY.cost(w.model, w.protocol),
     message:
         "Measure what {wildcards.model} costs"
     script:
@@ -126,12 +118,10 @@ rule cost:
 
 rule export_demo_weights:
     input:
-        model="results/models/{model}_pretraining/model.safetensors",
         record="results/models/{model}_pretraining/model.json",
-        code=code("export_demo_weights"),
     output:
-        weights="results/demo_weights/{model}.safetensors",
         record="results/demo_weights/{model}.json",
+        weights="results/demo_weights/{model}.safetensors",
     log:
         "results/logs/export_demo_weights/{model}.log",
     benchmark:
@@ -140,8 +130,10 @@ rule export_demo_weights:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("export_demo_weights"),
-        runtime=minutes("export_demo_weights"),
+        mem_mb=JOBS.memory("export_demo_weights"),
+        runtime=JOBS.minutes("export_demo_weights"),
+    params:
+        identity=lambda w: IDENTITY.model(f"{w.model}_pretraining"),
     message:
         "Export the demo weights {wildcards.model}"
     script:

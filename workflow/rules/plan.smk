@@ -6,8 +6,6 @@ localrules:
 
 
 rule plan:
-    input:
-        code=code("plan"),
     log:
         "results/logs/plan/plan.log",
     benchmark:
@@ -16,11 +14,11 @@ rule plan:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=memory("plan"),
-        runtime=minutes("plan"),
+        mem_mb=JOBS.memory("plan"),
+        runtime=JOBS.minutes("plan"),
     params:
         snakefile=workflow.main_snakefile,
-        gpu=bool(gpus()),
+        gpu=bool(JOBS.gpus()),
         outputs=first_outputs(),
     message:
         "Plan the study"

@@ -1,32 +1,31 @@
-# Scores: one row per image, one column per metric, and what people reach among themselves.
+# Scores: one row per image, one column per metric, and what people reach among themselves. Tables lie beside records.
 
 
 rule accuracy:
     input:
-        model="results/models/{model}/model.safetensors",
-        record="results/models/{model}/model.json",
+        model="results/models/{model}/model.json",
         dataset="results/data/{dataset}.json",
-        code=code("accuracy"),
     output:
+        record="results/scores/{dataset}/{model}/accuracy.json",
         scores="results/scores/{dataset}/{model}/accuracy.parquet",
     log:
         "results/logs/accuracy/{dataset}/{model}.log",
     benchmark:
         "results/benchmarks/accuracy/{dataset}/{model}.tsv"
     wildcard_constraints:
-        model=names("models", lambda item: True),
+        model=STUDY.names("models"),
     group:
-        model_group
+        JOBS.group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
         in_turn=1,
-        gpu=gpus,
-        mem_mb=memory("accuracy"),
-        runtime=minutes("accuracy"),
+        gpu=JOBS.gpus,
+        mem_mb=JOBS.memory("accuracy"),
+        runtime=JOBS.minutes("accuracy"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "seed", "target_layer"),
+        identity=lambda w: IDENTITY.prediction(w.dataset, w.model),
     message:
         "Classify {wildcards.dataset} with {wildcards.model}"
     script:
@@ -35,70 +34,68 @@ rule accuracy:
 
 rule score_agreement:
     input:
-        heatmaps=lambda wildcards: heatmap_files(wildcards.dataset, wildcards.model, wildcards.method),
+        heatmaps=INPUTS.heatmaps,
         dataset="results/data/{dataset}.json",
-        code=code("score_agreement"),
     output:
-        scores="results/scores/{dataset}/{model}/{method}/{protocol}{part}.parquet",
+        record="results/scores/{dataset}/{model}/{method}/{protocol}.json",
+        scores="results/scores/{dataset}/{model}/{method}/{protocol}.parquet",
     log:
-        "results/logs/score_agreement/{dataset}/{model}/{method}/{protocol}{part}.log",
+        "results/logs/score_agreement/{dataset}/{model}/{method}/{protocol}.log",
     benchmark:
-        "results/benchmarks/score_agreement/{dataset}/{model}/{method}/{protocol}{part}.tsv"
+        "results/benchmarks/score_agreement/{dataset}/{model}/{method}/{protocol}.tsv"
     wildcard_constraints:
         protocol=protocols("agreement"),
-    localrule: is_brief("score_agreement")
+    localrule: JOBS.is_brief("score_agreement", [{"dataset": STUDY.dataset}])
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("score_agreement"),
-        runtime=minutes("score_agreement"),
+        mem_mb=JOBS.memory("score_agreement"),
+        runtime=JOBS.minutes("score_agreement"),
     params:
-        postprocess=lambda wildcards: canonical(CATALOG["methods"][wildcards.method]["postprocess"]),
-        settings=protocol,
+        identity=lambda w: IDENTITY.scores(w.dataset, w.model, w.method, w.protocol),
     message:
-        "Compare {wildcards.method}{wildcards.part} of {wildcards.model} with human maps"
+        "Compare {wildcards.method} of {wildcards.model} with human maps"
     script:
         "../../scripts/score_agreement.py"
 
 
 rule sweep_thresholds:
     input:
-        heatmaps=lambda wildcards: heatmap_files(wildcards.dataset, wildcards.model, wildcards.method),
+        heatmaps=INPUTS.heatmaps,
         dataset="results/data/{dataset}.json",
-        code=code("sweep_thresholds"),
     output:
-        scores="results/scores/{dataset}/{model}/{method}/{protocol}{part}.parquet",
+        record="results/scores/{dataset}/{model}/{method}/{protocol}.json",
+        scores="results/scores/{dataset}/{model}/{method}/{protocol}.parquet",
     log:
-        "results/logs/sweep_thresholds/{dataset}/{model}/{method}/{protocol}{part}.log",
+        "results/logs/sweep_thresholds/{dataset}/{model}/{method}/{protocol}.log",
     benchmark:
-        "results/benchmarks/sweep_thresholds/{dataset}/{model}/{method}/{protocol}{part}.tsv"
+        "results/benchmarks/sweep_thresholds/{dataset}/{model}/{method}/{protocol}.tsv"
     wildcard_constraints:
-        model=names("models", lambda item: True),
+        model=STUDY.names("models"),
         protocol=protocols("sweep"),
-    localrule: is_brief("sweep_thresholds")
+    localrule: JOBS.is_brief("sweep_thresholds", [{"dataset": STUDY.dataset}])
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("sweep_thresholds"),
-        runtime=minutes("sweep_thresholds"),
+        mem_mb=JOBS.memory("sweep_thresholds"),
+        runtime=JOBS.minutes("sweep_thresholds"),
     params:
-        settings=protocol,
+        identity=lambda w: IDENTITY.scores(w.dataset, w.model, w.method, w.protocol),
     message:
-        "Sweep the thresholds of {wildcards.method}{wildcards.part} of {wildcards.model}"
+        "Sweep the thresholds of {wildcards.method} of {wildcards.model}"
     script:
         "../../scripts/sweep_thresholds.py"
 
 
 rule score_faithfulness:
     input:
-        model="results/models/{model}/model.safetensors",
-        record="results/models/{model}/model.json",
-        heatmaps=network_maps,
+        model="results/models/{model}/model.json",
+        heatmaps=INPUTS.heatmaps,
         dataset="results/data/{dataset}.json",
-        code=code("score_faithfulness"),
     output:
+        record="results/scores/{dataset}/{model}/{method}/{protocol}{part}.json",
         scores="results/scores/{dataset}/{model}/{method}/{protocol}{part}.parquet",
         curves="results/scores/{dataset}/{model}/{method}/{protocol}{part}.curves.parquet",
     log:
@@ -106,22 +103,20 @@ rule score_faithfulness:
     benchmark:
         "results/benchmarks/score_faithfulness/{dataset}/{model}/{method}/{protocol}{part}.tsv"
     wildcard_constraints:
-        model=names("models", lambda item: True),
+        model=STUDY.names("models"),
         protocol=protocols("faithfulness"),
     group:
-        model_group
+        JOBS.group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
         in_turn=1,
-        gpu=gpus,
-        mem_mb=memory("score_faithfulness"),
-        runtime=minutes("score_faithfulness"),
+        gpu=JOBS.gpus,
+        mem_mb=JOBS.memory("score_faithfulness"),
+        runtime=JOBS.minutes("score_faithfulness"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "seed", "target_layer"),
-        postprocess=lambda wildcards: canonical(CATALOG["methods"][wildcards.method]["postprocess"]),
-        settings=protocol,
+        identity=lambda w: IDENTITY.scores(w.dataset, w.model, w.method, w.protocol),
     message:
         "Try {wildcards.model} on {wildcards.dataset} masked by {wildcards.method}{wildcards.part}"
     script:
@@ -130,41 +125,39 @@ rule score_faithfulness:
 
 rule score_localization:
     input:
-        heatmaps=lambda wildcards: heatmap_files(wildcards.dataset, wildcards.model, wildcards.method),
-        accuracy=predictions,
+        heatmaps=INPUTS.heatmaps,
+        prediction=INPUTS.prediction,
         dataset="results/data/{dataset}.json",
-        code=code("score_localization"),
     output:
-        scores="results/scores/{dataset}/{model}/{method}/{protocol}{part}.parquet",
+        record="results/scores/{dataset}/{model}/{method}/{protocol}.json",
+        scores="results/scores/{dataset}/{model}/{method}/{protocol}.parquet",
     log:
-        "results/logs/score_localization/{dataset}/{model}/{method}/{protocol}{part}.log",
+        "results/logs/score_localization/{dataset}/{model}/{method}/{protocol}.log",
     benchmark:
-        "results/benchmarks/score_localization/{dataset}/{model}/{method}/{protocol}{part}.tsv"
+        "results/benchmarks/score_localization/{dataset}/{model}/{method}/{protocol}.tsv"
     wildcard_constraints:
         protocol=protocols("localization"),
-    localrule: is_brief("score_localization")
+    localrule: JOBS.is_brief("score_localization", [{"dataset": STUDY.dataset}])
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("score_localization"),
-        runtime=minutes("score_localization"),
+        mem_mb=JOBS.memory("score_localization"),
+        runtime=JOBS.minutes("score_localization"),
     params:
-        postprocess=lambda wildcards: canonical(CATALOG["methods"][wildcards.method]["postprocess"]),
-        settings=protocol,
+        identity=lambda w: IDENTITY.scores(w.dataset, w.model, w.method, w.protocol),
     message:
-        "Compare {wildcards.method}{wildcards.part} of {wildcards.model} with the boxes of {wildcards.dataset}"
+        "Compare {wildcards.method} of {wildcards.model} with the boxes of {wildcards.dataset}"
     script:
         "../../scripts/score_localization.py"
 
 
 rule score_sanity:
     input:
-        model="results/models/{model}/model.safetensors",
-        record="results/models/{model}/model.json",
+        model="results/models/{model}/model.json",
         dataset="results/data/{dataset}.json",
-        code=code("score_sanity"),
     output:
+        record="results/scores/{dataset}/{model}/{method}/{protocol}.json",
         scores="results/scores/{dataset}/{model}/{method}/{protocol}.parquet",
         stages="results/scores/{dataset}/{model}/{method}/{protocol}.stages.parquet",
     log:
@@ -172,23 +165,21 @@ rule score_sanity:
     benchmark:
         "results/benchmarks/score_sanity/{dataset}/{model}/{method}/{protocol}.tsv"
     wildcard_constraints:
-        model=names("models", lambda item: True),
-        method=names("methods", explains),
+        model=STUDY.names("models"),
+        method=STUDY.names("methods", STUDY.explains),
         protocol=protocols("sanity"),
     group:
-        model_group
+        JOBS.group
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
         in_turn=1,
-        gpu=gpus,
-        mem_mb=memory("score_sanity"),
-        runtime=minutes("score_sanity"),
+        gpu=JOBS.gpus,
+        mem_mb=JOBS.memory("score_sanity"),
+        runtime=JOBS.minutes("score_sanity"),
     params:
-        model=lambda wildcards: entry("models", wildcards.model, "title", "train", "weights", "seed"),
-        method=explained,
-        settings=protocol,
+        identity=lambda w: IDENTITY.scores(w.dataset, w.model, w.method, w.protocol),
     message:
         "Randomise {wildcards.model} under {wildcards.method} on {wildcards.dataset}"
     script:
@@ -198,22 +189,21 @@ rule score_sanity:
 rule human_ceiling:
     input:
         dataset="results/data/{dataset}.json",
-        code=code("human_ceiling"),
     output:
         ceiling="results/scores/{dataset}/human_ceiling.json",
     log:
         "results/logs/human_ceiling/{dataset}.log",
     benchmark:
         "results/benchmarks/human_ceiling/{dataset}.tsv"
-    localrule: is_brief("human_ceiling")
+    localrule: JOBS.is_brief("human_ceiling", [{"dataset": STUDY.dataset}])
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("human_ceiling"),
-        runtime=minutes("human_ceiling"),
+        mem_mb=JOBS.memory("human_ceiling"),
+        runtime=JOBS.minutes("human_ceiling"),
     params:
-        ceiling=lambda wildcards: canonical(human_ceiling(wildcards)),
+        identity=lambda w: IDENTITY.ceiling(w.dataset),
     message:
         "Find the agreement between people on {wildcards.dataset}"
     script:

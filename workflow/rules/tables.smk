@@ -3,24 +3,41 @@
 
 # Shorter than their submission to a cluster would be.
 localrules:
+    record_study,
     make_table,
     draw_scores,
     draw_maps,
 
 
+rule record_study:
+    output:
+        config="results/studies/{study}/config.yaml",
+    log:
+        "results/logs/record_study/{study}.log",
+    benchmark:
+        "results/benchmarks/record_study/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("record_study"),
+        runtime=JOBS.minutes("record_study"),
+    params:
+        identity=lambda w: IDENTITY.configuration(),
+    message:
+        "Write down the configuration of {wildcards.study}"
+    script:
+        "../../scripts/record_study.py"
+
+
 rule aggregate_scores:
     input:
-        scores=[file for *_, file in score_files()],
-        accuracy=expand(
-            "results/scores/{dataset}/{model}/accuracy.parquet",
-            dataset=ACCURACY_DATASET,
-            model=config["models"],
-        ),
-        ceiling=CEILING,
-        code=code("aggregate_scores"),
+        scores=lambda w: [file for *_, file in INPUTS.all_scores()],
+        prediction=lambda w: INPUTS.predictions(STUDY.accuracy_dataset),
+        ceiling=lambda w: INPUTS.ceiling(),
     output:
-        scores="results/{study}/scores.parquet",
-        comparisons="results/{study}/comparisons.parquet",
+        scores="results/studies/{study}/scores.parquet",
+        comparisons="results/studies/{study}/comparisons.parquet",
     log:
         "results/logs/aggregate_scores/{study}.log",
     benchmark:
@@ -29,16 +46,11 @@ rule aggregate_scores:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("aggregate_scores"),
-        runtime=minutes("aggregate_scores"),
+        mem_mb=JOBS.memory("aggregate_scores"),
+        runtime=JOBS.minutes("aggregate_scores"),
     params:
-        maps=[tuple(key) for *key, _ in score_files()],
-        protocols={family: PROTOCOLS[family] for family in FAMILIES},
-        models=config["models"],
-        dataset=DATASET,
-        accuracy_dataset=ACCURACY_DATASET,
-        pairs=[[pair["baseline"], pair["variant"]] for pair in config["comparisons"]],
-        study=study("seed", "statistics", "degenerate", iou=box_levels()),
+        identity=lambda w: IDENTITY.aggregate("scores"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.all_scores()],
     message:
         "Aggregate the scores of {wildcards.study}"
     script:
@@ -47,11 +59,10 @@ rule aggregate_scores:
 
 rule aggregate_sweep:
     input:
-        scores=[file for _, _, file in sweep_files()],
-        ceiling=f"results/scores/{DATASET}/human_ceiling.json",
-        code=code("aggregate_sweep"),
+        scores=lambda w: [file for *_, file in INPUTS.swept_scores()],
+        ceiling=lambda w: INPUTS.ceiling(),
     output:
-        sweep="results/{study}/sweep.parquet",
+        sweep="results/studies/{study}/sweep.parquet",
     log:
         "results/logs/aggregate_sweep/{study}.log",
     benchmark:
@@ -60,13 +71,11 @@ rule aggregate_sweep:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("aggregate_sweep"),
-        runtime=minutes("aggregate_sweep"),
+        mem_mb=JOBS.memory("aggregate_sweep"),
+        runtime=JOBS.minutes("aggregate_sweep"),
     params:
-        maps=[(model, method) for model, method, _ in sweep_files()],
-        protocol=PROTOCOLS["sweep"],
-        dataset=DATASET,
-        study=study("seed", "statistics", "degenerate"),
+        identity=lambda w: IDENTITY.aggregate("sweep"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.swept_scores()],
     message:
         "Aggregate the threshold sweep of {wildcards.study}"
     script:
@@ -75,11 +84,10 @@ rule aggregate_sweep:
 
 rule aggregate_layers:
     input:
-        scores=[file for _, _, file in layer_files()],
-        ceiling=f"results/scores/{DATASET}/human_ceiling.json",
-        code=code("aggregate_layers"),
+        scores=lambda w: [file for *_, file in INPUTS.stage_scores()],
+        ceiling=lambda w: INPUTS.ceiling(),
     output:
-        layers="results/{study}/layers.parquet",
+        layers="results/studies/{study}/layers.parquet",
     log:
         "results/logs/aggregate_layers/{study}.log",
     benchmark:
@@ -88,14 +96,11 @@ rule aggregate_layers:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("aggregate_layers"),
-        runtime=minutes("aggregate_layers"),
+        mem_mb=JOBS.memory("aggregate_layers"),
+        runtime=JOBS.minutes("aggregate_layers"),
     params:
-        maps=[(model, method) for model, method, _ in layer_files()],
-        stages=layer_sweep(config),
-        protocol=lambda wildcards: protocol_of("agreement"),
-        dataset=DATASET,
-        study=study("seed", "statistics", "degenerate"),
+        identity=lambda w: IDENTITY.aggregate("layers"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.stage_scores()],
     message:
         "Aggregate the layer sweep of {wildcards.study}"
     script:
@@ -104,10 +109,9 @@ rule aggregate_layers:
 
 rule aggregate_curves:
     input:
-        curves=lambda wildcards: [file for *_, file in score_files("faithfulness", kind=".curves")],
-        code=code("aggregate_curves"),
+        scores=lambda w: [file for *_, file in INPUTS.scores("faithfulness")],
     output:
-        curves="results/{study}/curves.parquet",
+        curves="results/studies/{study}/curves.parquet",
     log:
         "results/logs/aggregate_curves/{study}.log",
     benchmark:
@@ -116,11 +120,11 @@ rule aggregate_curves:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("aggregate_curves"),
-        runtime=minutes("aggregate_curves"),
+        mem_mb=JOBS.memory("aggregate_curves"),
+        runtime=JOBS.minutes("aggregate_curves"),
     params:
-        maps=lambda wildcards: [(model, method) for _, model, method, _ in score_files("faithfulness")],
-        protocol=lambda wildcards: protocol_of("faithfulness"),
+        identity=lambda w: IDENTITY.aggregate("curves"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.scores("faithfulness")],
     message:
         "Average the curves of insertion and deletion of {wildcards.study}"
     script:
@@ -129,10 +133,9 @@ rule aggregate_curves:
 
 rule aggregate_stages:
     input:
-        stages=lambda wildcards: [file for _, _, file in stage_files()],
-        code=code("aggregate_stages"),
+        scores=lambda w: [file for *_, file in INPUTS.scores("sanity")],
     output:
-        stages="results/{study}/stages.parquet",
+        stages="results/studies/{study}/stages.parquet",
     log:
         "results/logs/aggregate_stages/{study}.log",
     benchmark:
@@ -141,13 +144,11 @@ rule aggregate_stages:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("aggregate_stages"),
-        runtime=minutes("aggregate_stages"),
+        mem_mb=JOBS.memory("aggregate_stages"),
+        runtime=JOBS.minutes("aggregate_stages"),
     params:
-        maps=lambda wildcards: [(model, method) for model, method, _ in stage_files()],
-        protocol=lambda wildcards: protocol_of("sanity"),
-        dataset=DATASET,
-        study=study("seed", "statistics", "degenerate"),
+        identity=lambda w: IDENTITY.aggregate("stages"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.scores("sanity")],
     message:
         "Aggregate the randomisation of {wildcards.study}"
     script:
@@ -156,19 +157,18 @@ rule aggregate_stages:
 
 rule make_table:
     input:
-        unpack(further),
-        scores="results/{study}/scores.parquet",
-        comparisons="results/{study}/comparisons.parquet",
-        dataset=f"results/data/{DATASET}.json",
-        ceiling=CEILING,
-        models=expand("results/models/{model}/model.json", model=config["models"]),
-        code=code("make_table"),
+        unpack(INPUTS.beside_scores),
+        scores="results/studies/{study}/scores.parquet",
+        comparisons="results/studies/{study}/comparisons.parquet",
+        dataset=f"results/data/{STUDY.dataset}.json",
+        ceiling=lambda w: INPUTS.ceiling(),
+        models=lambda w: INPUTS.models(),
     output:
-        csv="results/{study}/tables/{table}.csv",
-        md="results/{study}/tables/{table}.md",
-        tex="results/{study}/tables/{table}.tex",
+        csv="results/studies/{study}/tables/{table}.csv",
+        md="results/studies/{study}/tables/{table}.md",
+        tex="results/studies/{study}/tables/{table}.tex",
         html=report(
-            "results/{study}/tables/{table}.html",
+            "results/studies/{study}/tables/{table}.html",
             caption="../report/table.rst",
             category="Tables",
             labels={"table": "{table}"},
@@ -181,11 +181,10 @@ rule make_table:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("make_table"),
-        runtime=minutes("make_table"),
+        mem_mb=JOBS.memory("make_table"),
+        runtime=JOBS.minutes("make_table"),
     params:
-        study=shown,
-        titles=titles("models", config["models"]),
+        identity=lambda w: IDENTITY.table(w.table),
     message:
         "Make table {wildcards.table} of {wildcards.study}"
     script:
@@ -194,36 +193,34 @@ rule make_table:
 
 rule draw_scores:
     input:
-        unpack(further),
-        scores="results/{study}/scores.parquet",
-        comparisons="results/{study}/comparisons.parquet",
-        dataset=f"results/data/{DATASET}.json",
-        ceiling=CEILING,
-        models=expand("results/models/{model}/model.json", model=config["models"]),
-        code=code("draw_scores"),
+        unpack(INPUTS.beside_scores),
+        scores="results/studies/{study}/scores.parquet",
+        comparisons="results/studies/{study}/comparisons.parquet",
+        dataset=f"results/data/{STUDY.dataset}.json",
+        ceiling=lambda w: INPUTS.ceiling(),
+        models=lambda w: INPUTS.models(),
     output:
         png=report(
-            "results/{study}/figures/{figure}.png",
+            "results/studies/{study}/figures/{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-        pdf="results/{study}/figures/{figure}.pdf",
+        pdf="results/studies/{study}/figures/{figure}.pdf",
     log:
         "results/logs/draw_scores/{study}/{figure}.log",
     benchmark:
         "results/benchmarks/draw_scores/{study}/{figure}.tsv"
     wildcard_constraints:
-        figure=figure_names("scores"),
+        figure=STUDY.figure_names("scores"),
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("draw_scores"),
-        runtime=minutes("draw_scores"),
+        mem_mb=JOBS.memory("draw_scores"),
+        runtime=JOBS.minutes("draw_scores"),
     params:
-        study=shown,
-        titles=titles("models", config["models"]),
+        identity=lambda w: IDENTITY.figure(w.figure),
     message:
         "Draw {wildcards.figure} of {wildcards.study}"
     script:
@@ -232,43 +229,34 @@ rule draw_scores:
 
 rule draw_maps:
     input:
-        heatmaps=[file for pair in maps(controls=False) for file in heatmap_files(DATASET, *pair)],
-        scores=[file for *_, file in compared_maps()],
-        accuracy=expand(
-            "results/scores/{dataset}/{model}/accuracy.parquet",
-            dataset=DATASET,
-            model=config["models"],
-        ),
-        dataset=f"results/data/{DATASET}.json",
-        code=code("draw_maps"),
+        heatmaps=lambda w: [file for *_, file in INPUTS.shown_maps()],
+        scores=lambda w: [file for *_, file in INPUTS.shown_scores()],
+        prediction=lambda w: INPUTS.predictions(STUDY.dataset),
+        dataset=f"results/data/{STUDY.dataset}.json",
     output:
         png=report(
-            "results/{study}/figures/{figure}.png",
+            "results/studies/{study}/figures/{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-        pdf="results/{study}/figures/{figure}.pdf",
+        pdf="results/studies/{study}/figures/{figure}.pdf",
     log:
         "results/logs/draw_maps/{study}/{figure}.log",
     benchmark:
         "results/benchmarks/draw_maps/{study}/{figure}.tsv"
     wildcard_constraints:
-        figure=figure_names("maps"),
+        figure=STUDY.figure_names("maps"),
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=memory("draw_maps"),
-        runtime=minutes("draw_maps"),
+        mem_mb=JOBS.memory("draw_maps"),
+        runtime=JOBS.minutes("draw_maps"),
     params:
-        maps=[pair for pair in maps(controls=False) for _ in heatmap_files(DATASET, *pair)],
-        scores=[(model, method) for _, model, method, _ in compared_maps()],
-        models=config["models"],
-        model_titles=titles("models", config["models"]),
-        method_titles=titles("methods", config["methods"]),
-        postprocess=canonical({name: CATALOG["methods"][name]["postprocess"] for name in config["methods"]}),
-        settings=canonical(config["qualitative"]),
+        identity=lambda w: IDENTITY.map_figure(w.figure),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.shown_maps()],
+        shown=lambda w: [tuple(key) for *key, _ in INPUTS.shown_scores()],
     message:
         "Draw {wildcards.figure} of {wildcards.study}"
     script:

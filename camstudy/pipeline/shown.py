@@ -1,0 +1,92 @@
+"""What of a configuration a study's own results state: what tables and figures get to see stands in their identity."""
+
+from collections.abc import Mapping
+
+from camstudy.protocols import SCORED, chosen
+
+STATED = (
+    *("study", "dataset", "accuracy_dataset", "models", "methods", "controls", "comparisons", "statistics", "degenerate"),
+    *("n_images",),
+)
+METHOD = ("title", "method", "parameters", "target", "geometry", "stage", "postprocess", "ranked")
+# No result depends on them: where and how jobs run, and what they are estimated to take.
+HOW = ("device", "threads", "explain", "resources", "group_minutes", "local_seconds")
+ESTIMATES = ("passes",)
+
+
+def settings(config: Mapping) -> dict:
+    """Return what the statistics of a study depend on, for `camstudy.aggregate.Settings.of`."""
+    protocols = chosen(config)
+    localization = config["catalog"]["protocols"][protocols["localization"]] if "localization" in protocols else {}
+    statistics = {key: config["statistics"][key] for key in ("confidence", "resamples", "correction")}
+    return {
+        "seed": config["seed"],
+        "degenerate": config["degenerate"],
+        "statistics": statistics,
+        "iou": localization.get("iou"),
+    }
+
+
+def shown(config: Mapping, record: object) -> dict:
+    """Return the part of a configuration that a table or figure may state, with titles of models and methods.
+
+    Parameters
+    ----------
+    config : validated configuration
+    record : the registered record of the table or figure
+    """
+    catalog, methods = config["catalog"], [*config["methods"], *config["controls"]]
+    kept = {key: config[key] for key in (*STATED, *record.settings)}
+    if "sweep" in record.also:
+        kept["sweep"] = config["sweep"]
+        methods += [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")]
+    if "layers" in record.also:
+        kept["layer_sweep"] = config["layer_sweep"]
+        methods += config["layer_sweep"]["methods"]
+    entries = {name: catalog["methods"][name] for name in methods}
+    protocols = {name: catalog["protocols"][name] for name in shown_protocols(config, record).values()}
+    kept["catalog"] = {
+        "methods": {name: {key: entry[key] for key in METHOD} for name, entry in entries.items()},
+        "models": {name: {"title": catalog["models"][name]["title"]} for name in config["models"]},
+        "protocols": protocols,
+    }
+    return kept
+
+
+def shown_protocols(config: Mapping, record: object) -> dict[str, str]:
+    """Return the protocols, by family, of what a table or figure is made from; one without a family shows all."""
+    further = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
+    known = chosen(config)
+    families = {*record.metrics} or {family for family in known if family in SCORED}
+    families |= {further[name] for name in record.also if name in further}
+    return {family: name for family, name in known.items() if family in families}
+
+
+def resolved(config: Mapping) -> dict:
+    """Return a configuration with all defaults, of the catalogue what the study uses, without how its jobs run."""
+    catalog, recipes = config["catalog"], []
+    models = list(config["models"])
+    for name in models:
+        weights = catalog["models"][name]["weights"]
+        if isinstance(weights, Mapping) and weights.get("model") not in (None, *models):
+            models.append(weights["model"])
+        recipes.append(catalog["models"][name]["train"])
+    datasets = [config["dataset"], config["accuracy_dataset"], *(recipe["dataset"] for recipe in recipes if recipe)]
+    methods = [name for name in catalog["methods"] if name in {*config["methods"], *config["controls"], *_swept(config)}]
+    used = {"datasets": datasets, "models": models, "methods": methods, "protocols": chosen(config).values()}
+    entries = {
+        kind: {name: _without(entry) for name, entry in catalog[kind].items() if name in {*names}}
+        for kind, names in used.items()
+    }
+    return {key: value for key, value in config.items() if key not in HOW} | {"catalog": entries}
+
+
+def _without(entry: Mapping) -> dict:
+    return {key: value for key, value in entry.items() if key not in ESTIMATES}
+
+
+def _swept(config: Mapping) -> list[str]:
+    """Return the methods of the sweeps, asked for or not, as far as the catalogue has them."""
+    roles = [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")]
+    stages = [f"{method}_stage{stage}" for method in config["layer_sweep"]["methods"] for stage in config["layer_sweep"]["stages"]]
+    return [*roles, *config["layer_sweep"]["methods"], *stages]

@@ -1,0 +1,70 @@
+"""Files from outside a study's results, as its identities state them: by content where it is known, else by address."""
+
+from collections.abc import Iterator, Mapping
+
+from camstudy.core.code import own_digest
+from camstudy.core.identity import digest
+from camstudy.core.ledger import accepted, outside, table_of
+from camstudy.pipeline import paths
+from camstudy.pipeline.study import Study, is_photographs
+from camstudy.provenance import read_json, sha256_file
+
+
+class Sources:
+    """What is known of the files that a study takes from outside, at planning; none of them needs to be there."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def dataset(self, name: str) -> str:
+        """Return what stands for the content of the files that a dataset is prepared from; the workflow's own apart."""
+        entry = self.study.catalog["datasets"][name]
+        if not is_photographs(entry) and self.study.shard_numbers(name):
+            return ""
+        return outside(table_of(paths.dataset(name)), entry.get("root", "."))
+
+    def shard(self, dataset: str, number: int) -> tuple[str, str]:
+        """Return the address of a shard that is downloaded, and what stands for the checksum that the user stated."""
+        stated = self.study.catalog["datasets"][dataset]["shards"]
+        pins = stated["sha256"] or []
+        pin = pins[number] if number < len(pins) else None
+        address = without_secrets(stated["url"].replace("{i}", str(number)))
+        return address, accepted(pin, _record(paths.shard(dataset, number)))
+
+    def weights(self, model: str) -> tuple[str, str]:
+        """Return where a model's weights come from, and what stands for their content or the checksum stated."""
+        entry = self.study.catalog["models"][model]
+        weights, record = entry["weights"], paths.weights(model)
+        if "path" in weights:
+            return "file", outside(table_of(record))
+        source = without_secrets(weights["url"]) if weights.get("url") else f"timm {entry['arch']}"
+        return source, accepted(weights.get("sha256"), _record(record))
+
+    def published(self) -> str:
+        """Return what stands for the file of published values."""
+        path = self.study.config["published"]
+        return sha256_file(path) if path else ""
+
+    def own_code(self, entry: Mapping) -> str:
+        """Return the digest of the user's own code that a model's entry names; nothing for installed packages."""
+        found = {path: own_digest(path) for path in {*_imports(entry["kwargs"]), entry["arch"]} if "." in path}
+        own = {path: text for path, text in found.items() if text}
+        return digest(own) if own else ""
+
+
+def _imports(value: object) -> Iterator[str]:
+    """Yield the import paths in keyword arguments."""
+    if isinstance(value, str) and value.startswith("import:"):
+        yield value.removeprefix("import:")
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _imports(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _imports(item)
+
+
+def _record(path: str) -> Mapping | None:
+    from pathlib import Path
+
+    return read_json(path) if Path(path).is_file() else None
