@@ -1,4 +1,5 @@
-# camstudy: saliency-map studies as a workflow. A study is a YAML file; `snakemake --cores all` makes the default one.
+# camstudy: saliency-map studies as a workflow. A study is a YAML file; `snakemake --profile
+# profiles/local --cores all` makes the default one.
 #
 # results/
 # ├── raw/{dataset}/                                 TFRecord shards, drawn (demo dataset) or downloaded
@@ -6,21 +7,23 @@
 # ├── weights/{model}.safetensors + .json            verified starting weights
 # ├── models/{model}/                                model.safetensors, model.json, history.csv
 # ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution; of a slow method in parts,
-# │                                                      {method}/3-of-20.zarr + .json
+# │                                                      {method}/00000-01023.zarr + .json
 # ├── scores/{dataset}/human_ceiling.json            the agreement between people
-# ├── scores/{dataset}/{model}/                      accuracy.parquet; {method}/{protocol}.parquet (rows: images) and,
-# │                                                  as the protocol has them, {protocol}.{curves,stages}.parquet
+# ├── scores/{dataset}/{model}/                      accuracy.parquet + .json; {method}/{protocol}.parquet + .json (rows:
+# │                                                  images), and some {protocol}.{curves,stages}.parquet
 # ├── protocols/{protocol}.json                      what its name stands for in these scores
 # ├── cost/{protocol}/{model}.json                   parameters, multiply-adds, speed, memory
 # ├── cost/{protocol}/{dataset}/{model}/{method}.json   seconds per image
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
-# └── {study}/
+# └── studies/{study}/
+#     ├── config.yaml                                the configuration with every default
 #     ├── {scores,comparisons,curves,sweep,layers,stages}.parquet   the long tables
 #     ├── tables/{table}.{csv,md,tex,html}
 #     ├── figures/{figure}.{png,pdf}
 #     └── report/                                    what `make report` makes
 #
-# Everything above {study}/ is shared by all studies and never computed twice.
+# Everything above studies/ is shared by all studies and never computed twice. Beside each result lies x.run.json: who made
+# it, when and where.
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -51,10 +54,9 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        tables(),
-        figures(),
+        targets,
 
 
 rule demo_weights:
     input:
-        expand("results/demo_weights/{model}.{ext}", model=demo_weights(), ext=["safetensors", "json"]),
+        expand("results/demo_weights/{model}.{ext}", model=STUDY.demo_weights(), ext=["safetensors", "json"]),

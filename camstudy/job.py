@@ -3,13 +3,16 @@
 import ctypes
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camstudy.errors import CamstudyError
+from camstudy.provenance import write_run_record
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +63,32 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
             traceback.print_exc()
             os.dup2(terminal, sys.stderr.fileno())
             raise
+
+
+@dataclass
+class Step:
+    """A job at work: ``tell`` prints a line for the user to act on, ``facts`` go into the record of the run."""
+
+    tell: Callable[[str], None]
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def note(self, **facts: object) -> None:
+        """Add facts to the record of the run, such as the device and the seconds an image took."""
+        self.facts |= facts
+
+
+@contextmanager
+def step(job: object) -> Iterator[Step]:
+    """Run a job's work as `logged` does, then write the record of the run beside the first output.
+
+    ``job`` is the object that Snakemake gives to scripts. The record holds the job's identity, by which a result is
+    known where Snakemake has no record of it; no rule takes it as input.
+    """
+    started = time.time()
+    with logged(job.log[0]) as tell:
+        done = Step(tell)
+        yield done
+        write_run_record(job.output[0], started, job.config["study"], identity=job.params.identity, **done.facts)
 
 
 def torch_device(setting: str, resources: object, threads: int) -> "torch.device":

@@ -149,6 +149,14 @@ def _read_part(path: str | Path) -> _Part:
     return _Part(path, first, stop, stated["of"], frame)
 
 
-def read_tables(keys: Iterable[Sequence[str]], paths: Iterable[str]) -> dict[tuple[str, ...], pd.DataFrame]:
-    """Return the scores of each key, all its parts in one table, as `read_scores` checks them; see `by_key`."""
-    return {key: read_scores(parts) for key, parts in by_key(keys, paths).items()}
+def read_records(records: Iterable[str | Path], kind: str = "") -> pd.DataFrame:
+    """Return the scores that lie beside the records of all parts, or with a kind those in `{record}.{kind}.parquet`."""
+    ending = f".{kind}.parquet" if kind else ".parquet"
+    return read_scores(Path(record).with_suffix(ending) for record in records)
+
+
+def read_tables(
+    keys: Iterable[Sequence[str]], records: Iterable[str], kind: str = ""
+) -> dict[tuple[str, ...], pd.DataFrame]:
+    """Return the scores of each key, all its parts in one table, as `read_records` reads them; see `by_key`."""
+    return {key: read_records(parts, kind) for key, parts in by_key(keys, records).items()}

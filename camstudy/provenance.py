@@ -75,6 +75,15 @@ def write_run_record(result: str | Path, started: float, study: str | None = Non
     write_json(run_record_path(result), record | facts)
 
 
+def write_record(path: str | Path, identity: str, *files: str | Path) -> None:
+    """Write the record of files that lie beside it: the identity that they share, and the sha256 of each.
+
+    What is made from them takes the record as input: it is small, and other files are another record.
+    """
+    digests = {Path(file).name: sha256_file(file) for file in files}
+    write_json(path, {"identity": identity, "sha256": digests})
+
+
 def _commit() -> str | None:
     """Return the commit of the repository that this package lies in; None where it lies in none, or git is missing."""
     if not (PACKAGE.parent / ".git").exists():

@@ -1,6 +1,6 @@
 """What a job needs: seconds, memory, disk and files, estimated from its work by the table `resources` of the config.
 
-The same estimate decides how much a job asks the cluster for, into how many jobs slow steps are divided, and what
+The same estimate decides how much a job asks the cluster for, how many parts of a dataset share a job, and what
 `snakemake plan` prints.
 """
 
@@ -32,21 +32,6 @@ def expected_images(entry: Mapping) -> int:
     return entry.get("n_images") or SOURCES[entry["source"]].images(entry)
 
 
-def count_parts(config: Mapping, rule: str, dataset: str, model: str, method: str) -> int:
-    """Return into how many jobs ``rule`` is divided for one model and method: at most one a chunk.
-
-    What the catalogue says of the method's `parts`, else so many that a job takes `resources.minutes_per_job`. The
-    device plays no part: results made on a cluster must be found again on a machine without a GPU.
-    """
-    wanted = config["catalog"]["methods"][method]["parts"] if rule == "explain" else None
-    images = expected_images(config["catalog"]["datasets"][dataset])
-    if wanted is None:
-        each = config["resources"]["rules"][rule]["seconds_per_image"]
-        seconds = images * each * _weight(config, rule, {"model": model, "method": method})
-        wanted = math.ceil(seconds / 60 / config["resources"]["minutes_per_job"])
-    return max(1, min(wanted, math.ceil(images / config["explain"]["chunk_size"])))
-
-
 def estimate(
     config: Mapping,
     rule: str,
@@ -68,7 +53,7 @@ def estimate(
     row, catalog = config["resources"]["rules"][rule], config["catalog"]
     recipe = catalog["models"][wildcards["model"]]["train"] if rule == "train" else None
     dataset = recipe["dataset"] if recipe else wildcards.get("dataset")
-    images = _images(config, rule, dataset, wildcards) / _parts(wildcards) if dataset else 0
+    images = _taken(wildcards, _images(config, rule, dataset, wildcards)) if dataset else 0
     gpus = (recipe["gpu"] if recipe else 1) if row["gpu"] and gpu else 0
     if seconds_per_image is None:
         slower = config["resources"]["cpu_factor"] if row["gpu"] and not gpu else 1 / max(gpus, 1)
@@ -138,7 +123,10 @@ def _side(config: Mapping, wildcards: Mapping[str, str]) -> int:
     return config["catalog"]["models"].get(wildcards.get("model"), {}).get("input", {}).get("size", SIDE)
 
 
-def _parts(wildcards: Mapping[str, str]) -> int:
-    """Return the number of parts that a job is one of: `/3-of-20` in its path, or a shard's `of 20`."""
+def _taken(wildcards: Mapping[str, str], images: int) -> int:
+    """Return how many of a dataset's images a job takes: those of a part, `/00000-01023` in its path, or all."""
     part = wildcards.get("part")
-    return int(part.rpartition("-")[2]) if part else int(wildcards.get("shards", 1))
+    if not part:
+        return images
+    first, last = part.removeprefix("/").split("-")
+    return int(last) - int(first) + 1

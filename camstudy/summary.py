@@ -1,7 +1,6 @@
 """The numbers of a finished study, as tables and figures look them up."""
 
 import itertools
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -177,24 +176,32 @@ def _only(table: pd.DataFrame, **keys: str) -> pd.Series | None:
     return None if rows.empty else rows.iloc[0]
 
 
-def read_inputs(files: Mapping, params: Mapping) -> TableInputs:
-    """Read the inputs of a table or score figure from the files and parameters of its workflow rule."""
-    study, titles = json.loads(params["study"]), json.loads(params["titles"])
-    records = map(read_json, files["models"])
-    tables = ("sweep", "layers", "curves", "stages")
-    further = {name: pd.read_parquet(files[name]) for name in tables if name in files}
-    if "cost" in files:
-        further["cost"] = dict(zip(study["models"], map(read_json, files["cost"]), strict=True))
-    if "timing" in files:
+def read_inputs(files: Mapping, study: Mapping, published: str | None = None) -> TableInputs:
+    """Read the inputs of a table or score figure.
+
+    Parameters
+    ----------
+    files : inputs of the workflow's rule, by name
+    study : what the table or figure gets to see of the configuration: `camstudy.pipeline.shown.shown`
+    published : file of published values, if the study names one
+    """
+    named = dict(files.items())
+    records = map(read_json, named["models"])
+    titles = {name: entry["title"] for name, entry in study["catalog"]["models"].items()}
+    further = {name: pd.read_parquet(named[name]) for name in ("sweep", "layers", "curves", "stages") if name in named}
+    if "cost" in named:
+        further["cost"] = dict(zip(study["models"], map(read_json, named["cost"]), strict=True))
+    if "timing" in named:
         pairs = itertools.product(study["models"], study["methods"])
-        further["timing"] = dict(zip(pairs, map(read_json, files["timing"]), strict=True))
-    if files.get("published"):
-        further["published"] = read_published(files["published"])
+        further["timing"] = dict(zip(pairs, map(read_json, named["timing"]), strict=True))
+    if "published" in named and published:
+        further["published"] = read_published(published)
+    ceiling = read_json(named["ceiling"][0]) if named["ceiling"] else {}
     return TableInputs(
-        scores=pd.read_parquet(files["scores"]),
-        comparisons=pd.read_parquet(files["comparisons"]),
+        scores=pd.read_parquet(named["scores"]),
+        comparisons=pd.read_parquet(named["comparisons"]),
         models={name: {"title": titles[name], **record} for name, record in zip(study["models"], records, strict=True)},
         study=study,
-        dataset=dict(open_store(files["dataset"]).attrs) | (read_json(files["ceiling"]) if files["ceiling"] else {}),
+        dataset=dict(open_store(named["dataset"]).attrs) | {"human_ceiling": ceiling.get("human_ceiling")},
         **further,
     )

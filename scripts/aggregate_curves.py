@@ -1,9 +1,11 @@
 """Average the curves of insertion and deletion over the images of a study."""
 
 from camstudy.aggregate import mean_curves
-from camstudy.job import logged
+from camstudy.job import step
 from camstudy.parts import read_tables
+from camstudy.protocols import chosen
 
-with logged(snakemake.log[0]):
-    frames = read_tables(snakemake.params.maps, snakemake.input.curves)
-    mean_curves(frames, protocol=snakemake.params.protocol).to_parquet(snakemake.output.curves, index=False)
+with step(snakemake):
+    frames = read_tables(snakemake.params.maps, snakemake.input.scores, kind="curves")
+    curves = mean_curves(frames, protocol=chosen(snakemake.config)["faithfulness"])
+    curves.to_parquet(snakemake.output.curves, index=False)

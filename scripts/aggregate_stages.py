@@ -1,16 +1,16 @@
 """Aggregate how much of the maps survives randomisation: the mean with its interval per model, method and stage."""
 
-import json
-
 from camstudy.aggregate import Settings
-from camstudy.job import logged
+from camstudy.job import step
 from camstudy.parts import read_tables
+from camstudy.pipeline.shown import settings
+from camstudy.protocols import chosen
 from camstudy.stages import summarize_stages
 
-with logged(snakemake.log[0]):
+with step(snakemake):
     summarize_stages(
-        read_tables(snakemake.params.maps, snakemake.input.stages),
-        dataset=snakemake.params.dataset,
-        settings=Settings.of(json.loads(snakemake.params.study)),
-        protocol=snakemake.params.protocol,
+        read_tables(snakemake.params.maps, snakemake.input.scores, kind="stages"),
+        dataset=snakemake.config["dataset"],
+        protocol=chosen(snakemake.config)["sanity"],
+        settings=Settings.of(settings(snakemake.config)),
     ).to_parquet(snakemake.output.stages, index=False)

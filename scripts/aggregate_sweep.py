@@ -1,17 +1,16 @@
 """Aggregate the threshold sweep of a study: mean alignment with its interval per model, method and floor."""
 
-import json
-
 from camstudy.aggregate import Settings, summarize_sweep
-from camstudy.job import logged
+from camstudy.job import step
 from camstudy.parts import read_tables
+from camstudy.pipeline.shown import settings
 from camstudy.provenance import read_json
 
-with logged(snakemake.log[0]):
+with step(snakemake):
     summarize_sweep(
         read_tables(snakemake.params.maps, snakemake.input.scores),
-        dataset=snakemake.params.dataset,
-        ceiling=read_json(snakemake.input.ceiling)["human_ceiling"],
-        settings=Settings.of(json.loads(snakemake.params.study)),
-        protocol=snakemake.params.protocol,
+        dataset=snakemake.config["dataset"],
+        protocol=snakemake.config["sweep"]["protocol"],
+        ceiling=read_json(snakemake.input.ceiling[0])["human_ceiling"],
+        settings=Settings.of(settings(snakemake.config)),
     ).to_parquet(snakemake.output.sweep, index=False)

@@ -1,7 +1,5 @@
 """Draw a figure of a study from images and their maps."""
 
-import json
-
 import numpy as np
 
 from camstudy.data.clickme import select
@@ -9,12 +7,13 @@ from camstudy.data.store import open_dataset
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
 from camstudy.figures import FIGURES, save
-from camstudy.job import logged
-from camstudy.parts import by_key, read_scores, read_tables
+from camstudy.job import step
+from camstudy.parts import by_key, read_records, read_tables
 
-with logged(snakemake.log[0]):
-    models, methods, postprocess, settings = (
-        json.loads(snakemake.params[key]) for key in ("model_titles", "method_titles", "postprocess", "settings")
+with step(snakemake):
+    catalog, settings = snakemake.config["catalog"], snakemake.config["qualitative"]
+    models, methods = (
+        {name: entry["title"] for name, entry in catalog[kind].items()} for kind in ("models", "methods")
     )
     dataset, inputs = open_dataset(snakemake.input.dataset), snakemake.input
     chosen = select(dataset.n, min(settings["n_images"], dataset.n), settings["seed"])
@@ -25,14 +24,17 @@ with logged(snakemake.log[0]):
         return np.array([known[number] if known else str(number) for number in classes])
 
     predicted = {
-        models[model]: names(read_scores([path]).set_index("image").loc[chosen, "predicted"])
-        for model, path in zip(snakemake.params.models, inputs.accuracy, strict=True)
+        models[model]: names(read_records([record]).set_index("image").loc[chosen, "predicted"])
+        for model, record in zip(snakemake.config["models"], inputs.prediction, strict=True)
     }
     maps, scores, boxes = {}, {}, {}
-    tables = read_tables(snakemake.params.scores, inputs.scores)
+    tables = read_tables(snakemake.params.shown, inputs.scores)
     for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
         key, heatmaps = (models[model], methods[method]), Heatmaps(manifests)
-        maps[key], boxes[key[0]] = apply(heatmaps.maps(chosen), postprocess[method]), heatmaps.boxes(chosen)
+        maps[key], boxes[key[0]] = (
+            apply(heatmaps.maps(chosen), catalog["methods"][method]["postprocess"]),
+            heatmaps.boxes(chosen),
+        )
         if tables:
             scores[key] = tables[model, method].set_index("image").loc[chosen, "spearman"].to_numpy()
     objects = dataset.boxes(chosen) if "box" in dataset.group else None

@@ -1,8 +1,5 @@
 """Make the maps of a control method, which needs no model."""
 
-import json
-import time
-
 import numpy as np
 
 from camstudy.data.store import open_dataset
@@ -10,11 +7,10 @@ from camstudy.explain import controls  # noqa: F401  (importing them registers t
 from camstudy.explain.registry import METHODS, bind
 from camstudy.explain.store import heatmap_writer
 from camstudy.geometry import FULL
-from camstudy.job import logged
-from camstudy.provenance import fingerprint, read_json, sha256_files, write_run_record
+from camstudy.job import step
 
-with logged(snakemake.log[0]):
-    started, method = time.time(), json.loads(snakemake.params.method)
+with step(snakemake):
+    method = snakemake.config["catalog"]["methods"][snakemake.wildcards.method]
     dataset = open_dataset(snakemake.input.dataset)
     function = bind(method["method"], method["parameters"])
     shape = function(np.arange(1), dataset.group).shape[1:]
@@ -22,11 +18,7 @@ with logged(snakemake.log[0]):
         snakemake.output.manifest,
         shape=shape,
         chunk=snakemake.config["explain"]["chunk_size"],
-        identity=fingerprint(
-            method=method,
-            data=read_json(snakemake.input.dataset)["identity"],
-            code=sha256_files(snakemake.input.code),
-        ),
+        identity=snakemake.params.identity,
         names=dataset.names(),
         labels=dataset.labels,
         attrs={
@@ -34,7 +26,7 @@ with logged(snakemake.log[0]):
             "dataset": snakemake.wildcards.dataset,
             "model": "control",
             "method": snakemake.wildcards.method,
-            "parameters": method["parameters"],
+            "parameters": dict(function.parameters),
             "layer": None,
             "target_policy": None,
             "crop_box": FULL,
@@ -45,4 +37,3 @@ with logged(snakemake.log[0]):
         maps = function(np.arange(part.start, part.stop), dataset.group)
         writer.write(part, heatmap=maps, target=dataset.labels[part])
     writer.finish()
-    write_run_record(snakemake.output.manifest, started, snakemake.config["study"])

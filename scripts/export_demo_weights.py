@@ -2,10 +2,11 @@
 
 import shutil
 
-from camstudy.job import logged
+from camstudy.job import step
+from camstudy.models.load import weights_of
 from camstudy.provenance import read_json, write_json
 
-with logged(snakemake.log[0]):
-    shutil.copyfile(snakemake.input.model, snakemake.output.weights)
+with step(snakemake):
+    shutil.copyfile(weights_of(snakemake.input.record), snakemake.output.weights)
     record = read_json(snakemake.input.record)
     write_json(snakemake.output.record, {"made_by": "snakemake demo_weights", **record})

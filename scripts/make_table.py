@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from camstudy.job import logged
+from camstudy.job import step
+from camstudy.pipeline.shown import shown
 from camstudy.summary import read_inputs
 from camstudy.tables import TABLES
 from camstudy.tables.render import RENDERERS
 
-with logged(snakemake.log[0]):
-    table = TABLES[snakemake.wildcards.table].function(
-        read_inputs(dict(snakemake.input.items()), dict(snakemake.params.items()))
-    )
+with step(snakemake):
+    record = TABLES[snakemake.wildcards.table]
+    inputs = read_inputs(snakemake.input, shown(snakemake.config, record), snakemake.config["published"])
+    table = record.function(inputs)
     for extension, path in snakemake.output.items():
         Path(path).write_text(RENDERERS[extension](table))

@@ -1,7 +1,5 @@
 """Try a network on images masked by heatmaps: one row per image, one column per metric, and the curves beside them."""
 
-import json
-
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -11,33 +9,33 @@ from camstudy.data.store import open_dataset
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
 from camstudy.geometry import FULL, within
-from camstudy.job import logged, torch_device
+from camstudy.job import step, torch_device
 from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.faithfulness import FAMILY, Protocol, asks_perturbation
 from camstudy.metrics.probing import probe
 from camstudy.metrics.registry import score_family
 from camstudy.models.build import input_config
 from camstudy.models.inputs import crop_boxes, prepare
-from camstudy.models.load import load_model
+from camstudy.models.load import load_model, weights_of
 from camstudy.parts import part_slice, write_scores
+from camstudy.provenance import write_record
 
 # Images on the device at a time; some 130 MB at 224x224, whatever the batch size.
 STEP = 64
 
-with logged(snakemake.log[0]):
-    entry, settings = json.loads(snakemake.params.model), json.loads(snakemake.params.settings)
-    claim(snakemake.config, snakemake.wildcards.protocol)
-    metrics = settings.pop("metrics")
-    protocol = Protocol(**settings)
+with step(snakemake) as run:
+    catalog, names = snakemake.config["catalog"], snakemake.wildcards
+    claim(snakemake.config, names.protocol)
+    entry, stated = catalog["models"][names.model], catalog["protocols"][names.protocol]
+    metrics, protocol = stated["metrics"], Protocol.of(stated)
     print(protocol)
     dataset, inputs = open_dataset(snakemake.input.dataset), input_config(entry)
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
-    model = load_model(entry, snakemake.input.model).to(device)
-    heatmaps, postprocess = Heatmaps(snakemake.input.heatmaps), json.loads(snakemake.params.postprocess)
-    explain = snakemake.config["explain"]
-    images, batch_size = part_slice(snakemake.wildcards.part, dataset.n, explain["chunk_size"]), explain["batch_size"]
+    model = load_model(entry, weights_of(snakemake.input.model)).to(device)
+    heatmaps, postprocess = Heatmaps(snakemake.input.heatmaps), catalog["methods"][names.method]["postprocess"]
+    images, batch_size = part_slice(names.part, dataset.n), snakemake.config["explain"]["batch_size"]
     # Maps of the model cover what it saw; those of a control may cover more.
-    own = heatmaps.attrs["model"] == snakemake.wildcards.model
+    own = heatmaps.attrs["model"] == names.model
     crops = crop_boxes(inputs, dataset.shapes)
     options = {"mean": inputs["mean"], "std": inputs["std"], "protocol": protocol}
     options["perturbation"] = asks_perturbation(metrics)
@@ -55,3 +53,6 @@ with logged(snakemake.log[0]):
         curves.append(pd.DataFrame(about | kept))
     write_scores(snakemake.output.scores, pd.concat(scores), dataset, images)
     write_scores(snakemake.output.curves, pd.concat(curves), dataset, images)
+    files = snakemake.output.scores, snakemake.output.curves
+    write_record(snakemake.output.record, snakemake.params.identity, *files)
+    run.note(device=str(device), batch_size=batch_size)

@@ -1,7 +1,5 @@
 """Score heatmaps against the boxes of objects in the square that the model saw: one row per image."""
 
-import json
-
 import numpy as np
 import pandas as pd
 
@@ -10,21 +8,22 @@ from camstudy.data.store import open_dataset
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
 from camstudy.geometry import boxes_in_view, resample
-from camstudy.job import logged
+from camstudy.job import step
 from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.localization import HITS, box_hits, has_boxes, score_localization
-from camstudy.parts import part_slice, read_scores, write_scores
+from camstudy.parts import read_records, write_scores
+from camstudy.provenance import write_record
 
 # Images compared at a time; float64 maps of 224x224 stay within 30 MB.
 STEP = 64
 
-with logged(snakemake.log[0]):
+with step(snakemake):
     claim(snakemake.config, snakemake.wildcards.protocol)
-    settings, postprocess = json.loads(snakemake.params.settings), json.loads(snakemake.params.postprocess)
+    catalog, predicted = snakemake.config["catalog"], snakemake.input.prediction
+    settings = catalog["protocols"][snakemake.wildcards.protocol]
+    postprocess = catalog["methods"][snakemake.wildcards.method]["postprocess"]
     dataset, heatmaps = open_dataset(snakemake.input.dataset), Heatmaps(snakemake.input.heatmaps)
-    images = part_slice(snakemake.wildcards.part, dataset.n, snakemake.config["explain"]["chunk_size"])
-    predicted = snakemake.input.accuracy
-    correct = read_scores([predicted]).sort_values("image")["top1"].to_numpy() if predicted else None
+    correct = read_records(predicted).sort_values("image")["top1"].to_numpy() if predicted else None
     sizes = dataset.shapes
     parameters = {
         "pointing_game": {"tolerance": settings["pointing_tolerance"], "ties": settings["pointing_ties"]},
@@ -32,8 +31,8 @@ with logged(snakemake.log[0]):
         "energy_pointing_game": {"max_box_share": settings["max_box_share"]},
     }
     metrics, frames = settings["metrics"], []
-    for start in range(images.start, images.stop, STEP):
-        part = slice(start, min(start + STEP, images.stop))
+    for start in range(0, dataset.n, STEP):
+        part = slice(start, min(start + STEP, dataset.n))
         maps = apply(heatmaps.maps(part), postprocess)
         boxes, dropped = boxes_in_view(
             dataset.boxes(part), sizes[part], heatmaps.boxes(part), clip=settings["clip_boxes"]
@@ -52,4 +51,5 @@ with logged(snakemake.log[0]):
     frame = pd.concat(frames)
     lost, without = int(frame["n_boxes_dropped"].sum()), int((frame["n_boxes"] == 0).sum())
     print(f"{lost} boxes lie outside what the model saw; {without} of {len(frame)} images have no box and do not count")
-    write_scores(snakemake.output.scores, frame, dataset, images)
+    write_scores(snakemake.output.scores, frame, dataset, slice(0, dataset.n))
+    write_record(snakemake.output.record, snakemake.params.identity, snakemake.output.scores)

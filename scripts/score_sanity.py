@@ -1,7 +1,5 @@
 """Randomise a model from the top and see what becomes of a method's maps: scores by image, and by image and stage."""
 
-import json
-
 import numpy as np
 import pandas as pd
 
@@ -9,18 +7,21 @@ from camstudy.claims import claim
 from camstudy.data.clickme import select
 from camstudy.data.store import open_dataset
 from camstudy.explain.explainer import Explainer
-from camstudy.job import logged, torch_device
+from camstudy.job import step, torch_device
 from camstudy.metrics.randomization import randomize_explained
 from camstudy.metrics.registry import score_family
 from camstudy.metrics.sanity import FAMILY
+from camstudy.models.load import weights_of
 from camstudy.parts import write_scores
+from camstudy.provenance import write_record
 
-with logged(snakemake.log[0]):
+with step(snakemake) as run:
     claim(snakemake.config, snakemake.wildcards.protocol)
-    entry, method, settings = (json.loads(snakemake.params[name]) for name in ("model", "method", "settings"))
+    kinds = ("model", "method", "protocol")
+    entry, method, settings = (snakemake.config["catalog"][f"{kind}s"][snakemake.wildcards[kind]] for kind in kinds)
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     dataset = open_dataset(snakemake.input.dataset)
-    explainer = Explainer.load(entry, method, snakemake.input.model, device)
+    explainer = Explainer.load(entry, method, weights_of(snakemake.input.model), device)
     images = select(dataset.n, min(settings["n_images"], dataset.n), settings["seed"])
     labels = explainer.labels(dataset)[images]
     found = randomize_explained(
@@ -44,3 +45,6 @@ with logged(snakemake.log[0]):
     for name in ("correlation", "correlation_absolute", "degenerate"):
         stages[name] = found.evidence[f"stage_{name}"].ravel()
     write_scores(snakemake.output.stages, pd.DataFrame(stages), dataset, images)
+    files = snakemake.output.scores, snakemake.output.stages
+    write_record(snakemake.output.record, snakemake.params.identity, *files)
+    run.note(device=str(device))

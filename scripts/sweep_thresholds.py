@@ -1,7 +1,5 @@
 """Score stored heatmaps against human maps at every floor of the threshold sweep: a row per image and floor."""
 
-import json
-
 import numpy as np
 import pandas as pd
 
@@ -9,26 +7,26 @@ from camstudy.claims import claim
 from camstudy.data.store import open_dataset
 from camstudy.explain.store import Heatmaps
 from camstudy.geometry import resample_in_boxes
-from camstudy.job import logged
+from camstudy.job import step
 from camstudy.metrics.sweep import sweep_floors
-from camstudy.parts import part_slice, write_scores
+from camstudy.parts import write_scores
+from camstudy.provenance import write_record
 
 # Images swept at a time; float32 maps of 224x224 at a dozen floors stay within 40 MB.
 STEP = 16
 
-with logged(snakemake.log[0]):
+with step(snakemake):
     claim(snakemake.config, snakemake.wildcards.protocol)
-    dataset, floors = open_dataset(snakemake.input.dataset), json.loads(snakemake.params.settings)["floors"]
-    heatmaps = Heatmaps(snakemake.input.heatmaps)
-    images = part_slice(snakemake.wildcards.part, dataset.n, snakemake.config["explain"]["chunk_size"])
+    floors = snakemake.config["catalog"]["protocols"][snakemake.wildcards.protocol]["floors"]
+    dataset, heatmaps = open_dataset(snakemake.input.dataset), Heatmaps(snakemake.input.heatmaps)
     rho, degenerate = [], []
-    for start in range(images.start, images.stop, STEP):
-        part = slice(start, min(start + STEP, images.stop))
+    for start in range(0, dataset.n, STEP):
+        part = slice(start, min(start + STEP, dataset.n))
         human = resample_in_boxes(dataset.human_map(part), heatmaps.boxes(part))
         found = sweep_floors(heatmaps.maps(part), human, floors)
         rho.append(found[0])
         degenerate.append(found[1])
-    rows, columns = np.mgrid[images, : len(floors)].reshape(2, -1)
+    rows, columns = np.mgrid[: dataset.n, : len(floors)].reshape(2, -1)
     frame = pd.DataFrame(
         {
             "image": rows.astype(np.int32),
@@ -38,4 +36,5 @@ with logged(snakemake.log[0]):
             "degenerate": np.concatenate(degenerate).ravel(),
         }
     )
-    write_scores(snakemake.output.scores, frame, dataset, images)
+    write_scores(snakemake.output.scores, frame, dataset, slice(0, dataset.n))
+    write_record(snakemake.output.record, snakemake.params.identity, snakemake.output.scores)

@@ -1,24 +1,24 @@
 """Measure how long a method takes for an image, beside one forward pass of the model."""
 
-import json
-import time
-
 from camstudy.claims import claim
 from camstudy.data.store import open_dataset
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.timing import time_method
-from camstudy.job import logged, torch_device
-from camstudy.provenance import versions, write_json, write_run_record
+from camstudy.job import step, torch_device
+from camstudy.models.load import weights_of
+from camstudy.provenance import versions, write_json
 
-with logged(snakemake.log[0]):
+with step(snakemake) as run:
     claim(snakemake.config, snakemake.wildcards.protocol)
-    started = time.time()
-    entry, method, settings = (json.loads(snakemake.params[name]) for name in ("model", "method", "settings"))
+    kinds = ("model", "method", "protocol")
+    entry, method, stated = (snakemake.config["catalog"][f"{kind}s"][snakemake.wildcards[kind]] for kind in kinds)
+    settings = {name: stated[name] for name in ("batch_size", "repeats", "seconds")}
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     dataset = open_dataset(snakemake.input.dataset)
-    explainer = Explainer.load(entry, method, snakemake.input.model, device)
+    explainer = Explainer.load(entry, method, weights_of(snakemake.input.model), device)
     first = slice(0, min(settings["batch_size"], dataset.n))
     images = explainer.prepare(dataset.images(first))
     record = time_method(explainer, images, explainer.labels(dataset)[first], **settings)
-    write_run_record(snakemake.output.timing, started, snakemake.config["study"])
-    write_json(snakemake.output.timing, record | {"versions": versions("torch", "timm")})
+    about = {"identity": snakemake.params.identity, "versions": versions("torch", "timm")}
+    write_json(snakemake.output.timing, record | about)
+    run.note(device=str(device))

@@ -5,8 +5,8 @@ Pure functions of probabilities; `camstudy.metrics.probing` asks the network for
 comes.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -38,6 +38,11 @@ class Protocol:
     target: Fill = "mean"
     blur: int = 11
     normalize: Literal["resized", "native"] = "resized"
+
+    @classmethod
+    def of(cls, entry: Mapping[str, object]) -> "Protocol":
+        """Return that of a catalogue's protocol, which may say more."""
+        return cls(**{field.name: entry[field.name] for field in fields(cls)})
 
     def steps(self, pixels: int) -> int:
         """Return n, the number of steps in which all pixels of an image are replaced."""

@@ -16,6 +16,11 @@ def includes_variant(entry: Mapping) -> bool:
     return isinstance(weights, Mapping) and bool(weights.get("include_variant"))
 
 
+def weights_of(record: str | Path) -> Path:
+    """Return the weights that lie beside the record of a model, or of weights to start from."""
+    return Path(record).with_suffix(".safetensors")
+
+
 def initial_model(entry: Mapping, weights: str | Path | None, seed: int) -> nn.Module:
     """Return a catalogue model as training begins: architecture, starting weights and variants.
 

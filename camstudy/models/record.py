@@ -5,15 +5,20 @@ from pathlib import Path
 
 from torch import nn
 
+from camstudy.addresses import redact
 from camstudy.models.build import parameter_count
 from camstudy.provenance import sha256_file, versions
 
 PACKAGES = ("torch", "timm", "DCLS")
 
 
+NOT_MADE_OF = ("title", "target_layer", "input")
+
+
 def model_record(
     model: nn.Module,
     entry: Mapping,
+    identity: str,
     path: str | Path,
     training: Mapping[str, object] | None = None,
     start: Mapping[str, object] | None = None,
@@ -24,15 +29,28 @@ def model_record(
     ----------
     model : the model as trained, DCLS layers unfolded
     entry : its catalogue entry
+    identity : of the model, see `camstudy.core.identity`
     path : its saved weights
     training : data set, seed and last epoch of its training, if it was trained
     start : the record of the weights that it has, or that its training began with, if it did not begin at random
     """
     return {
-        "entry": entry,
+        "identity": identity,
+        "entry": _made_of(entry),
         "parameters": parameter_count(model),
         "sha256": sha256_file(path),
         "training": training,
         "start": start,
         "versions": versions(*PACKAGES),
     }
+
+
+def _made_of(entry: Mapping) -> dict:
+    """Return what of an entry made the model, fit to be shown: titles and GPUs did not, addresses may hold secrets."""
+    kept = {key: value for key, value in entry.items() if key not in NOT_MADE_OF}
+    if isinstance(kept["weights"], Mapping) and kept["weights"].get("url"):
+        kept["weights"] = {**kept["weights"], "url": redact(kept["weights"]["url"])}
+    if kept.get("train"):
+        kept["train"] = {key: value for key, value in kept["train"].items() if key != "gpu"}
+        kept["input"] = entry["input"]
+    return kept

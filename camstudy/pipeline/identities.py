@@ -235,9 +235,7 @@ class Identities:
             stated = settings(study.config) if what != "curves" else {}
             if what == "scores":
                 stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
-            return line(
-                code=self._code(f"aggregate_{what}"), made_from=digest(made_from), stated=digest(stated)
-            )
+            return line(code=self._code(f"aggregate_{what}"), made_from=digest(made_from), stated=digest(stated))
 
         return self._once("aggregate", what, make=make)
 
@@ -273,9 +271,7 @@ class Identities:
                 made_from.append(self.sources.published())
             else:
                 made_from.append(self.aggregate(source))
-        return line(
-            code=self._code(*units), made_from=digest(made_from), stated=digest(shown(study.config, record))
-        )
+        return line(code=self._code(*units), made_from=digest(made_from), stated=digest(shown(study.config, record)))
 
     def _seen(self, model: str) -> dict[str, str | None]:
         """Return the parts of a finished model and of what it gets to see."""

@@ -112,6 +112,10 @@ class Inputs:
         """Return the record of the table or figure that a job makes."""
         return TABLES[wildcards.table] if "table" in wildcards.keys() else FIGURES[wildcards.figure]
 
+    def targets(self) -> list[str]:
+        """Targets: the study's tables and figures, and its configuration beside them."""
+        return [*self.tables(), *self.figures(), paths.study(self.study.name, "config.yaml")]
+
     def tables(self) -> list[str]:
         """Targets: the study's tables."""
         tables, study = self.study.config["tables"], self.study.name

@@ -78,7 +78,9 @@ class Jobs:
             return False
         methods = dict.fromkeys([*study.methods, *(study.swept() if study.shows("sweep") else []), *study.stages()])
         rules = {"explain": None}
-        rules |= {f"score_{name}": study.protocols[name] for name in ("faithfulness", "sanity") if name in study.families}
+        rules |= {
+            f"score_{name}": study.protocols[name] for name in ("faithfulness", "sanity") if name in study.families
+        }
         rules |= {"time_method": study.protocols["cost"]} if study.shows("timing") else {}
         steps = [("train", {})] + [("accuracy", {"dataset": name}) for name in {study.dataset, study.accuracy_dataset}]
         steps += [

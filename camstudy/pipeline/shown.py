@@ -5,7 +5,17 @@ from collections.abc import Mapping
 from camstudy.protocols import SCORED, chosen
 
 STATED = (
-    *("study", "dataset", "accuracy_dataset", "models", "methods", "controls", "comparisons", "statistics", "degenerate"),
+    *(
+        "study",
+        "dataset",
+        "accuracy_dataset",
+        "models",
+        "methods",
+        "controls",
+        "comparisons",
+        "statistics",
+        "degenerate",
+    ),
     *("n_images",),
 )
 METHOD = ("title", "method", "parameters", "target", "geometry", "stage", "postprocess", "ranked")
@@ -72,7 +82,9 @@ def resolved(config: Mapping) -> dict:
             models.append(weights["model"])
         recipes.append(catalog["models"][name]["train"])
     datasets = [config["dataset"], config["accuracy_dataset"], *(recipe["dataset"] for recipe in recipes if recipe)]
-    methods = [name for name in catalog["methods"] if name in {*config["methods"], *config["controls"], *_swept(config)}]
+    methods = [
+        name for name in catalog["methods"] if name in {*config["methods"], *config["controls"], *_swept(config)}
+    ]
     used = {"datasets": datasets, "models": models, "methods": methods, "protocols": chosen(config).values()}
     entries = {
         kind: {name: _without(entry) for name, entry in catalog[kind].items() if name in {*names}}
@@ -88,5 +100,9 @@ def _without(entry: Mapping) -> dict:
 def _swept(config: Mapping) -> list[str]:
     """Return the methods of the sweeps, asked for or not, as far as the catalogue has them."""
     roles = [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")]
-    stages = [f"{method}_stage{stage}" for method in config["layer_sweep"]["methods"] for stage in config["layer_sweep"]["stages"]]
+    stages = [
+        f"{method}_stage{stage}"
+        for method in config["layer_sweep"]["methods"]
+        for stage in config["layer_sweep"]["stages"]
+    ]
     return [*roles, *config["layer_sweep"]["methods"], *stages]

@@ -1,7 +1,9 @@
 """Files from outside a study's results, as its identities state them: by content where it is known, else by address."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from camstudy import addresses
 from camstudy.core.code import own_digest
 from camstudy.core.identity import digest
 from camstudy.core.ledger import accepted, outside, table_of
@@ -28,7 +30,7 @@ class Sources:
         stated = self.study.catalog["datasets"][dataset]["shards"]
         pins = stated["sha256"] or []
         pin = pins[number] if number < len(pins) else None
-        address = without_secrets(stated["url"].replace("{i}", str(number)))
+        address = addresses.identity(stated["url"].replace("{i}", str(number)))
         return address, accepted(pin, _record(paths.shard(dataset, number)))
 
     def weights(self, model: str) -> tuple[str, str]:
@@ -37,7 +39,7 @@ class Sources:
         weights, record = entry["weights"], paths.weights(model)
         if "path" in weights:
             return "file", outside(table_of(record))
-        source = without_secrets(weights["url"]) if weights.get("url") else f"timm {entry['arch']}"
+        source = addresses.identity(weights["url"]) if weights.get("url") else f"timm {entry['arch']}"
         return source, accepted(weights.get("sha256"), _record(record))
 
     def published(self) -> str:
@@ -65,6 +67,4 @@ def _imports(value: object) -> Iterator[str]:
 
 
 def _record(path: str) -> Mapping | None:
-    from pathlib import Path
-
     return read_json(path) if Path(path).is_file() else None

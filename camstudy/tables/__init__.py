@@ -23,7 +23,8 @@ class TableRecord:
     """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
 
     ``also`` names what it is made from beside the scores: ``sweep``, ``layers``, ``cost``, ``published``,
-    ``timing`` of the inputs. ``metrics`` are the families of metrics that the study must have.
+    ``timing`` of the inputs. ``metrics`` are the families of metrics that the study must have, ``settings`` keys of
+    the study that it alone states.
     """
 
     name: str
@@ -31,6 +32,7 @@ class TableRecord:
     title: str
     also: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("agreement",)
+    settings: tuple[str, ...] = ()
 
 
 TABLES: Registry[TableRecord] = Registry("table", TableRecord)
@@ -44,7 +46,11 @@ def _dcls(inputs: TableInputs) -> Table:
 
 
 @TABLES.register(
-    "faithfulness", title="Faithfulness of methods", also=("timing", "published"), metrics=("faithfulness",)
+    "faithfulness",
+    title="Faithfulness of methods",
+    also=("timing", "published"),
+    metrics=("faithfulness",),
+    settings=("show_intervals",),
 )
 def _faithfulness(inputs: TableInputs) -> Table:
     from camstudy.tables.methods import faithfulness
@@ -52,7 +58,13 @@ def _faithfulness(inputs: TableInputs) -> Table:
     return faithfulness(inputs)
 
 
-@TABLES.register("localization", title="Localisation by methods", also=("published",), metrics=("localization",))
+@TABLES.register(
+    "localization",
+    title="Localisation by methods",
+    also=("published",),
+    metrics=("localization",),
+    settings=("show_intervals",),
+)
 def _localization(inputs: TableInputs) -> Table:
     from camstudy.tables.methods import localization
 

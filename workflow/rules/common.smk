@@ -70,10 +70,10 @@ wildcard_constraints:
 
 
 def targets(wildcards):
-    """The study's tables and figures."""
+    """The study's tables and figures, and the configuration beside them."""
     if complaint := wrong_triggers(workflow):
         logger.warning(complaint)
-    return INPUTS.tables() + INPUTS.figures()
+    return INPUTS.targets()
 
 
 def protocols(family):

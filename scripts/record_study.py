@@ -1,0 +1,13 @@
+"""Write down the configuration of a study, with every default and what it uses of the catalogue."""
+
+from pathlib import Path
+
+import yaml
+
+from camstudy.addresses import redact_text
+from camstudy.job import step
+from camstudy.pipeline.shown import resolved
+
+with step(snakemake):
+    text = yaml.safe_dump(resolved(snakemake.config), sort_keys=False, allow_unicode=True, width=120)
+    Path(snakemake.output.config).write_text(redact_text(text))
