@@ -7,6 +7,7 @@ from camstudy.data.tfrecord import read_shard
 from camstudy.download import fetch
 from camstudy.errors import CamstudyError
 from camstudy.job import logged
+from camstudy.provenance import write_json
 
 with logged(snakemake.log[0]):
     source, shard = json.loads(snakemake.params.source), Path(snakemake.output.shard)
@@ -19,4 +20,5 @@ with logged(snakemake.log[0]):
         arriving.unlink()
         raise CamstudyError(f"{source['url']} is damaged, nothing was kept: {error}") from None
     arriving.replace(shard)
+    write_json(snakemake.output.record, {"sha256": digest, "records": n, "accepted": snakemake.params.accepted})
     print(f"{n} records, sha256 {digest}" + ("" if source["sha256"] else "; pin it in `shards.sha256` of the dataset"))

@@ -1,6 +1,41 @@
 # Datasets: shards in ClickMe's format, and one chunked store per dataset.
 
+from camstudy.core import ledger
+
 SHARD_SIZE = 512
+
+
+@cache
+def outside(dataset):
+    """What stands for the files from outside that a dataset is made from, for params: nothing before it is made."""
+    root = CATALOG["datasets"][dataset].get("root", ".")
+    return ledger.outside(ledger.table_of(f"results/data/{dataset}.json"), root)
+
+
+def own_files(wildcards):
+    """Input: the user's files that a dataset is made from, as far as they are there; params say what is in them."""
+    item = CATALOG["datasets"][wildcards.dataset]
+    files = [item["root"]] if is_photographs(item) else [] if made_shards(wildcards) else shards(wildcards)
+    return [ancient(file) for file in files if os.path.exists(file)]
+
+
+def made_shards(wildcards):
+    """Inputs: the records of shards that are drawn or downloaded; the shards lie beside them."""
+    item = CATALOG["datasets"][wildcards.dataset]
+    if not is_drawn(item) and not isinstance(item["shards"], dict):
+        return []
+    return [f"{os.path.splitext(shard)[0]}.json" for shard in shards(wildcards)]
+
+
+def reading(script):
+    """Input: the code of a script and of what reads the dataset's source."""
+
+    def files(wildcards):
+        source = f"{workflow.basedir}/camstudy/data/sources/{CATALOG['datasets'][wildcards.dataset]['source']}.py"
+        reader = [os.path.relpath(path, workflow.basedir) for path in (source, *imported_sources(source))]
+        return list(dict.fromkeys(code(script) + reader))
+
+    return files
 
 
 # It needs the internet, which nodes of a cluster often lack.
@@ -12,7 +47,8 @@ rule make_digits:
     input:
         code=code("make_digits"),
     output:
-        "results/raw/{dataset}/{shard}-of-{shards}.tfrecord",
+        shard="results/raw/{dataset}/{shard}-of-{shards}.tfrecord",
+        record="results/raw/{dataset}/{shard}-of-{shards}.json",
     log:
         "results/logs/make_digits/{dataset}-{shard}-of-{shards}.log",
     benchmark:
@@ -40,6 +76,7 @@ rule fetch_shard:
         code=code("fetch_shard"),
     output:
         shard="results/raw/{dataset}/{shard}.tfrecords",
+        record="results/raw/{dataset}/{shard}.json",
     log:
         "results/logs/fetch_shard/{dataset}-{shard}.log",
     benchmark:
@@ -56,6 +93,7 @@ rule fetch_shard:
         runtime=minutes("fetch_shard"),
     params:
         source=shard_source,
+        accepted="",
     message:
         "Fetch and verify shard {wildcards.shard} of {wildcards.dataset}"
     script:
@@ -64,8 +102,9 @@ rule fetch_shard:
 
 rule prepare_dataset:
     input:
-        shards=shards,
-        code=code("prepare_dataset"),
+        files=own_files,
+        records=made_shards,
+        code=reading("prepare_dataset"),
     output:
         manifest="results/data/{dataset}.json",
     log:
@@ -86,6 +125,7 @@ rule prepare_dataset:
         # In their order, of which inputs know nothing.
         shards=lambda wildcards: canonical(shards(wildcards)),
         halves=lambda wildcards: human_ceiling(wildcards) == "from_halves",
+        content=lambda wildcards: outside(wildcards.dataset),
     message:
         "Prepare {wildcards.dataset}"
     script:
@@ -94,8 +134,8 @@ rule prepare_dataset:
 
 rule prepare_photographs:
     input:
-        root=lambda wildcards: CATALOG["datasets"][wildcards.dataset]["root"],
-        code=code("prepare_photographs"),
+        files=own_files,
+        code=reading("prepare_photographs"),
     output:
         manifest="results/data/{dataset}.json",
     log:
@@ -107,12 +147,13 @@ rule prepare_photographs:
     localrule: is_brief("prepare_photographs", prepared(is_photographs))
     conda:
         "../../envs/data.yaml"
-    threads: 1
+    threads: config["threads"]["prepare"]
     resources:
         mem_mb=memory("prepare_photographs"),
         runtime=minutes("prepare_photographs"),
     params:
         entry=lambda wildcards: entry("datasets", wildcards.dataset, "human_ceiling", "root"),
+        content=lambda wildcards: outside(wildcards.dataset),
     message:
         "Prepare {wildcards.dataset}"
     script:
