@@ -254,18 +254,20 @@ def _check_files(config: Mapping) -> Mistakes:
     for name in config.get("models", ()):
         model = _at(config, "catalog", "models", name)
         datasets.add(_at(model, "train").get("dataset"))
+        if Path(f"results/weights/{name}.json").is_file():
+            continue
         files.append((("catalog", "models", name, "weights", "path"), _at(model, "weights").get("path")))
     for name in datasets:
+        if Path(f"results/data/{name}.json").is_file():
+            continue  # prepared: what was read then stands, whether it is still there or not
         shards = _at(config, "catalog", "datasets", name).get("shards", ())
         shards = shards if isinstance(shards, list) else ()  # a mapping: they are yet to be downloaded
         files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
         entry = _at(config, "catalog", "datasets", name)
         if "root" in entry and "source" in entry and not Path(entry["root"]).is_dir():
             place = ("catalog", "datasets", name, "root")
-            yield (
-                place,
-                f"no directory `{entry['root']}` in {Path.cwd()}; make it and {SOURCES[entry['source']].layout(entry)}",
-            )
+            layout = SOURCES[entry["source"]].layout(entry)
+            yield place, f"no directory `{entry['root']}` in {Path.cwd()}; make it and {layout}"
     for place, path in files:
         if path is not None and not Path(path).is_file():
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"

@@ -1,19 +1,27 @@
 """Fetch a model's starting weights: a file, a download, or timm's own; verified, then kept as safetensors."""
 
-import json
 from pathlib import Path
 
-from camstudy.job import logged
+from camstudy.core import ledger
+from camstudy.core.identity import parts
+from camstudy.job import step
 from camstudy.models.checkpoints import save_model
 from camstudy.models.fetch import fetch_weights
 from camstudy.provenance import write_json
 
-with logged(snakemake.log[0]) as tell:
-    name = snakemake.wildcards.model
+with step(snakemake) as run:
+    name, record_path = snakemake.wildcards.model, snakemake.output.record
+    entry = snakemake.config["catalog"]["models"][name]
+    places = [entry["weights"]["path"]] if "path" in entry["weights"] else []
+    # Before the file is read: if it changes meanwhile, it has another time then.
+    stats = ledger.survey(".", places)
     # Beside the outputs but not one of them: Snakemake deletes the outputs of a failed job, and a download can go on.
-    folder = Path(snakemake.output.weights).with_suffix(".download")
-    model, record = fetch_weights(json.loads(snakemake.params.entry), folder)
+    model, record = fetch_weights(entry, Path(snakemake.output.weights).with_suffix(".download"))
     if not record["pinned"]:
-        tell(f"{record['source']}: pin it with `catalog.models.{name}.weights.sha256: {record['sha256']}`")
+        run.tell(f"{record['source']}: pin it with `catalog.models.{name}.weights.sha256: {record['sha256']}`")
     save_model(model, snakemake.output.weights, {})
-    write_json(snakemake.output.record, record)
+    accepted = parts(snakemake.params.identity).get("accepted", "")
+    if places:
+        hashes = dict.fromkeys(places, record["sha256"])
+        ledger.record(ledger.table_of(record_path), stats, hashes, places=places, text=accepted)
+    write_json(record_path, record | {"identity": snakemake.params.identity, "accepted": accepted})

@@ -1,38 +1,42 @@
 """Prepare a dataset: decode the records of its TFRecord shards into one chunked store."""
 
-import json
-import time
+from pathlib import Path
 
-from camstudy.data.clickme import ClickMe, select
+from camstudy.core.identity import parts
+from camstudy.core.ledger import table_of
+from camstudy.data.clickme import select
+from camstudy.data.files import start
+from camstudy.data.shards import note_shards
+from camstudy.data.sources import SOURCES
 from camstudy.data.store import write_dataset
-from camstudy.job import logged
-from camstudy.provenance import fingerprint, sha256_file, sha256_files, write_run_record
+from camstudy.job import step
 
-with logged(snakemake.log[0]):
-    started = time.time()
-    entry, halves = json.loads(snakemake.params.entry), snakemake.params.halves
-    shards = json.loads(snakemake.params.shards)
-    source = ClickMe(shards, num_classes=entry["num_classes"])
-    positions = select(source.n, entry["n_images"], entry.get("sample_seed"))
-    print(f"{source.n} records in {len(shards)} shards, of which {len(positions)} are prepared")
+with step(snakemake):
+    entry, manifest = snakemake.config["catalog"]["datasets"][snakemake.wildcards.dataset], snakemake.output.manifest
+    # The workflow's own shards lie beside their records; others are where the entry says.
+    made = [str(Path(record).with_suffix(".tfrecord")) for record in snakemake.input.shards]
+    shards, source = made or entry["shards"], SOURCES[entry["source"]]
+    noted = note_shards(shards, snakemake.input.shards)
+    start(manifest, noted.hashes)
+    records = source.function(entry, shards)
+    positions = select(records.n, entry["n_images"], entry.get("sample_seed"))
+    print(f"{records.n} records in {len(shards)} shards, of which {len(positions)} are prepared")
     write_dataset(
-        snakemake.output.manifest,
-        lambda part: source.read(positions[part]),
+        manifest,
+        lambda part: records.read(positions[part]),
         n=len(positions),
         attrs={
             "dataset": snakemake.wildcards.dataset,
             "source": entry["source"],
-            "source_records": source.n,
+            "source_records": records.n,
             "licence": entry["licence"],
             "human_maps": entry["human_maps"],
             "class_names": entry["class_names"],
         },
-        identity=fingerprint(
-            entry=entry, halves=halves, shards=list(map(sha256_file, shards)), code=sha256_files(snakemake.input.code)
-        ),
-        has_halves=halves,
+        identity=snakemake.params.identity,
+        has_halves=entry["human_ceiling"] == "from_halves",
         threads=snakemake.threads,
-        # A scene has one digit; ClickMe's own shards have no boxes.
-        max_boxes=1 if entry["source"] == "digits" else 0,
+        # A scene has one digit.
+        max_boxes=1 if "boxes" in source.truths(entry) else 0,
+        facts={"content": noted.record(table_of(manifest), parts(snakemake.params.identity).get("content", ""))},
     )
-    write_run_record(snakemake.output.manifest, started, snakemake.config["study"])

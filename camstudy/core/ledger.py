@@ -1,9 +1,9 @@
 """Files from outside: a table of what was read of them, by which a change is noticed without reading them again.
 
-The table of a result, ``{result}.sources.jsonl`` beside its manifest, is written when the result is made. Its first line
-says what was read and what came of it, every other line is a file: name, size, time in nanoseconds and sha256, or null
-for a file that was only listed. When a study is planned, files are listed, and only those of another size or time are
-read again.
+The table of a result, ``{result}.sources.jsonl`` beside its manifest, is written when the result is made. Its first
+line says what was read and what came of it, every other line is a file: name, size, time in nanoseconds and sha256, or
+null for a file that was only listed. When a study is planned, files are listed, and only those of another size or time
+are read again.
 
 What stands in identities must be known before a result is made and be the same afterwards, while the content is known
 only once it was read. So the first content stands as nothing; a later one, which the table does not agree with, as its
@@ -18,6 +18,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from camstudy.errors import CamstudyError
@@ -59,14 +60,33 @@ def outside(table: str | Path, root: str | Path = ".") -> str:
     return content(read_header(table), refresh(table, root))
 
 
+def listed(table: str | Path, files: Sequence[str]) -> str:
+    """Return what stands for files that an entry names by their paths, in their order, as `outside` does.
+
+    Other files of the same content are the same; files that are not there say nothing.
+    """
+    header = read_header(table)
+    if header is None or header["places"] == [*files]:
+        return outside(table)
+    if not all(Path(file).is_file() for file in files):
+        return header["accepted"]
+    rows = _read_rows(table)
+    recorded = [rows[place][2] if place in rows else None for place in header["places"]]
+    found = [sha256_file(file) for file in files]
+    return header["accepted"] if found == recorded else _digest([*enumerate(found)])
+
+
 def table_of(manifest: str | Path) -> Path:
     """Return the path of the table that belongs to a manifest."""
     return Path(manifest).with_suffix(".sources.jsonl")
 
 
-def walk(folder: str | Path) -> dict[str, Stat]:
-    """Return the files below a folder, at every depth, by their names with slashes; links to folders are left out."""
-    found, pending = {}, [("", os.fspath(folder))]
+def walk(folder: str | Path, prefix: str = "") -> dict[str, Stat]:
+    """Return the files below a folder, at every depth, by their names with slashes; links to folders are left out.
+
+    Names begin with ``prefix``.
+    """
+    found, pending = {}, [(prefix, os.fspath(folder))]
     while pending:
         prefix, path = pending.pop()
         try:
@@ -98,8 +118,7 @@ def survey(root: str | Path, places: Iterable[str]) -> dict[str, Stat]:
         if stat.S_ISREG(status.st_mode):
             found[place] = (status.st_size, status.st_mtime_ns)
         else:
-            prefix = f"{place}/" if place else ""
-            found |= {prefix + name: each for name, each in walk(path).items()}
+            found |= walk(path, f"{place}/" if place else "")
     return found
 
 
@@ -157,10 +176,8 @@ def refresh(table: str | Path, root: str | Path = ".") -> str | None:
     lines = [(name, rows[name][2] if name in rows else list(found[name])) for name in found if name not in gone]
     seen = _digest([*lines, *((name, "came") for name in came)])
     if read_header(table) == header:  # else a result was made meanwhile
-        try:
+        with suppress(OSError):  # someone else's results: the files are read again next time
             _write(table, header | {"seen": seen, "listing": listing}, rows)
-        except OSError:
-            pass  # someone else's results: they are read again next time
     return seen
 
 

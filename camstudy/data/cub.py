@@ -20,8 +20,8 @@ def read_cub(
 ) -> tuple[Files, list[Photograph], list[str]]:
     """Return the files, the images of a split (``train`` or ``test``) by their number, and the names of the classes.
 
-    Training images are in an order that mixes the classes. Labels are the numbers of the classes less one. A box of x, y, width and height has the edges x and x + width, y and
-    y + height, counted from 0 and rounded to whole pixels.
+    Training images are in an order that mixes the classes. Labels are the numbers of the classes less one. A box of x,
+    y, width and height has the edges x and x + width, y and y + height, counted from 0 and rounded to whole pixels.
 
     Raises
     ------

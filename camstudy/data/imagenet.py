@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from camstudy.data.boxes import read_objects
-from camstudy.data.files import Files, find
+from camstudy.data.files import Files, Root, find
 from camstudy.data.photographs import Photograph, mixed
 from camstudy.data.sources.imagenet import LAYOUTS
 from camstudy.errors import CamstudyError
@@ -99,7 +99,7 @@ def _find_val(root: str | Path) -> Files:
     files = find(root, IMAGES) or find(root, "val")
     if files is None and Path(root, "train").is_dir():
         raise CamstudyError(f"{root}: has `train`, but neither {IMAGES} nor `val`; {LAYOUTS['val']}")
-    return files or Files(root)
+    return files or (root if isinstance(root, Root) else Root(root)).open("")
 
 
 def _number(name: str, n: int) -> int:

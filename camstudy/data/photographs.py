@@ -5,6 +5,7 @@ Every model's own evaluation transform begins with the original pixels, so that 
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import compress, groupby
 from pathlib import Path
@@ -76,10 +77,19 @@ def decode(content: bytes, where: str) -> np.ndarray:
             raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
 
 
-def image_size(content: bytes, where: str) -> tuple[int, int]:
-    """Return height and width of a JPEG or PNG file without decoding its pixels."""
+def check_image(content: bytes, where: str) -> tuple[int, int]:
+    """Return height and width of a JPEG or PNG file; one that is cut off or damaged is a `CamstudyError`.
+
+    A JPEG file is read to its end, but for an eighth of its resolution, which takes half of the time.
+    """
     with _opened(content, where) as image:
-        return image.height, image.width
+        size = image.height, image.width
+        image.draft(None, (1, 1))
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
+        return size
 
 
 def _opened(content: bytes, where: str) -> Image.Image:
@@ -97,12 +107,15 @@ def write_photographs(
     attrs: Mapping[str, object],
     identity: str,
     density: Callable[[np.ndarray, tuple[int, int]], np.ndarray] | None = None,
+    facts: Callable[[], Mapping[str, object]] = dict,
     chunk: int = 64,
+    threads: int = 1,
 ) -> None:
     """Write photographs to the store of ``manifest``, one chunk in memory at a time; a killed job's is continued.
 
-    The file of neighbours with the same name is stored once. Boxes are cut at the borders of their image; how many
-    were, is printed, and one that lies outside is a `CamstudyError`.
+    Every image is decoded; one that cannot be is a `CamstudyError` that names the file. The file of neighbours with the
+    same name is stored once. Boxes are cut at the borders of their image; how many were, is printed, and one that lies
+    outside is a `CamstudyError`.
 
     Parameters
     ----------
@@ -112,7 +125,9 @@ def write_photographs(
     attrs : attributes of the store, as for `camstudy.data.store.write_dataset`
     identity : a line of text that is the same as long as the content is
     density : returns the human map (128, 128) of fixations, given height and width of their image
+    facts : returns what the manifest says beside it; called when all is written
     chunk : images per chunk, the step in which an interrupted job resumes
+    threads : images that are decoded at the same time
     """
     n, names = len(photographs), [item.name for item in photographs]
     own, cut = _has_own_file(names), 0
@@ -129,7 +144,8 @@ def write_photographs(
     for part in tqdm(writer.pending(), Path(manifest).stem, unit="chunk", mininterval=10):
         items = photographs[part]
         contents, where = files.read_all(names[part]), [f"{files.path}, {name}" for name in names[part]]
-        sizes = [image_size(content, place) for content, place in zip(contents, where, strict=True)]
+        with ThreadPoolExecutor(threads) as pool:
+            sizes = [*pool.map(check_image, contents, where)]
         values = {
             "image_size": np.array(sizes, np.int64),
             "image_file": np.frombuffer(b"".join(compress(contents, own[part])), np.uint8),
@@ -147,7 +163,7 @@ def write_photographs(
         writer.write(part, **values)
     if cut:
         print(f"{cut} boxes reached beyond their images and were cut at the borders")
-    writer.finish()
+    writer.finish(**facts())
 
 
 def _has_own_file(names: Sequence[str]) -> np.ndarray:

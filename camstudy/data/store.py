@@ -67,6 +67,7 @@ def write_dataset(
     identity: str,
     has_halves: bool = False,
     max_boxes: int = 0,
+    facts: Mapping[str, object] | None = None,
     chunk: int = 64,
     threads: int = 1,
 ) -> None:
@@ -84,6 +85,7 @@ def write_dataset(
     identity : a line of text that is the same as long as the content is
     has_halves : whether the records carry maps of two halves of the annotators
     max_boxes : the largest number of boxes of a record; 0 where records carry neither boxes nor masks
+    facts : what the manifest says beside it
     chunk : images per chunk, the step in which an interrupted job resumes
     threads : chunks in the making at the same time; decoding, blurring and compressing run outside Python's lock
 
@@ -113,7 +115,7 @@ def write_dataset(
         done = pool.map(prepare, parts)
         for _ in tqdm(done, Path(manifest).stem, len(parts), unit="chunk", mininterval=interval):
             pass
-    writer.finish()
+    writer.finish(**(facts or {}))
 
 
 def _arrays(batch: list[Record], has_halves: bool) -> dict[str, np.ndarray]:

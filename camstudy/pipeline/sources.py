@@ -6,7 +6,7 @@ from pathlib import Path
 from camstudy import addresses
 from camstudy.core.code import own_digest
 from camstudy.core.identity import digest
-from camstudy.core.ledger import accepted, outside, table_of
+from camstudy.core.ledger import accepted, listed, outside, table_of
 from camstudy.pipeline import paths
 from camstudy.pipeline.study import Study, is_photographs
 from camstudy.provenance import read_json, sha256_file
@@ -21,9 +21,10 @@ class Sources:
     def dataset(self, name: str) -> str:
         """Return what stands for the content of the files that a dataset is prepared from; the workflow's own apart."""
         entry = self.study.catalog["datasets"][name]
-        if not is_photographs(entry) and self.study.shard_numbers(name):
-            return ""
-        return outside(table_of(paths.dataset(name)), entry.get("root", "."))
+        table = table_of(paths.dataset(name))
+        if is_photographs(entry):
+            return outside(table, entry["root"])
+        return "" if self.study.shard_numbers(name) else listed(table, entry["shards"])
 
     def shard(self, dataset: str, number: int) -> tuple[str, str]:
         """Return the address of a shard that is downloaded, and what stands for the checksum that the user stated."""
@@ -36,11 +37,15 @@ class Sources:
     def weights(self, model: str) -> tuple[str, str]:
         """Return where a model's weights come from, and what stands for their content or the checksum stated."""
         entry = self.study.catalog["models"][model]
-        weights, record = entry["weights"], paths.weights(model)
-        if "path" in weights:
-            return "file", outside(table_of(record))
-        source = addresses.identity(weights["url"]) if weights.get("url") else f"timm {entry['arch']}"
-        return source, accepted(weights.get("sha256"), _record(record))
+        weights, path = entry["weights"], paths.weights(model)
+        record = _record(path)
+        # A checksum that the file does not have is a reason to look at it again, which then fails.
+        stated = accepted(weights.get("sha256"), record)
+        if "path" not in weights:
+            return addresses.identity(weights["url"]) if weights.get("url") else f"timm {entry['arch']}", stated
+        if record is not None and stated != record["accepted"]:
+            return "file", stated
+        return "file", listed(table_of(path), [weights["path"]])
 
     def published(self) -> str:
         """Return what stands for the file of published values."""

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from camstudy.config import layer_sweep
 from camstudy.data.sources import SOURCES
+from camstudy.data.sources.digits import SHARD_SIZE
 from camstudy.errors import CamstudyError
 from camstudy.explain import controls  # noqa: F401  (importing them registers them)
 from camstudy.explain.families import METHODS
@@ -16,7 +17,6 @@ from camstudy.protocols import SCORED, chosen
 from camstudy.resources import expected_images
 from camstudy.tables import TABLES
 
-SHARD_SIZE = 512  # scenes per shard of a dataset that is drawn
 # Families that run the network on many versions of every image, so that large datasets are divided among jobs.
 DIVIDED_FAMILIES = ("faithfulness",)
 Pair = tuple[str, str]  # model and method

@@ -12,7 +12,7 @@ from PIL import Image
 from timm.data import create_transform
 from torch import nn
 
-from camstudy.data.files import Files
+from camstudy.data.files import Files, start
 from camstudy.data.photographs import Photograph, decode, write_photographs
 from camstudy.data.store import ATTRIBUTES, open_dataset
 from camstudy.errors import CamstudyError
@@ -241,11 +241,55 @@ def test_files_that_are_no_images_stop_the_preparation(tmp_path, content, messag
     assert not (tmp_path / "toy.json").exists()
 
 
-def test_truncated_image_is_named_when_it_is_read(tmp_path):
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {}), ("JPEG", {"progressive": True}), ("JPEG", {"quality": 100, "subsampling": 0}), ("PNG", {})],
+    ids=["baseline", "progressive", "fine", "png"],
+)
+def test_truncated_images_are_named_and_stop_the_preparation(tmp_path, kind, options, kept):
     buffer = io.BytesIO()
-    Image.fromarray(picture(200, 200)).save(buffer, "JPEG")
+    Image.fromarray(picture(200, 300)).save(buffer, kind, **options)
+    content = buffer.getvalue()
     (tmp_path / "images").mkdir()
-    (tmp_path / "images/cut.jpg").write_bytes(buffer.getvalue()[:3000])
-    dataset = write(tmp_path / "toy.json", tmp_path / "images", [Photograph("cut.jpg", 0)])
-    with pytest.raises(CamstudyError, match=r"toy\.zarr, image 0: cannot be decoded"):
-        prepare(dataset.images(), CONFIG)
+    (tmp_path / "images/whole.jpg").write_bytes(content)
+    (tmp_path / "images/cut.jpg").write_bytes(content[: int(kept * len(content))])
+    write(tmp_path / "whole.json", tmp_path / "images", [Photograph("whole.jpg", 0)])
+    with pytest.raises(CamstudyError, match=r"images, cut\.jpg: cannot be decoded .*; fetch it again"):
+        write(tmp_path / "toy.json", tmp_path / "images", [Photograph("whole.jpg", 0), Photograph("cut.jpg", 0)])
+    assert not (tmp_path / "toy.json").exists()
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_an_attempt_goes_on_only_if_all_files_are_as_they_were(tmp_path, replaced):
+    """The first file is packed, then the job is killed at the second; meanwhile the first is repaired, in its size."""
+
+    class Failing(Files):
+        def read(self, name):
+            if name == "5.png":
+                raise KeyboardInterrupt
+            return super().read(name)
+
+    folder, manifest = tmp_path / "images", tmp_path / "data/toy.json"
+    folder.mkdir()
+    for number in range(8):
+        (folder / f"{number}.png").write_bytes(flat(number))
+    items, attrs = [Photograph(f"{number}.png", 0) for number in range(8)], dict.fromkeys(ATTRIBUTES)
+    files = Failing(folder)
+    start(manifest, files.stats)
+    with pytest.raises(KeyboardInterrupt):
+        write_photographs(manifest, files, items, attrs=attrs, fingerprint="f", chunk=4)
+    if replaced:
+        (folder / "0.png").write_bytes(flat(100))
+        assert len(flat(100)) == len(flat(0))
+    files = Files(folder)
+    start(manifest, files.stats)
+    write_photographs(manifest, files, items, attrs=attrs, fingerprint="f", chunk=4)
+    assert open_dataset(manifest).images()[0][0, 0].tolist() == [100 if replaced else 0] * 3
+    assert ("0.png" in files.hashes) == replaced  # else it was there already
+
+
+def flat(level):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((4, 4, 3), level, np.uint8)).save(buffer, "PNG", compress_level=0)
+    return buffer.getvalue()

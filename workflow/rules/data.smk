@@ -97,7 +97,7 @@ rule prepare_photographs:
     localrule: JOBS.is_brief("prepare_photographs", STUDY.prepared(photographs=True))
     conda:
         "../../envs/data.yaml"
-    threads: 1
+    threads: config["threads"]["prepare"]
     resources:
         mem_mb=JOBS.memory("prepare_photographs"),
         runtime=JOBS.minutes("prepare_photographs"),

@@ -24,3 +24,24 @@ rule plan:
         "Plan the study"
     script:
         "../../scripts/plan.py"
+
+
+# `make records`, which keeps the head from refusing what is to be looked at.
+rule records:
+    log:
+        "results/logs/records/records.log",
+    benchmark:
+        "results/benchmarks/records/records.tsv"
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("records"),
+        runtime=JOBS.minutes("records"),
+    params:
+        snakefile=workflow.main_snakefile,
+    message:
+        "Look for results that Snakemake has no record of"
+    script:
+        "../../scripts/records.py"
