@@ -4,7 +4,11 @@ CORES ?= all
 VENV := .venv
 SNAKEMAKE := $(VENV)/bin/snakemake --profile profiles/local --cores $(CORES)
 
-.PHONY: demo test lint bench report clean
+# Both cores for tests, which start what needs one core each. Whole files go to a worker, as fixtures of a file run a study.
+PYTEST := $(VENV)/bin/python -m pytest
+SIDE_BY_SIDE := -n 2 --dist loadfile
+
+.PHONY: demo test test-all test-rest test-slow lint bench report clean
 
 demo: $(VENV)/.installed
 	$(SNAKEMAKE)
@@ -18,8 +22,18 @@ demo: $(VENV)/.installed
 	@echo "figures  results/demo/figures/*.png (and .pdf)"
 	@echo "report   results/demo/report/index.html"
 
+# The tiers of tests: see docs/contributing.md.
 test: $(VENV)/.installed
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) -m quick $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+test-all: test test-rest
+
+test-rest: $(VENV)/.installed
+	$(PYTEST) -m full --ignore tests/cluster $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(PYTEST) -m full tests/cluster $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

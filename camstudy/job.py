@@ -25,6 +25,9 @@ def share_library() -> None:
     here = str(Path(__file__).parents[1])
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", here)]
     os.environ["PYTHONPATH"] = os.pathsep.join([here, *others])
+    # Numba keeps what it compiles beside the sources, else in the home; a job may be able to write in neither.
+    if not os.access(Path(__file__).parent, os.W_OK):
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(".snakemake/numba").resolve()))
 
 
 def count_gpus() -> int:

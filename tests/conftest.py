@@ -1,13 +1,25 @@
-"""Shared fixtures: a copy of the project to run in, and a study small enough for tests."""
+"""Shared fixtures: a copy of the project to run in, and a study small enough for tests; the tier of each test."""
 
 import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
+from pictures import looks_like  # noqa: F401  (a fixture)
+from planning import plan
+
+from camstudy.metrics.components import largest_boxes
+from camstudy.metrics.ranks import average_ranks, rank_correlation
+
+# Workers side by side have a core each: threads of one would only disturb the other. Before torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "camstudy", "config", "envs", "profiles", "scripts", "workflow")
@@ -53,19 +65,57 @@ TINY["catalog"]["models"] = {
     "tiny_resnet_dcls": RESNET | {"title": "ResNet-DCLS", "variant": DCLS},
 }
 
+TIERS = ("quick", "full", "slow")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option with which `looks_like` makes references instead of comparing with them."""
+    parser.addoption("--redraw", action="store_true", help="write the reference pictures of figures anew")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests that name no tier that of their directory: `quick` in `unit`, `full` elsewhere."""
+    for item in items:
+        if not any(item.get_closest_marker(tier) for tier in TIERS):
+            item.add_marker("quick" if "unit" in item.path.relative_to(ROOT / "tests").parts else "full")
+
+
+@cache
+def compile_kernels() -> None:
+    """Compile what copies would compile each, about ten seconds; Numba keeps it beside the sources it belongs to."""
+    ranked = np.zeros((1, 4), np.float32)
+    average_ranks(ranked)
+    rank_correlation(ranked, ranked)
+    largest_boxes(np.zeros((1, 2, 2), np.int32), 1)
+
+
+def left_behind(folder: str, names: list[str]) -> set[str]:
+    """What a copy of the project lacks: of the caches it has Numba's, which are valid by the content of the source."""
+    if Path(folder).name == "__pycache__":
+        return {name for name in names if not name.endswith((".nbi", ".nbc"))}
+    return set()
+
 
 class Project:
     """A copy of the project in a directory of its own, with the tiny study in `study.yaml`."""
 
     def __init__(self, path: Path) -> None:
+        compile_kernels()
         self.path = path
         for part in PARTS:
             source = ROOT / part
             if source.is_dir():
-                shutil.copytree(source, path / part, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, path / part, ignore=left_behind)
             else:
                 shutil.copy(source, path / part)
         self.write_study(TINY)
+
+    @classmethod
+    def at(cls, path: Path) -> "Project":
+        """Return the copy of the project that is there."""
+        project = cls.__new__(cls)
+        project.path = path
+        return project
 
     def write_study(self, study: dict) -> None:
         (self.path / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
@@ -79,9 +129,15 @@ class Project:
         # Only what the workflow itself sets may make the library importable.
         return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    def run(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess:
+    def execute(self, command: list[str], timeout: float = 600) -> subprocess.CompletedProcess:
+        """Run a command of Snakemake in the copy, a dry run in a fork of one process for all."""
         where = {"cwd": self.path, "env": self.environment, "timeout": timeout}
-        done = subprocess.run(self.command(*arguments), **where, capture_output=True, text=True)
+        if "--dry-run" in command:
+            return plan(command, **where)
+        return subprocess.run(command, **where, capture_output=True, text=True)
+
+    def run(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess:
+        done = self.execute(self.command(*arguments), timeout)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
@@ -94,16 +150,24 @@ class Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project after a whole run of the tiny study. Tests that change it work on a copy: see `copied`."""
-    project = Project(tmp_path_factory.mktemp("finished"))
-    project.run()
-    return project
+    """The project after a whole run of the tiny study. Tests that change it work on a copy: see `copied`.
+
+    One for all workers: the first that asks runs it, the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with FileLock(f"{path}.lock"):
+        if path.exists():
+            return Project.at(path)
+        path.with_name("unfinished").mkdir()
+        project = Project(path.with_name("unfinished"))
+        project.run()
+        project.path.rename(path)
+    return Project.at(path)
 
 
 @pytest.fixture
 def copied(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished project, times of all files kept, for a test to change."""
-    project = Project.__new__(Project)
-    project.path = tmp_path / "project"
-    subprocess.run(["cp", "-a", str(finished.path), str(project.path)], check=True)
-    return project
+    subprocess.run(["cp", "-a", str(finished.path), str(tmp_path / "project")], check=True)
+    return Project.at(tmp_path / "project")

@@ -15,6 +15,8 @@ from PIL import Image
 from scipy import stats
 from torch.nn.functional import interpolate
 
+pytestmark = pytest.mark.quick
+
 N = TINY["catalog"]["datasets"]["tiny"]["n_images"]
 BASELINE, VARIANT = TINY["models"]
 HEATMAPS = [(model, method) for model in TINY["models"] for method in TINY["methods"]]

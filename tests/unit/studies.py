@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from camstudy.stages import STAGES as STAGE_COLUMNS
 from camstudy.summary import TableInputs
 
 ARCHITECTURES = {
@@ -141,6 +142,23 @@ def with_sweeps(inputs, seed=0):
         layers=pd.DataFrame(layers, columns=[*SCORE, "stage"]),
         cost=cost,
     )
+
+
+def with_stages(inputs, n_models, n_methods, n_degenerate=0):
+    """Return the inputs with what is left of maps as models are randomised stage by stage, made up."""
+    rng = np.random.default_rng(0)
+    models, methods = list(inputs.models)[:n_models], [f"method{i}" for i in range(n_methods)]
+    rows = []
+    for model in models:
+        for method in methods:
+            for stage, name in enumerate(["trained", "head.fc", "stages.3.blocks.2", "stages.3.downsample.norm"]):
+                mean = rng.uniform(0, 1) if stage else 1.0
+                rows.append(("d", model, method, stage, name, mean, mean - 0.02 * stage, mean + 0.01 * stage, 50, 0))
+    stages = pd.DataFrame(rows, columns=list(STAGE_COLUMNS)).sample(frac=1, random_state=0)
+    stages.loc[stages["stage"] == 2, "n_degenerate"] = n_degenerate
+    titles = {name: {"title": name.title()} for name in methods}
+    about = {"models": models, "methods": methods, "catalog": {"methods": titles}}
+    return dataclasses.replace(inputs, study=inputs.study | about, stages=stages)
 
 
 METHOD_TITLES = {"fake_cam": "Fake-CAM", "gradcam": "Grad-CAM", "score_cam": "Score-CAM", "opti_cam": "Opti-CAM"}

@@ -92,6 +92,20 @@ def test_processes_that_come_find_the_library_first(monkeypatch, tmp_path, pytes
     assert Path(found.stdout).parents[1] == pytestconfig.rootpath
 
 
+def test_compiled_code_is_kept_where_the_study_runs_if_the_sources_cannot_be_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    os.environ.pop("NUMBA_CACHE_DIR", None)
+    monkeypatch.chdir(tmp_path)
+    share_library()
+    assert "NUMBA_CACHE_DIR" not in os.environ
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    share_library()
+    code = "from camstudy.metrics.ranks import _rank_rows; print(_rank_rows.stats.cache_path)"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=True)
+    assert Path(found.stdout).is_relative_to(tmp_path / ".snakemake/numba")
+
+
 def test_gpus_are_counted_by_their_device_files(monkeypatch):
     files = [Path("/dev") / name for name in ("nvidia0", "nvidia11", "nvidiactl", "nvidia-uvm", "nvidia-caps")]
     monkeypatch.setattr(Path, "glob", lambda self, pattern: [f for f in files if f.match(pattern)])

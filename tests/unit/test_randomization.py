@@ -1,12 +1,10 @@
 """Methods under randomisation: fixed classes, any batch size, means over images, and the figure that shows them."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from studies import make_inputs
+from studies import make_inputs, with_stages
 from torch import nn
 
 from camstudy.aggregate import Settings
@@ -157,26 +155,9 @@ def test_no_map_left_and_broken_scores():
             summarize_stages({("net", "cam"): table}, dataset="d", settings=skip)
 
 
-def study(n_models, n_methods, n_degenerate=0):
-    """Return the inputs of a study with made-up stages."""
-    inputs, rng = make_inputs(), np.random.default_rng(0)
-    models, methods = list(inputs.models)[:n_models], [f"method{i}" for i in range(n_methods)]
-    rows = []
-    for model in models:
-        for method in methods:
-            for stage, name in enumerate(["trained", "head.fc", "stages.3.blocks.2", "stages.3.downsample.norm"]):
-                mean = rng.uniform(0, 1) if stage else 1.0
-                rows.append(("d", model, method, stage, name, mean, mean - 0.02 * stage, mean + 0.01 * stage, 50, 0))
-    stages = pd.DataFrame(rows, columns=list(STAGES)).sample(frac=1, random_state=0)
-    stages.loc[stages["stage"] == 2, "n_degenerate"] = n_degenerate
-    titles = {name: {"title": name.title()} for name in methods}
-    about = {"models": models, "methods": methods, "catalog": {"methods": titles}}
-    return dataclasses.replace(inputs, study=inputs.study | about, stages=stages)
-
-
 @pytest.mark.parametrize(("n_models", "n_methods"), [(1, 18), (3, 2), (4, 4)])
 def test_a_panel_per_model_and_a_line_per_method(n_models, n_methods, tmp_path):
-    inputs = study(n_models, n_methods)
+    inputs = with_stages(make_inputs(), n_models, n_methods)
     figure = FIGURES["randomization"].function(inputs)
     assert [axis.get_title(loc="left") for axis in figure.axes] == [inputs.title(m) for m in inputs.study["models"]]
     for axis, model in zip(figure.axes, inputs.study["models"], strict=True):
@@ -204,6 +185,6 @@ def test_a_panel_per_model_and_a_line_per_method(n_models, n_methods, tmp_path):
 
 
 def test_the_note_counts_degenerate_maps():
-    assert "constant" not in FIGURES["randomization"].function(study(2, 2)).get_supxlabel()
-    note = FIGURES["randomization"].function(study(2, 2, n_degenerate=3)).get_supxlabel()
+    assert "constant" not in FIGURES["randomization"].function(with_stages(make_inputs(), 2, 2)).get_supxlabel()
+    note = FIGURES["randomization"].function(with_stages(make_inputs(), 2, 2, n_degenerate=3)).get_supxlabel()
     assert "50 images; 12 correlations of constant or non-finite maps counted as 0" in note

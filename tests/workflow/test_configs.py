@@ -4,7 +4,6 @@ import ast
 import copy
 import importlib.metadata
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +13,10 @@ from conftest import ROOT, TINY, Project
 
 from camstudy.provenance import imported_sources
 
+pytestmark = pytest.mark.quick
+
 CONFIGS = ["config/config.yaml", *(str(path.relative_to(ROOT)) for path in ROOT.glob("config/studies/*.yaml"))]
+PACKAGES = importlib.metadata.packages_distributions()
 ENVIRONMENTS = {path.name: path for path in ROOT.glob("envs/*.yaml")}
 
 
@@ -53,10 +55,8 @@ def project(tmp_path_factory):
 
 def snakemake(project, *arguments):
     """Run Snakemake on the default study; return its exit status and all that it wrote."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    where = {"cwd": project.path, "env": project.environment}
-    done = subprocess.run(command, **where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return done.returncode, done.stdout
+    done = project.execute([sys.executable, "-m", "snakemake", "--cores", "2", *arguments])
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -80,17 +80,6 @@ def test_demo_weights_can_be_planned(project):
     assert len(shipped) >= 4
     for path in shipped:
         assert f"Export the demo weights {path.stem}\n" in output
-
-
-def test_lint(project):
-    status, output = snakemake(project, "--lint")
-    assert status == 0, output
-
-
-def test_format():
-    command = [sys.executable, "-m", "snakefmt", "--check", "Snakefile", "workflow"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_mistake_on_the_command_line(project):
@@ -173,7 +162,6 @@ def test_environments_have_what_their_rules_import(rule):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.split(".")[0])
-    packages = importlib.metadata.packages_distributions()
-    needed = {normal(packages[name][0]) for name in imported - sys.stdlib_module_names - {"camstudy"}}
+    needed = {normal(PACKAGES[name][0]) for name in imported - sys.stdlib_module_names - {"camstudy"}}
     environment = ENVIRONMENTS[directive(rule, "conda").removeprefix("../../envs/")]
     assert needed <= set(map(normal, pins(environment)))

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import RESNET, Project
+from pictures import COMPUTED
 
 N = 8
 STUDY = {
@@ -83,9 +84,9 @@ def test_the_long_table_has_every_family_and_no_people(project):
     assert fake["mean"].tolist() == pytest.approx([1])
 
 
-def test_figures_are_drawn(project):
-    for name in STUDY["figures"]:
-        assert (project.path / f"results/methods/figures/{name}.png").stat().st_size > 10_000
+@pytest.mark.parametrize("name", STUDY["figures"])
+def test_figures_are_drawn(project, looks_like, name):
+    looks_like(project.path / f"results/methods/figures/{name}.png", f"methods-{name}", COMPUTED)
 
 
 def test_nothing_is_left_and_a_look_makes_tables_alone(project):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import RESNET, Project
+from pictures import COMPUTED
 from test_incrementality import edit_code
 
 from camstudy.data.clickme import select
@@ -175,7 +176,7 @@ def test_controls_look_at_no_model(project):
         assert "MissingRuleException" in done.stdout + done.stderr
 
 
-def test_the_figure_is_drawn(project):
+def test_the_figure_is_drawn(project, looks_like):
     project.run("--", FIGURE)
-    assert (project.path / FIGURE).stat().st_size > 10_000
+    looks_like(project.path / FIGURE, "study-randomization", COMPUTED)
     assert asked(project, FIGURE) == set()

@@ -1,0 +1,43 @@
+"""Figures compared with reference pictures; `pytest --redraw` writes these anew, to be looked at before a commit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from matplotlib.testing.compare import compare_images
+from PIL import Image
+
+REFERENCES = Path(__file__).parent / "unit/data/figures"
+REDUCE = 4  # of 200 dots per inch, so that references stay small
+# Root mean square of the pixels' differences, of 255. The same numbers, drawn by the same Matplotlib, differ by none;
+# those of a network on another processor move few dots by a fraction of one. A dot at another place makes 2.
+SAME, COMPUTED = 0.2, 2.0
+
+
+def check_picture(path: Path, reference: Path, *, tolerance: float, scratch: Path) -> None:
+    """Fail if a figure's PNG differs from its reference; both and their difference are left in ``scratch``."""
+    assert reference.exists(), f"{reference} is missing; `pytest --redraw` with this test makes it"
+    small = shrink(path, scratch / reference.name)
+    difference = compare_images(str(reference), str(small), tolerance)
+    assert difference is None, difference
+
+
+def shrink(path: Path, to: Path) -> Path:
+    """Write a PNG in small."""
+    with Image.open(path) as picture:
+        picture.convert("RGB").reduce(REDUCE).save(to, optimize=True)
+    return to
+
+
+@pytest.fixture
+def looks_like(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
+    """A function that compares a figure's PNG with the reference of a name, or makes it that with `--redraw`."""
+
+    def compare(path: Path, name: str, tolerance: float = SAME) -> None:
+        reference = REFERENCES / f"{name}.png"
+        if request.config.getoption("redraw"):
+            shrink(path, reference)
+        else:
+            check_picture(path, reference, tolerance=tolerance, scratch=tmp_path)
+
+    return compare

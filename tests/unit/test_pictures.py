@@ -1,0 +1,95 @@
+"""Every figure looks as its reference picture, and a picture that differs is found."""
+
+import shutil
+
+import numpy as np
+import pytest
+from matplotlib.testing.exceptions import ImageComparisonFailure
+from pictures import REFERENCES, SAME, check_picture
+from studies import make_inputs, make_method_inputs, with_stages, with_sweeps
+
+from camstudy.figures import FIGURES, save
+
+
+def photographs():
+    """Smooth images with people's maps and those of two models, one of them in the corner that the model saw."""
+    y, x = np.mgrid[:64, :64] / 63
+    shades = [np.stack([x, y, 1 - x], -1), np.stack([y * x, 1 - y, np.hypot(x, y) / 2], -1)]
+    places = np.array([[0.3, 0.6], [0.7, 0.4]])
+    human = np.stack([np.exp(-((y - a) ** 2 + (x - b) ** 2) / 0.05) for a, b in places]).astype(np.float32)
+    maps = {
+        (model, method): human[:, start::9, start::9] ** power
+        for start, model in enumerate(("Net", "Net DCLS"))
+        for power, method in ((1, "Grad-CAM"), (3, "Opti-CAM"), (0, "Flat"))
+    }
+    images = (255 * np.stack(shades)).astype(np.uint8)
+    predicted = {"Net": ["cat", "fox"], "Net DCLS": ["cat", "dog"]}
+    return [images, human, maps, ["cat", "dog"]], {"predicted": predicted, "boxes": {"Net": (0.25, 0.5, 0.75, 1.0)}}
+
+
+def grid():
+    inputs, stated = photographs()
+    objects = [np.array([[16, 0, 32, 64]]), np.array([[0, 0, 8, 8], [32, 32, 60, 60]])]
+    return FIGURES["method_grid"].function(*inputs, **stated, scores={}, objects=objects)
+
+
+def qualitative():
+    inputs, stated = photographs()
+    scores = {("Net", "Grad-CAM"): np.array([0.12, 0.61])}
+    return FIGURES["qualitative"].function(*inputs, **stated, scores=scores, human_title="human map (simulated)")
+
+
+def of_scores(name, make):
+    return lambda: FIGURES[name].function(make())
+
+
+PICTURES = {"qualitative": qualitative, "method_grid": grid}
+MADE = {
+    ("alignment", "accuracy_alignment"): make_inputs,
+    ("threshold_sweep", "layer_sweep", "alignment_cost"): lambda: with_sweeps(make_inputs()),
+    ("insertion_deletion", "faithfulness_localization"): lambda: make_method_inputs(models=("net", "other")),
+    ("randomization",): lambda: with_stages(make_inputs(), 3, 3, n_degenerate=2),
+}
+PICTURES |= {name: of_scores(name, make) for names, make in MADE.items() for name in names}
+# Without comparisons, models are drawn one by one.
+ALONE = ("alignment", "accuracy_alignment", "threshold_sweep", "layer_sweep", "alignment_cost")
+PICTURES |= {f"{name}-alone": of_scores(name, lambda: with_sweeps(make_inputs(compare=False))) for name in ALONE}
+
+
+def test_every_figure_has_a_picture():
+    assert {name.partition("-")[0] for name in PICTURES} == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_figures_look_as_their_references(name, tmp_path, looks_like):
+    save(PICTURES[name](), tmp_path / "figure.png")
+    looks_like(tmp_path / "figure.png", name)
+
+
+def test_every_reference_is_small():
+    sizes = [path.stat().st_size for path in REFERENCES.iterdir()]
+    assert sum(sizes) < 1e6
+
+
+@pytest.mark.parametrize("change", ["dot", "colour", "text", "size"])
+def test_a_small_difference_is_found(change, tmp_path):
+    inputs = make_inputs()
+    if change == "dot":
+        row = inputs.scores.query("method == 'gradcam' and model == 'resnet_mini'").index[0]
+        inputs.scores.loc[row, ["mean", "ci_low", "ci_high"]] += 0.01
+    figure = FIGURES["alignment"].function(inputs)
+    if change == "colour":
+        figure.axes[0].lines[0].set_color("black")
+    elif change == "text":
+        figure.axes[0].set_title("Grad-CAN", loc="left")
+    elif change == "size":
+        figure.set_size_inches(*(1.02 * figure.get_size_inches()))
+    save(figure, tmp_path / "figure.png")
+    with pytest.raises((AssertionError, ImageComparisonFailure), match=r"did not match|sizes do not match"):
+        check_picture(tmp_path / "figure.png", REFERENCES / "alignment.png", tolerance=SAME, scratch=tmp_path)
+
+
+def test_a_missing_reference_is_told(tmp_path):
+    shutil.copy(REFERENCES / "alignment.png", tmp_path / "figure.png")
+    with pytest.raises(AssertionError, match=r"nothing\.png is missing; `pytest --redraw`"):
+        check_picture(tmp_path / "figure.png", tmp_path / "nothing.png", tolerance=SAME, scratch=tmp_path)
