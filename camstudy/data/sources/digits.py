@@ -2,6 +2,8 @@
 
 from camstudy.data.sources import SOURCES
 
+SHARD_SIZE = 512  # scenes
+
 
 @SOURCES.register(
     "digits",
