@@ -35,7 +35,10 @@ class Files:
             raise CamstudyError(f"{path}: cannot be read as a folder, tar or zip archive ({error})") from None
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file; `CamstudyError` if it cannot be read whole."""
+        """Return the content of a file; `CamstudyError` if it is none of ``sizes`` or cannot be read whole."""
+        # Lists in data sets name files, too: nothing but what is here may be read by them.
+        if name not in self.sizes:
+            raise CamstudyError(f"{self.path}: has no {name!r}; fetch it again")
         try:
             if hasattr(self, "_zip"):
                 content = self._zip.read(name)

@@ -9,6 +9,7 @@ from snakemake.io import regex_from_filepattern
 
 sys.path.insert(0, workflow.basedir)
 
+from camstudy.addresses import identity, recordable, shown_copies
 from camstudy.config import layer_sweep, validate
 from camstudy.errors import CamstudyError
 from camstudy.explain import controls
@@ -42,6 +43,11 @@ try:
     config.update(validate(config, known))
 except CamstudyError as error:
     raise WorkflowError(str(error)) from None
+
+
+if workflow.is_main_process:
+    # A report holds the configuration files. Their addresses may be signed.
+    workflow.configfiles[:] = shown_copies(workflow.configfiles, ".snakemake/shown")
 
 
 if config["group_minutes"]:
@@ -84,14 +90,14 @@ def code(script):
 
 def entry(kind, name, *drop):
     """Canonical text of a catalogue entry, for params; `drop` names keys that do not change this job's result, with a
-    dot those within a mapping."""
+    dot those within a mapping. Params are shown and recorded, so of an address it has what may be."""
 
     def keep(value, place=""):
         if not isinstance(value, dict):
             return value
         return {key: keep(item, f"{place}{key}.") for key, item in value.items() if f"{place}{key}" not in drop}
 
-    return canonical(keep(CATALOG[kind][name]))
+    return canonical(keep(recordable(CATALOG[kind][name])))
 
 
 def explained(wildcards):
@@ -199,10 +205,11 @@ def shards(wildcards):
 
 
 def shard_source(wildcards):
-    """Canonical text of where a shard comes from and its checksum, for params."""
+    """Canonical text of where a shard comes from, its query aside, and its checksum, for params."""
     source, shard = CATALOG["datasets"][wildcards.dataset]["shards"], int(wildcards.shard)
     digests = source["sha256"] or []
-    return canonical({"url": source["url"].replace("{i}", str(shard)), "sha256": (digests[shard:] or [None])[0]})
+    digest = (digests[shard:] or [None])[0]
+    return canonical({"url": identity(source["url"].replace("{i}", str(shard)), digest), "sha256": digest})
 
 
 def human_ceiling(wildcards):
