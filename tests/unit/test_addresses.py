@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from camstudy.addresses import file_name, identity, mistake, recordable, redact, redact_text, safe_name, shown_copies
+from camstudy.addresses import file_name, identity, mistake, recordable, redact, redact_text, safe_name
 from camstudy.errors import CamstudyError
 
 SECRET = "s3cr3t"
@@ -62,19 +62,6 @@ def test_addresses_in_the_texts_of_others():
     text = f"403 Forbidden for url: {SIGNED} (Request ID: 7), before http://me:{SECRET}@proxy:3128"
     expected = "403 Forbidden for url: https://host.org/nets/a.pth?... (Request ID: 7), before http://proxy:3128"
     assert redact_text(text) == expected
-
-
-def test_a_file_is_shown_with_its_addresses_redacted_and_nothing_else(tmp_path):
-    plain, signed = tmp_path / "plain.yaml", tmp_path / "signed.yaml"
-    plain.write_text("url: https://host.org/a.pth  # why?")
-    signed.write_text(f"a: {SIGNED}  # signed\nb: {{url: '{SIGNED}', key: c}}\n# {SIGNED}\n")
-    for _ in range(2):
-        first, second = shown_copies([plain, signed], tmp_path / "shown")
-        assert first == plain
-        shown = "https://host.org/nets/a.pth?..."
-        assert Path(second).read_text() == f"a: {shown}  # signed\nb: {{url: '{shown}', key: c}}\n# {shown}\n"
-        assert Path(second).name == "signed.yaml"
-    assert shown_copies([str(plain)], tmp_path / "shown") == [str(plain)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from snakemake.io import regex_from_filepattern
 
 sys.path.insert(0, workflow.basedir)
 
-from camstudy.addresses import identity, recordable, shown_copies
+from camstudy.addresses import identity, recordable
 from camstudy.config import layer_sweep, validate
 from camstudy.errors import CamstudyError
 from camstudy.explain import controls
@@ -43,11 +43,6 @@ try:
     config.update(validate(config, known))
 except CamstudyError as error:
     raise WorkflowError(str(error)) from None
-
-
-if workflow.is_main_process:
-    # A report holds the configuration files. Their addresses may be signed.
-    workflow.configfiles[:] = shown_copies(workflow.configfiles, ".snakemake/shown")
 
 
 if config["group_minutes"]:
