@@ -2,8 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from camstudy.errors import CamstudyError
@@ -49,25 +48,6 @@ def redact(address: str) -> str:
 def redact_text(text: str) -> str:
     """Return a text, such as a library's message, with every address in it redacted."""
     return _IN_TEXT.sub(lambda found: redact(found[0]), text)
-
-
-def shown_copies(files: Iterable[str | Path], folder: str | Path) -> list[str | Path]:
-    """Return configuration files as they may be shown: with every address redacted.
-
-    A file that is changed by that is copied to ``folder``, under its own name; the others stand for themselves.
-    """
-    copies = []
-    for index, path in enumerate(files):
-        text = Path(path).read_text()
-        shown, copy = redact_text(text), Path(folder, str(index), Path(path).name)
-        if shown == text:
-            copies.append(path)
-            continue
-        if not copy.is_file() or copy.read_text() != shown:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(shown)
-        copies.append(str(copy))
-    return copies
 
 
 def identity(address: str, sha256: str | None = None) -> str:

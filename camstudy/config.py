@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from camstudy.addresses import mistake, redact
 from camstudy.configschema import Place, explain, fill, load_schema, show, validator
 from camstudy.data.sources import SOURCES
 from camstudy.errors import CamstudyError, did_you_mean, unknown
@@ -94,6 +95,10 @@ def _cross_checks(config: Mapping, written: Mapping, known: Mapping[str, object]
         if _at(dataset).get("boxes") and dataset.get("split") == "train":
             text = "found true, but boxes are known of validation images only; set false, or `split: val`"
             yield ("catalog", "datasets", name, "boxes"), text
+        address = _at(dataset, "shards").get("url") or ""
+        # Numbers stand in the place of {i}.
+        if wrong := address and mistake(address.replace("{i}", "0")):
+            yield ("catalog", "datasets", name, "shards", "url"), f"found {redact(address)}, but {wrong}"
     yield from _check_origins(_at(config, "catalog", "models"))
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
@@ -145,6 +150,9 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
     if "weights" not in written and written.get("train") is None:
         hint = "add `train`, or say where the weights are, or `weights: random`"
         yield (*place, "weights"), f"missing, and the model is not trained; {hint}"
+    address = _at(model, "weights").get("url")
+    if wrong := address and mistake(address):
+        yield (*place, "weights", "url"), f"found {redact(address)}, but {wrong}"
     if _at(model, "weights").get("include_variant") and not model["variant"]:
         yield (*place, "weights", "include_variant"), "found true, but the model has no `variant`; add it, or set false"
     dcls = _at(model, "variant", "dcls")

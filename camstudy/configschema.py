@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
+from camstudy.addresses import redact
 from camstudy.errors import did_you_mean
 
 SCHEMA = Path(__file__).parents[1] / "workflow" / "schemas" / "config.schema.yaml"
@@ -29,6 +30,9 @@ LIMITS = {
     "maximum": "at most",
     "exclusiveMaximum": "below",
 }
+
+# An address, misspelt or not; other text may have a question mark.
+_ADDRESS = re.compile(r"//|\?.*=|:.*@")
 
 # Where a value is: keys and list positions from the top of the configuration.
 Place = tuple[str | int, ...]
@@ -99,10 +103,23 @@ def expectation(schema: Mapping) -> str:
 
 
 def show(value: object, width: float = 60) -> str:
-    """Write a value in one line as YAML would, with quotes where YAML needs them, cut off at ``width``."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False)
+    """Write a value in one line as YAML would, with quotes where YAML needs them, cut off at ``width``.
+
+    Of addresses it has what may be shown.
+    """
+    text = yaml.safe_dump(
+        _redacted(value), default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False
+    )
     text = " ".join(text.removesuffix("\n").removesuffix("\n...").split())
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _redacted(value: object) -> object:
+    if isinstance(value, list):
+        return [_redacted(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _redacted(item) for key, item in value.items()}
+    return redact(value) if isinstance(value, str) and _ADDRESS.search(value) else value
 
 
 def explain(error: jsonschema.ValidationError) -> Iterator[tuple[Place, str]]:

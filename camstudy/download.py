@@ -1,5 +1,6 @@
 """Download a file: resumed where it was cut, tried again after failures, verified, in place only when whole."""
 
+import hashlib
 import http.client
 import re
 import shutil
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from camstudy.addresses import identity, mistake, redact
+from camstudy.credentials import open_address
 from camstudy.errors import CamstudyError
 from camstudy.provenance import read_json, sha256_file, write_json
 
@@ -35,7 +38,7 @@ class _Interrupted(Exception):
 class _Origin:
     """What a partial file is a part of: without it, a changed file would be resumed into a mixture."""
 
-    url: str
+    address: str  # sha256 of the address's identity: of the address itself, nothing may be recorded
     validator: str | None  # strong ETag, else date of last modification
     size: int | None
 
@@ -54,7 +57,8 @@ def fetch(url: str, destination: Path, sha256: str | None = None, *, attempts: i
 
     Parameters
     ----------
-    url : http://, https:// or file://
+    url : http://, https:// or file://; of its query, nothing is shown or recorded, and it may hold no password: see
+        `camstudy.credentials` for that
     destination : the file to write; its folder is made
     sha256 : what the checksum must be
     attempts : how often in a row it may fail without getting further
@@ -68,20 +72,19 @@ def fetch(url: str, destination: Path, sha256: str | None = None, *, attempts: i
     destination = Path(destination)
     if sha256 is not None and destination.is_file() and sha256_file(destination) == sha256.lower():
         return sha256.lower()
+    part, shown = destination.with_name(destination.name + ".part"), redact(url)
+    if wrong := mistake(url):
+        raise CamstudyError(f"{shown}: cannot be fetched; {wrong}")
     destination.parent.mkdir(parents=True, exist_ok=True)
-    part = destination.with_name(destination.name + ".part")
-    scheme = urlsplit(url).scheme
-    if scheme == "file":
+    if urlsplit(url).scheme == "file":
         _copy(url, part)
-    elif scheme in ("http", "https"):
-        _persist(url, part, attempts)
     else:
-        raise CamstudyError(f"{url}: cannot be fetched; give an address that begins with https://, http:// or file://")
+        _persist(url, part, attempts)
     found = sha256_file(part)
     if sha256 is not None and found != sha256.lower():
         _forget(part)
         raise CamstudyError(
-            f"{url}: its sha256 is {found}, expected {sha256}; nothing was kept. Run again in case the download was"
+            f"{shown}: its sha256 is {found}, expected {sha256}; nothing was kept. Run again in case the download was"
             " damaged; if the file was replaced by another one that you trust, correct `sha256`"
         )
     part.replace(destination)
@@ -100,29 +103,29 @@ def _persist(url: str, part: Path, attempts: int) -> None:
             if failures >= attempts:
                 kept = f"; {_size(part):,} bytes are kept and the next run goes on from there" if _size(part) else ""
                 raise CamstudyError(
-                    f"{url}: {error} ({failures} attempts without progress){kept}. Check the connection, or fetch the"
-                    " file elsewhere and give its place as file:///..."
+                    f"{redact(url)}: {error} ({failures} attempts without progress){kept}. Check the connection, or"
+                    " fetch the file elsewhere and give its place as file:///..."
                 ) from None
             wait = min(2 ** (failures - 1) if error.wait is None else error.wait, _LONGEST_WAIT)
-            print(f"{url}: {error}; trying again in {wait:g} s", file=sys.stderr, flush=True)
+            print(f"{redact(url)}: {error}; trying again in {wait:g} s", file=sys.stderr, flush=True)
             time.sleep(wait)
 
 
 def _download(url: str, part: Path) -> None:
     """Make one attempt: go on with the partial file, or begin, until all that the server announced is there."""
     origin, start = _origin(part), _size(part)
-    if origin is None or origin.url != url or not origin.known:
+    if origin is None or origin.address != _address(url) or not origin.known:
         _forget(part)
         origin, start = None, 0
     if origin and start == origin.size:
         return
-    request = urllib.request.Request(url, headers={"User-Agent": "camstudy"})
+    headers = {"User-Agent": "camstudy"}
     if start:
-        request.add_header("Range", f"bytes={start}-")
+        headers["Range"] = f"bytes={start}-"
         if origin.validator:
-            request.add_header("If-Range", origin.validator)
+            headers["If-Range"] = origin.validator
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with open_address(url, headers, TIMEOUT) as answer:
             begins, answered = _answered(url, answer)
             if start and begins and not _same(origin, answered, start, begins):
                 _forget(part)
@@ -136,7 +139,11 @@ def _download(url: str, part: Path) -> None:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLCertVerificationError):
-            raise CamstudyError(f"{url}: the server's certificate is not valid ({reason}); check the address") from None
+            text = f"the server's certificate is not valid ({reason}); check the address"
+            raise CamstudyError(f"{redact(url)}: {text}") from None
+        if not isinstance(error, OSError):
+            # Its message may be a piece of the address, or the server's own words.
+            reason = f"the server's answer is not HTTP ({type(error).__name__})"
         raise _Interrupted(reason) from None
 
 
@@ -146,11 +153,11 @@ def _answered(url: str, answer: http.client.HTTPResponse) -> tuple[int, _Origin]
     validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
     length = answer.headers.get("Content-Length")
     if answer.status != 206:
-        return 0, _Origin(url, validator, int(length) if length else None)
+        return 0, _Origin(_address(url), validator, int(length) if length and length.isdecimal() else None)
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
     if found is None:
         raise _Interrupted("the server sent a part without saying which")
-    return int(found[1]), _Origin(url, validator, None if found[2] == "*" else int(found[2]))
+    return int(found[1]), _Origin(_address(url), validator, None if found[2] == "*" else int(found[2]))
 
 
 def _same(origin: _Origin, answered: _Origin, start: int, begins: int) -> bool:
@@ -176,19 +183,31 @@ def _explain(url: str, error: urllib.error.HTTPError, part: Path) -> None:
     if error.code == 416:  # the partial file is not a part of what is there now
         _forget(part)
         raise _Interrupted("the file changed on the server; starting over") from None
+    # In HTTP's words: the server's own, or urllib's, may repeat an address.
+    what = f"HTTP {error.code} {http.client.responses.get(error.code, '')}".rstrip()
     if error.code in _PASSING:
         wait = error.headers.get("Retry-After", "")
-        raise _Interrupted(f"HTTP {error.code} {error.reason}", float(wait) if wait.isdigit() else None) from None
-    raise CamstudyError(f"{url}: HTTP {error.code} {error.reason}; correct the address, or ask for access") from None
+        raise _Interrupted(what, float(wait) if wait.isdecimal() else None) from None
+    if error.code == 401:
+        advice = "put user and password into ~/.netrc, which are sent by https"
+    elif 300 <= error.code < 400:
+        advice = "it redirects in circles, or to what is no http; correct the address"
+    else:
+        advice = "correct the address, or ask for access"
+    raise CamstudyError(f"{redact(url)}: {what}; {advice}") from None
 
 
 def _copy(url: str, part: Path) -> None:
     parts = urlsplit(url)
     source = Path(urllib.request.url2pathname(parts.path))
     if parts.netloc not in ("", "localhost") or not source.is_file():
-        raise CamstudyError(f"{url}: no such file on this machine; write file:// and a path that begins with /")
+        raise CamstudyError(f"{redact(url)}: no such file on this machine; write file:// and a path that begins with /")
     _forget(part)
     shutil.copyfile(source, part)
+
+
+def _address(url: str) -> str:
+    return hashlib.sha256(identity(url).encode()).hexdigest()
 
 
 def _note(part: Path) -> Path:

@@ -55,7 +55,10 @@ class Files:
         return hasattr(self, "_zip") or hasattr(self, "_tar")
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file; `CamstudyError` if it cannot be read whole."""
+        """Return the content of a file; `CamstudyError` if it is none of ``sizes`` or cannot be read whole."""
+        # Lists in data sets name files, too: nothing but what is here may be read by them.
+        if name not in self.sizes:
+            raise CamstudyError(f"{self.path}: has no {name!r}; fetch it again")
         try:
             if hasattr(self, "_zip"):
                 content = self._zip.read(name)

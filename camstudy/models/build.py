@@ -16,6 +16,7 @@ from timm.data import resolve_data_config
 from timm.models import get_pretrained_cfg
 from torch import nn
 
+from camstudy.addresses import redact_text
 from camstudy.errors import CamstudyError, unknown
 from camstudy.models.seeding import seeded
 from camstudy.models.variants import VARIANTS
@@ -95,7 +96,8 @@ def timm_weights_file(arch: str) -> Path:
                 return Path(hf_hub_download(repository, name, revision=revision or None))
         reason = f"the hub has no {' or '.join(names)} in {repository}"
     except OSError as error:
-        reason = str(error).splitlines()[0]
+        # Where the hub sends us, the address may be signed.
+        reason = redact_text(str(error).splitlines()[0])
     raise CamstudyError(
         f"weights.timm: the weights of `{arch}` could not be fetched ({reason}); on a machine without internet fetch"
         " them elsewhere and say where they are: `weights: {timm: true, url: file:///...}`"

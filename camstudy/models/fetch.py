@@ -3,11 +3,11 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from timm.models import get_pretrained_cfg
 from torch import nn
 
+from camstudy.addresses import file_name, redact
 from camstudy.download import fetch
 from camstudy.errors import CamstudyError
 from camstudy.models.build import build_model, timm_weights_file
@@ -30,12 +30,13 @@ def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
     Raises
     ------
     CamstudyError
-        for weights that cannot be had, have another checksum or do not fit.
+        for weights that cannot be had, have another checksum or do not fit, and for an address whose file name would
+        lie in another folder.
     """
     source = entry["weights"]
-    where = source.get("url") or source.get("path") or f"timm, {entry['arch']}"
+    where = redact(source.get("url") or "") or source.get("path") or f"timm, {entry['arch']}"
     if source.get("url"):
-        path = folder / (unquote(Path(urlsplit(source["url"]).path).name) or "weights")
+        path = folder / file_name(source["url"], default="weights")
         try:
             digest = fetch(source["url"], path, source.get("sha256"))
         finally:

@@ -402,6 +402,47 @@ def test_mistakes_within_weights_are_pointed_at(config, weights, key):
     assert list(errors(put(config, "catalog.models.net.weights", weights))) == [f"catalog.models.net.weights.{key}"]
 
 
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        (
+            "https://me:s3cr3t@host.org/net.pt",
+            "found https://host.org/net.pt, but it has a user name or password in it",
+        ),
+        ("https://host.org:s3cr3t/net.pt", "found https://.../net.pt, but it is malformed"),
+        ("https://host.org/a net.pt?token=s3cr3t", "but it has spaces or other characters"),
+        (
+            "htps://host.org/net.pt?X-Amz-Signature=s3cr3t",
+            "found htps://host.org/net.pt?... (text), expected an address",
+        ),
+        ("host.org/net.pt?X-Amz-Signature=s3cr3t", "found host.org/net.pt?... (text), expected an address"),
+        (
+            ["https://host.org/net.pt?X-Amz-Signature=s3cr3t"],
+            "found ['https://host.org/net.pt?...'], expected an address",
+        ),
+    ],
+)
+def test_addresses_with_mistakes_are_told_without_their_secrets(config, url, text):
+    places = {"net": {"url": url}, "net_dcls": {"timm": True, "url": url}}
+    for name, weights in places.items():
+        put(config, f"catalog.models.{name}.weights", weights)
+    found = errors(config)
+    assert list(found) == [f"catalog.models.{name}.weights.url" for name in places]
+    assert all(text in message and "s3cr3t" not in message for message in found.values())
+    if isinstance(url, str) and url.startswith("https:"):
+        shards = {"url": f"{url}-{{i}}", "count": 2}
+        put(config, "catalog.datasets.scenes", {"source": "clickme", "shards": shards})
+        message = errors(config)["catalog.datasets.scenes.shards.url"]
+        assert text.partition(", but ")[2] in message
+        assert "s3cr3t" not in message
+
+
+def test_a_signed_address_is_accepted(config):
+    weights = {"url": "https://host.org/net.pt?X-Amz-Signature=s3cr3t"}
+    found = validate(put(config, "catalog.models.net.weights", weights))["catalog"]["models"]["net"]["weights"]
+    assert found["url"] == weights["url"]
+
+
 @pytest.mark.parametrize("name", ["my net", "../net", "-net", ".net", "net/1", "", "net\n"])
 def test_names_are_safe_as_file_names(config, name):
     config["catalog"]["models"][name] = {"arch": "resnet18", "weights": "random"}

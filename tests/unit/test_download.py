@@ -40,6 +40,10 @@ class Server:
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def answer(self, handler, fault):
+        if "words" in fault:  # of the server's own, in the place of `200 OK`
+            handler.wfile.write(f"HTTP/1.1 {fault['words']}\r\n\r\n".encode())
+            handler.close_connection = True
+            return
         if "status" in fault:
             handler.send_response(fault["status"])
             for name, value in fault.get("headers", {}).items():
@@ -262,6 +266,147 @@ def test_local_addresses(tmp_path):
 def test_local_addresses_of_nothing(tmp_path, url):
     with pytest.raises(CamstudyError, match=f"{url}: no such file on this machine"):
         fetch(url, tmp_path / "w")
+
+
+# ---- secrets in addresses, and credentials
+
+SECRET = "s3cr3t"
+SIGNATURE = f"?X-Amz-Expires=60&X-Amz-Signature={SECRET}"
+
+
+def failure(url, path, capfd, *arguments, **options):
+    """Return the message with which a download fails, after a look for the secret in all that can be seen."""
+    with pytest.raises(CamstudyError) as caught:
+        fetch(url, path, *arguments, **options)
+    shown = [str(caught.value), *capfd.readouterr(), *(file.read_text("latin-1") for file in path.parent.glob("w*"))]
+    assert SECRET not in "".join(shown)
+    assert "0123" not in str(caught.value)  # of another address
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        ([{"status": 403}], "HTTP 403 Forbidden; correct"),
+        ([{"status": 401}], "HTTP 401 Unauthorized; put user and password into ~/.netrc"),
+        ([{"status": 503}] * 4, r"HTTP 503 Service Unavailable \(4 attempts"),
+        ([{"cut": 100}] + [{"cut": 0}] * 4, r"the connection ended after 100 of 300,000 bytes .*100 bytes are kept"),
+        ([], "its sha256 is"),
+        ([{"words": f"404 no /weights.pth{SIGNATURE}"}], "HTTP 404 Not Found; correct"),
+        ([{"words": f"GET /weights.pth{SIGNATURE}"}] * 4, r"not HTTP \(BadStatusLine\)"),
+    ],
+)
+def test_a_signature_is_in_no_message_progress_or_note(server, tmp_path, capfd, faults, message):
+    server.faults = faults
+    found = failure(server.url + SIGNATURE, tmp_path / "w", capfd, "0" * 64)
+    assert found.startswith(f"{server.url}?...: ")
+    assert re.search(message, found)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("ftp://host.org/w?X-Amz-Signature=0123", "ftp://host.org/w?..., which is not followed"),
+        ("http://me:0123@127.0.0.1/w", "http://127.0.0.1/w, which is not followed"),
+        ("//me:0123@127.0.0.1/w", "http://127.0.0.1/w, which is not followed"),
+        ("http://me:0123x", "http://.../, which is not followed"),
+        ("http://[0123/w", "a malformed address"),
+        ("file:///etc/0123", "HTTP 302 Found; it redirects in circles, or to what is no http"),
+        ("http://127.0.0.1:9/w?X-Amz-Signature=0123", "refused"),
+        ("/w?X-Amz-Signature=0123", "HTTP 302 Found; it redirects in circles"),
+    ],
+)
+def test_nor_is_one_that_a_server_redirects_to(server, tmp_path, capfd, location, shown):
+    server.faults = [{"status": 302, "headers": {"Location": location}}] * 99
+    found = failure(server.url + SIGNATURE, tmp_path / "w", capfd, attempts=1)
+    assert found.startswith(f"{server.url}?...: ")
+    assert shown in found
+
+
+def test_a_download_goes_on_with_another_signature_and_not_with_another_file(server, tmp_path):
+    server.faults = [{"cut": 100_000}]
+    with pytest.raises(CamstudyError):
+        fetch(server.url + SIGNATURE, tmp_path / "w", attempts=1)
+    assert fetch(f"{server.url}?X-Amz-Signature=other", tmp_path / "w") == SHA256
+    assert server.asked_ranges == [None, "bytes=100000-"]
+    server.faults = [{"cut": 100_000}]
+    with pytest.raises(CamstudyError):
+        fetch(f"{server.url}?file=a", tmp_path / "w", attempts=1)
+    fetch(f"{server.url}?file=b", tmp_path / "w")
+    assert server.asked_ranges == [None, "bytes=100000-", None, None]
+
+
+@pytest.fixture
+def credentials(tmp_path, monkeypatch):
+    """Return a function that writes a netrc and makes it the user's."""
+
+    def write(text):
+        path = tmp_path / "netrc"
+        path.write_text(text)
+        monkeypatch.setenv("NETRC", str(path))
+
+    return write
+
+
+def sent(server):
+    return [headers.get("Authorization") for headers in server.requests]
+
+
+def test_credentials_of_netrc_go_to_their_host(server, tmp_path, credentials):
+    basic = "Basic bWU6czNjcjN0"  # me:s3cr3t
+    credentials(f"machine 127.0.0.1 login me password {SECRET}\nmachine b.org login b password b\n")
+    server.faults = [{"cut": 100_000}, {"status": 302, "headers": {"Location": "/elsewhere"}}]
+    assert fetch(server.url, tmp_path / "w") == SHA256
+    assert sent(server) == [basic] * 3
+    assert server.asked_ranges == [None, "bytes=100000-", "bytes=100000-"]
+
+
+def test_credentials_of_netrc_go_nowhere_else(server, tmp_path, credentials, monkeypatch):
+    credentials(f"machine 127.0.0.1 login me password {SECRET}\ndefault login me password {SECRET}\n")
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+    other = Server()
+    for location in (elsewhere, other.url):  # another name, another port
+        server.faults = [{"status": 302, "headers": {"Location": location}}]
+        server.requests.clear()
+        assert fetch(server.url, tmp_path / "w") == SHA256
+        first, *others = sent(server) + sent(other)
+        assert first.startswith("Basic")
+        assert others == [None]
+    other.http.shutdown()
+    other.http.server_close()
+    # `default` is for any host.
+    fetch(elsewhere, tmp_path / "w")
+    assert sent(server)[-1] is None
+    # Without encryption, they stay on this machine.
+    monkeypatch.setattr("camstudy.credentials._THIS_MACHINE", ())
+    fetch(server.url, tmp_path / "w")
+    assert sent(server)[-1] is None
+
+
+def test_no_netrc_is_none_and_a_broken_one_is_not_quoted(server, tmp_path, credentials, monkeypatch, capfd):
+    credentials(f"machine 127.0.0.1 login me password\n{SECRET} {SECRET}\n")
+    assert "netrc: near line 3, it is not as netrc has it" in failure(server.url, tmp_path / "w", capfd)
+    monkeypatch.setenv("NETRC", str(tmp_path))
+    assert "cannot be read (IsADirectoryError)" in failure(server.url, tmp_path / "w", capfd)
+    assert server.requests == []
+    monkeypatch.delenv("NETRC")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert fetch(server.url, tmp_path / "w") == SHA256
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/.netrc").write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
+    (tmp_path / "home/.netrc").chmod(0o644)
+    assert "others may read" in failure(server.url, tmp_path / "w", capfd)
+    (tmp_path / "home/.netrc").chmod(0o600)
+    fetch(server.url, tmp_path / "w")
+    assert sent(server) == [None, "Basic bWU6czNjcjN0"]
+
+
+@pytest.mark.parametrize("address", ["http://me:s3cr3t@127.0.0.1:9/w", "http://127.0.0.1:9/s3 w", "http://[s3cr3t/w"])
+def test_addresses_that_are_not_asked(tmp_path, waits, address):
+    with pytest.raises(CamstudyError, match="cannot be fetched; it ") as caught:
+        fetch(address, tmp_path / "w")
+    assert SECRET not in str(caught.value)
+    assert waits == []
 
 
 @pytest.mark.parametrize("url", ["ftp://host/w.pth", "weights.pth", ""])

@@ -4,7 +4,10 @@ import argparse
 import dataclasses
 import hashlib
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 import safetensors.torch
@@ -363,6 +366,56 @@ def test_a_file_that_is_not_there(tmp_path):
     assert "no such file on this machine" in refused(tmp_path / "absent.pth", tmp_path)
 
 
+@pytest.fixture
+def server(tmp_path):
+    """A server of the files in a folder, under any address that ends with one of their names."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write((tmp_path / "served").read_bytes())
+
+        def log_message(self, *_):
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield f"http://127.0.0.1:{http.server_address[1]}"
+    http.shutdown()
+    http.server_close()
+
+
+@pytest.mark.parametrize("name", ["..%2F..%2FSnakefile", "x%2F..%2F..%2FSnakefile", "{absolute}", "..", "%00"])
+def test_an_address_writes_nowhere_but_in_its_folder(tmp_path, published, server, name):
+    """The server has a checkpoint that fits: only the name is wrong."""
+    published("resnet50").rename(tmp_path / "served")
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "Snakefile").write_text("mine")
+    name = name.format(absolute=quote(str(tmp_path / "absolute"), safe=""))
+    wanted = entry("resnet50_dcls", url=f"{server}/nets/{name}?token=s3cr3t")
+    with pytest.raises(CamstudyError) as caught:
+        fetch_weights(wanted, project / "weights/m.download")
+    assert str(caught.value).startswith(f"{server}/nets/{name}?...: the last part of the address means the file")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["Snakefile", "project", "served"]
+    assert (project / "Snakefile").read_text() == "mine"
+
+
+def test_a_signed_address_is_fetched_and_recorded_without_its_signature(tmp_path, networks, server, capfd):
+    name = "resnet50_dcls"
+    write(tmp_path / "served", "resnet50", official("resnet50", networks[1][name][0]))
+    signed = f"{server}/a.pth.tar?X-Amz-Signature=s3cr3t"
+    _, record = fetch_weights(entry(name, url=signed), tmp_path / "d")
+    assert record["source"] == f"{server}/a.pth.tar?..."
+    # An address without a path means a file, too.
+    fetch_weights(entry(name, url=f"{server}/?id=7"), tmp_path / "d")
+    with pytest.raises(CamstudyError) as caught:
+        fetch_weights(entry("convnext_tiny_dcls", url=signed), tmp_path / "d")
+    assert f"weights from {server}/a.pth.tar?...: " in str(caught.value)
+    assert "s3cr3t" not in "".join([str(caught.value), str(record), *capfd.readouterr()])
+
+
 # ---- timm's own weights
 
 
@@ -432,10 +485,16 @@ def test_timms_weights_that_cannot_be_had_are_named(tmp_path, monkeypatch):
     def offline(*_, **__):
         raise LocalEntryNotFoundError("no route to host\nand more")
 
+    def forbidden(*_, **__):
+        raise LocalEntryNotFoundError("403 for url: https://cdn.org/a?X-Amz-Signature=s3cr3t")
+
     monkeypatch.setattr(build, "hf_hub_download", offline)
     with pytest.raises(
         CamstudyError, match=r"`convnext_tiny.fb_in1k` could not be fetched \(no route to host\); .*url"
     ):
+        fetch_weights(entry("convnext_tiny"), tmp_path)
+    monkeypatch.setattr(build, "hf_hub_download", forbidden)
+    with pytest.raises(CamstudyError, match=r"\(403 for url: https://cdn\.org/a\?\.\.\.\); .*url"):
         fetch_weights(entry("convnext_tiny"), tmp_path)
     timm_weights = {"weights": {"timm": True}}
     with pytest.raises(CamstudyError, match=r"`timm.models.resnet.ResNet` is an import path"):

@@ -79,7 +79,16 @@ def test_members_that_point_outside_are_never_written(tmp_path):
     files = Files(tmp_path / "evil.tar")
     assert list(files.sizes) == ["../../escaped"]  # a name to read by, no place to write to
     assert files.read("../../escaped") == b"boo"
+    with pytest.raises(CamstudyError, match=r"has no '/etc/hostname'"):
+        files.read("/etc/hostname")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.tar", "x"]
+
+
+def test_lists_read_no_file_that_is_not_there(folder):
+    (folder.parent / "secret").write_text("s3cr3t")
+    for name in ("../secret", str(folder.parent / "secret")):
+        with pytest.raises(CamstudyError, match="has no "):
+            Files(folder).read(name)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"PK\x03\x04 and no more"])

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import tempfile
 import time
 import traceback
 from contextlib import contextmanager, suppress
@@ -13,7 +14,8 @@ import pytest
 import torch.distributed as dist
 import workers
 
-from camstudy.training.distributed import SHARED, launch
+from camstudy.training import distributed
+from camstudy.training.distributed import launch
 
 NOBODY = 65534
 LISTENS = "0A"  # the state in /proc/net/tcp
@@ -36,7 +38,7 @@ def processes(user: int) -> set[Path]:
     return found
 
 
-def attack(known_ports: set[int], known: set[Path], job: str, report: int) -> None:
+def attack(known_ports: set[int], known: set[Path], job: str, shared: Path, report: int) -> None:
     """Give every new port of the victim a job as torch's store takes it, open all that new processes and folders have.
 
     Writes a line for each thing tried, with whether it worked.
@@ -70,14 +72,14 @@ def attack(known_ports: set[int], known: set[Path], job: str, report: int) -> No
             with suppress(OSError):
                 if b"distributed" in (process / "cmdline").read_bytes():
                     tell("pipe", opens(process / "fd/0", os.O_RDONLY) or opens(process / "fd/0", os.O_WRONLY))
-        for folder in Path(SHARED).glob("camstudy-*"):
+        for folder in shared.glob("camstudy-*"):
             tell("folder", os.access(folder, os.R_OK) or os.access(folder, os.W_OK) or os.access(folder, os.X_OK))
             tell("file", opens(folder / "store", os.O_RDONLY) or opens(folder / "store", os.O_RDWR | os.O_CREAT))
         time.sleep(0.02)
 
 
 @contextmanager
-def attacker(job: str):
+def attacker(job: str, shared: Path):
     """Another user's process, forked so that it has torch without reading it; what is given has its report at the end.
 
     It knows what there was before.
@@ -90,7 +92,7 @@ def attacker(job: str):
             os.setgroups([])
             os.setgid(NOBODY)
             os.setuid(NOBODY)
-            attack(*known, job, write)
+            attack(*known, job, shared, write)
         except BaseException:
             os.write(write, traceback.format_exc().encode())
         finally:
@@ -109,14 +111,23 @@ def attacker(job: str):
     assert not ended, f"the attack broke off: {report}"
 
 
-def test_another_user_gives_no_job_and_reads_none(tmp_path):
+@pytest.fixture
+def shared(monkeypatch):
+    """A folder that others may enter, in which only what is tested makes folders."""
+    with tempfile.TemporaryDirectory(dir=distributed.SHARED) as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setattr(distributed, "SHARED", folder)
+        yield Path(folder)
+
+
+def test_another_user_gives_no_job_and_reads_none(tmp_path, shared):
     mark, folder = tmp_path / "mark", tmp_path / "met"
     folder.mkdir()
     job = json.dumps(["workers:leave_mark", {"path": str(mark)}, 2, "cpu"])
-    with attacker(job) as report:
+    with attacker(job, shared) as report:
         launch(workers.meet, {"folder": str(folder)}, processes=2, device="cpu")
     assert not mark.exists(), report
     # It did try: gloo listens on ports of its own.
     assert sorted(report) == ["file False", "folder False", "pipe False", "port False"]
     assert sorted(path.name for path in folder.iterdir()) == ["0 met 2", "1 met 2"]
-    assert not list(Path(SHARED).glob("camstudy-*"))
+    assert list(shared.iterdir()) == []

@@ -1,13 +1,19 @@
 """Weights in the workflow: laid over the catalogue as files, fetched, assembled and recorded; refused in words."""
 
 import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from conftest import ROOT, TINY, Project
 from layouts import NARROW, checkpoint, official, randomised
 
+from camstudy.data.clickme import encode_example
+from camstudy.data.tfrecord import write_shard
 from camstudy.models.build import build_model
 from camstudy.models.checkpoints import read_metadata, save_model
 from camstudy.provenance import sha256_file
@@ -29,11 +35,12 @@ def project(tmp_path_factory):
     return project
 
 
-def write_study(project, **weights):
+def write_study(project, people=None, **weights):
     files = dict(zip(NAMES, ("model.safetensors", "published.pth"), strict=True))
     models = {name: SMALL | {"weights": {"url": (project.path / file).as_uri()}} for name, file in files.items()}
     models["convnext_tiny_dcls"]["weights"] |= weights
-    catalog = {**TINY["catalog"], "models": models}
+    datasets = TINY["catalog"]["datasets"] | ({"people": people} if people else {})
+    catalog = {"datasets": datasets, "models": models}
     comparisons = [{"baseline": NAMES[0], "variant": NAMES[1]}]
     project.write_study({**TINY, "models": list(NAMES), "comparisons": comparisons, "catalog": catalog})
 
@@ -63,3 +70,71 @@ def test_refused_weights_leave_nothing(project):
     assert f"expected {'0' * 64}; nothing was kept" in output
     assert "Traceback" not in output
     assert not list((project.path / "results/weights").glob("convnext_tiny_dcls*"))
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(project):
+    """A server of the project's folder."""
+    http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=project.path))
+    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield f"http://127.0.0.1:{http.server_address[1]}"
+    http.shutdown()
+    http.server_close()
+
+
+def test_a_signature_is_in_no_record_log_or_output(project, server):
+    """Two signed addresses, of weights and of a shard; those of the second run are damaged or gone."""
+    image = np.zeros((256, 256, 3), np.uint8)
+    write_shard(project.path / "val-0.tfrecords", [encode_example(image, image[..., 0], 0)] * 4)
+    targets = ("results/models/convnext_tiny_dcls/model.json", "results/data/people.json")
+    options = ("--printshellcmds", "--verbose", "--keep-going")
+
+    def study(signature, file="published.pth"):
+        query = f"?X-Amz-Expires=60&X-Amz-Signature={signature}"
+        shards = {"url": f"{server}/val-{{i}}.tfrecords{query}", "count": 1}
+        people = {"source": "clickme", "shards": shards, "human_ceiling": None}
+        write_study(project, people, url=f"{server}/{file}{query}", sha256=sha256_file(project.path / "published.pth"))
+
+    study("s3cr3t-1")
+    outputs = [project.run(*options, *targets)]
+    record = json.loads((project.path / targets[0]).read_text())
+    assert record["start"]["source"] == record["entry"]["weights"]["url"] == f"{server}/published.pth?..."
+    # Another signature is the same file, which Snakemake decides by what it recorded of the rules' parameters.
+    study("s3cr3t-2")
+    outputs.append(project.run(*options, *targets))
+    assert "Nothing to be done" in outputs[-1].stderr
+    outputs.append(project.run("--report", "report.html", *targets))
+    assert "convnext_tiny_dcls" in (project.path / "report.html").read_text()
+    study("s3cr3t-3", "gone.pth")
+    (project.path / "val-0.tfrecords").write_bytes(b"damaged")
+    (project.path / "results/raw/people/0.tfrecords").unlink()
+    outputs.append(project.run(*options, "--forcerun", "fetch_shard", "--", *targets, check=False))
+    text = "".join(done.stdout + done.stderr for done in outputs)
+    for message in ("gone.pth?...: HTTP 404", "val-0.tfrecords?... is damaged", "Params have changed"):
+        assert message in text
+    files = [path for path in project.path.rglob("*") if path.is_file() and path.name != "study.yaml"]
+    assert any(".snakemake/metadata" in str(path) for path in files)
+    assert any(path.name.endswith(".snakemake.log") for path in files)
+    assert [path for path in files if b"s3cr3t" in path.read_bytes()] == []
+    assert "s3cr3t" not in text
+
+
+def test_an_address_writes_nowhere_else_and_may_hold_no_password(project, server):
+    before = (project.path / "Snakefile").read_bytes()
+    write_study(project, url=f"{server}/..%2F..%2F..%2FSnakefile")
+    done = project.run("results/models/convnext_tiny_dcls/model.json", check=False)
+    assert done.returncode == 1
+    assert f"{server}/..%2F..%2F..%2FSnakefile: the last part of the address means the file" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (project.path / "Snakefile").read_bytes() == before
+    write_study(project, url=server.replace("://", "://me:s3cr3t@") + "/published.pth")
+    done = project.run("results/models/convnext_tiny_dcls/model.json", check=False)
+    assert done.returncode == 1
+    assert "`catalog.models.convnext_tiny_dcls.weights.url`: found http://127.0.0.1:" in done.stderr + done.stdout
+    assert "put them into ~/.netrc" in done.stderr + done.stdout
+    assert "s3cr3t" not in done.stderr + done.stdout
