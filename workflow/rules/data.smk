@@ -7,16 +7,12 @@ SHARD_SIZE = 512
 
 @cache
 def outside(dataset):
-    """What stands for the files from outside that a dataset is made from, for params: nothing before it is made."""
+    """What stands for the user's files that a dataset is made from, for params; see `camstudy.core.ledger`.
+
+    They are no inputs, so that they may be elsewhere once the dataset is made.
+    """
     root = CATALOG["datasets"][dataset].get("root", ".")
     return ledger.outside(ledger.table_of(f"results/data/{dataset}.json"), root)
-
-
-def own_files(wildcards):
-    """Input: the user's files that a dataset is made from, as far as they are there; params say what is in them."""
-    item = CATALOG["datasets"][wildcards.dataset]
-    files = [item["root"]] if is_photographs(item) else [] if made_shards(wildcards) else shards(wildcards)
-    return [ancient(file) for file in files if os.path.exists(file)]
 
 
 def made_shards(wildcards):
@@ -102,7 +98,6 @@ rule fetch_shard:
 
 rule prepare_dataset:
     input:
-        files=own_files,
         records=made_shards,
         code=reading("prepare_dataset"),
     output:
@@ -134,7 +129,6 @@ rule prepare_dataset:
 
 rule prepare_photographs:
     input:
-        files=own_files,
         code=reading("prepare_photographs"),
     output:
         manifest="results/data/{dataset}.json",
