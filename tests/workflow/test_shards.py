@@ -47,7 +47,9 @@ def test_shards_are_fetched_once_and_prepared_together(project):
     manifest = (project.path / "results/data/people.json").read_text()
     assert json.loads(manifest)["n_images"] == 6
     raw = project.path / "results/raw/people"
-    assert sorted(path.name for path in raw.iterdir()) == ["0.tfrecords", "1.tfrecords", "2.tfrecords"]
+    assert sorted(path.name for path in raw.iterdir()) == [
+        f"{shard}.{kind}" for shard in range(3) for kind in ("json", "tfrecords")
+    ]
     digest = sha256_file(raw / "1.tfrecords")
     log = (project.path / "results/logs/fetch_shard/people-1.log").read_text()
     assert f"3 records, sha256 {digest}; pin it" in log
