@@ -66,12 +66,13 @@ def stop_training(project, head):
 def stop_explaining(project, head):
     """Stop the explaining process after a chunk but the last; return it and when its files were written."""
     store = project.path / STORE
-    process = wait_until(lambda: any(store.glob("written/c/[0-9]*")) and working(project, "explain"), head, pause=0.001)
+    flags = "progress/written/c.[0-9]"
+    process = wait_until(lambda: any(store.glob(flags)) and working(project, "explain"), head, pause=0.001)
     process.suspend()
     # The flag of a chunk comes after the chunk.
-    chunks = [path.name for path in store.glob("written/c/[0-9]*")]
+    chunks = [path.name for path in store.glob(flags)]
     assert 1 <= len(chunks) < CHUNKS
-    files = [store / part for name in chunks for part in (f"heatmap/c/{name}/0/0", f"target/c/{name}")]
+    files = [store / part for name in chunks for part in (f"heatmap/{name}.0.0", f"target/{name}")]
     return process, {path: path.stat().st_mtime_ns for path in files}
 
 
@@ -190,7 +191,7 @@ def test_finished_epochs_are_not_trained_again(story):
 def test_finished_chunks_are_not_explained_again(stories, which):
     story = stories[which].result()
     assert {path: path.stat().st_mtime_ns for path in story.chunks} == story.chunks
-    chunks = {path: path.stat().st_mtime_ns for path in (story.project.path / STORE).glob("heatmap/c/*/0/0")}
+    chunks = {path: path.stat().st_mtime_ns for path in (story.project.path / STORE).glob("heatmap/c.*.0.0")}
     assert len(chunks) == CHUNKS
     assert all(time > max(story.chunks.values()) for path, time in chunks.items() if path not in story.chunks)
 

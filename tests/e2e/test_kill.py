@@ -61,9 +61,9 @@ def half_written(project):
     found = {}
     for store in project.path.glob("results/heatmaps/tiny/tiny_*/*.zarr"):
         # The flag of a chunk comes after the chunk.
-        done = sorted(path.name for path in store.glob("written/c/[0-9]*"))
+        done = sorted(path.name for path in store.glob("progress/written/c.[0-9]"))
         if 0 < len(done) < CHUNKS:
-            parts = [store / part for name in done for part in (f"heatmap/c/{name}/0/0", f"target/c/{name}")]
+            parts = [store / part for name in done for part in (f"heatmap/{name}.0.0", f"target/{name}")]
             found[store] = {path: path.stat().st_mtime_ns for path in parts}
     return found
 
@@ -110,7 +110,7 @@ def test_explaining_keeps_finished_chunks(story):
     for store, written in story.chunks.items():
         assert store.with_suffix(".json").exists()
         assert {path: path.stat().st_mtime_ns for path in written} == written
-        chunks = {path: path.stat().st_mtime_ns for path in store.glob("heatmap/c/*/0/0")}
+        chunks = {path: path.stat().st_mtime_ns for path in store.glob("heatmap/c.*.0.0")}
         assert len(chunks) == CHUNKS
         assert all(time > max(written.values()) for path, time in chunks.items() if path not in written)
 

@@ -215,9 +215,7 @@ def test_bad_shard_stops_preparation(tmp_path, tree):
 def test_missing_arrays_are_named(tmp_path, tree):
     prepare(tmp_path / "toy.json", tree[0])
     data = open_dataset(tmp_path / "toy.json")
-    with pytest.raises(
-        CamstudyError, match=r"toy\.zarr: has no array `human_half`; it holds class_name, human_map"
-    ):
+    with pytest.raises(CamstudyError, match=r"toy\.zarr: has no array `human_half`; it holds class_name, human_map"):
         data.human_half()
 
 

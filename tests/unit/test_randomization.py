@@ -120,7 +120,7 @@ def frame(values=VALUES, flags=FLAGS):
         {
             "image": np.repeat(np.arange(n), count),
             "stage": np.tile(np.arange(1, count + 1), n),
-            "name": np.tile(["fc", "conv"][:count], n),
+            "stage_name": np.tile(["fc", "conv"][:count], n),
             "correlation": values.ravel(),
             "degenerate": flags.ravel(),
         }

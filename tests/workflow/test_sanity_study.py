@@ -94,8 +94,9 @@ def test_scores_are_those_of_the_library_on_the_images_chosen(project):
         assert scores["label"].tolist() == dataset.labels[chosen].tolist()
         assert stages["image"].tolist() == np.repeat(chosen, STAGES).tolist()
         assert stages["stage"].tolist() == [1, 2, 3] * CHOSEN
-        assert stages["name"].tolist() == stages["name"].tolist()[:STAGES] * CHOSEN
-        assert stages["name"][0] == "fc"
+        assert stages["stage_name"].tolist() == stages["stage_name"].tolist()[:STAGES] * CHOSEN
+        assert stages["stage_name"][0] == "fc"
+        assert stages["name"].tolist() == np.repeat(dataset.names(chosen), STAGES).tolist()
         means = stages.groupby("image")[["correlation", "correlation_absolute"]].mean()
         np.testing.assert_allclose(scores["randomization_spearman"], means["correlation"])
         np.testing.assert_allclose(scores["randomization_spearman_absolute"], means["correlation_absolute"])

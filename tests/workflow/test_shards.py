@@ -42,7 +42,7 @@ def test_shards_are_fetched_once_and_prepared_together(project):
     chosen = select(sum(COUNTS), 6, 3)
     assert chosen.tolist() != list(range(6))
     assert group["label"][:].tolist() == chosen.tolist()
-    assert np.abs(group["image"][:, 100, 100, 0].astype(int) - 20 * chosen).max() <= 1
+    assert np.abs(group["pixels"][:, 100, 100, 0].astype(int) - 20 * chosen).max() <= 1
     assert group.attrs["source_records"] == sum(COUNTS)
     manifest = (project.path / "results/data/people.json").read_text()
     assert json.loads(manifest)["n_images"] == 6
