@@ -1,11 +1,13 @@
 """A SLURM for the whole session, and copies of the project that submit to it."""
 
+import base64
 import json
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +32,8 @@ STUDY = {
 # The same with one model's entry changed.
 CHANGED_STUDY = json.loads(json.dumps(STUDY))
 CHANGED_STUDY["catalog"]["models"][CHANGED]["train"]["learning_rate"] = 0.003
+# Another study of a model that is as it was.
+OTHER_STUDY = STUDY | {"study": "other", "models": [OTHER], "comparisons": []}
 
 
 class ClusterProject(Project):
@@ -82,6 +86,15 @@ class ClusterProject(Project):
     def jobs(self) -> list[dict[str, str]]:
         """What SLURM's accounting knows of the jobs of this copy, all attempts; a group's `Rule` is its name."""
         return [job for job in self.cluster.sacct("WorkDir", "AllocCPUS") if job["WorkDir"] == str(self.path)]
+
+    @property
+    def notes(self) -> dict[str, str | None]:
+        """What Snakemake has noted of unfinished outputs: their SLURM job, none for a step beside the head."""
+        found = {}
+        for path in (self.path / ".snakemake/incomplete").glob("*"):
+            with suppress(FileNotFoundError, json.JSONDecodeError):  # this very moment finished or begun
+                found[base64.urlsafe_b64decode(path.name).decode()] = json.loads(path.read_text())["external_jobid"]
+        return found
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start Snakemake and go on; its output goes to `head.log`."""

@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from cluster.conftest import CHANGED, CHANGED_STUDY, ClusterProject, read_tables
+from cluster.conftest import CHANGED, CHANGED_STUDY, OTHER_STUDY, ClusterProject, read_tables
 
 EPOCHS = CHANGED_STUDY["catalog"]["models"][CHANGED]["train"]["epochs"]
 CHUNKS = CHANGED_STUDY["catalog"]["datasets"]["tiny"]["n_images"] // CHANGED_STUDY["explain"]["chunk_size"]
@@ -111,14 +111,21 @@ def outrun_the_time_limit(project):
 
 
 def disturb_heads(project):
-    """The head is killed while a job trains, its successor interrupted while one explains, the next one terminated."""
+    """Others start beside the head. It is killed while a job trains, its successor interrupted while one explains, the
+    next one terminated."""
+    (project.path / "other.yaml").write_text(yaml.safe_dump(OTHER_STUDY))
     head = project.start()
     _, epochs = stop_training(project, head)
     orphan = running(project, "train")
+    others = [project.run("plan"), project.run("results/other/scores.parquet", "--configfile", "other.yaml")]
+    locked = [project.run(check=False)]
+    assert head.poll() is None, "the head ended before the others"
     head.kill()
     head.wait()
-    locked = project.run(check=False)
+    locked.append(project.run(check=False))
     project.run("--unlock")
+    others.append(project.run("results/other/tables/dcls.csv", "--configfile", "other.yaml"))
+    spared = {job["JobID"]: job["State"] for job in queue(project)}
     head = project.start()
     _, chunks = stop_explaining(project, head)
     taken_over = (project.path / "head.log").read_text()
@@ -130,9 +137,8 @@ def disturb_heads(project):
     head.terminate()
     head.wait(120)
     project.finish(project.start())
-    return SimpleNamespace(
-        project=project, epochs=epochs, chunks=chunks, orphan=orphan, locked=locked, taken_over=taken_over, left=left
-    )
+    told = {"orphan": orphan, "others": others, "locked": locked, "spared": spared, "taken_over": taken_over}
+    return SimpleNamespace(project=project, epochs=epochs, chunks=chunks, left=left, **told)
 
 
 def read_log(project):
@@ -215,10 +221,21 @@ def test_a_job_that_outruns_its_limit_gets_a_longer_one(limit_story):
     assert [job["Timelimit"] for job in train] == ["00:01:00", "00:02:00"]
 
 
+def test_a_plan_and_another_study_leave_the_jobs_of_a_head_that_runs_or_was_killed(heads_story):
+    assert heads_story.spared == {heads_story.orphan: "RUNNING"}
+    assert len(heads_story.others) == 3
+    for done in heads_story.others:
+        assert "Cancelled SLURM jobs" not in done.stdout + done.stderr
+    assert (heads_story.project.path / "results/other/tables/dcls.csv").exists()
+
+
 def test_a_new_head_cancels_what_a_killed_one_left(heads_story):
-    assert heads_story.locked.returncode != 0
-    assert "--unlock" in heads_story.locked.stdout + heads_story.locked.stderr
-    assert f"Cancelled SLURM jobs of an earlier run here: {heads_story.orphan}" in heads_story.taken_over
+    # The others have not taken the lock away.
+    for done in heads_story.locked:
+        assert done.returncode != 0
+        assert "--unlock" in done.stdout + done.stderr
+    message = f"Cancelled SLURM jobs of an earlier run on the same files: {heads_story.orphan}\n"
+    assert message in heads_story.taken_over
     train = [job for job in heads_story.project.jobs if job["Rule"] == "train"]
     assert [job["State"].split()[0] for job in train] == ["CANCELLED", "COMPLETED"]
     assert train[0]["JobID"] == heads_story.orphan

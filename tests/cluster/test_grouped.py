@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cluster.conftest import STUDY, ClusterProject, read_tables
+from cluster.conftest import CHANGED, STUDY, ClusterProject, read_tables
 from cluster.test_faults import stop_explaining
 
 GROUPS = {f"{model}_accuracy_explain_train" for model in STUDY["models"]}
@@ -17,11 +17,12 @@ def story(cluster, tmp_path_factory):
     head = project.start()
     try:
         process, chunks = stop_explaining(project, head)
+        notes = project.notes
         process.kill()
     finally:
         project.finish(head)
     cluster.settle()
-    return SimpleNamespace(project=project, jobs=project.jobs, chunks=chunks)
+    return SimpleNamespace(project=project, jobs=project.jobs, chunks=chunks, notes=notes)
 
 
 def test_tables_are_those_of_a_local_run(story, local):
@@ -47,3 +48,10 @@ def test_steps_of_a_job_take_turns_at_its_gpu_and_cpu(story):
 def test_what_was_explained_is_kept_though_its_model_was_trained_again(story):
     assert story.chunks
     assert {path: path.stat().st_mtime_ns for path in story.chunks} == story.chunks
+
+
+def test_what_a_group_has_not_finished_is_noted_under_its_job(story):
+    # What it explains, while it does.
+    killed = next(job["JobID"] for job in story.jobs if job["State"] == "FAILED")
+    assert story.notes[f"results/heatmaps/tiny/{CHANGED}/gradcam.json"] == killed
+    assert f"results/models/{CHANGED}/model.json" not in story.notes

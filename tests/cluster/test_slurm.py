@@ -16,7 +16,7 @@ def story(cluster, tmp_path_factory):
     project = ClusterProject(tmp_path_factory.mktemp("slurm"), cluster)
     head = project.start()
     try:
-        while not project.jobs:
+        while not (noted := {job for job in project.notes.values() if job}):
             assert head.poll() is None, (project.path / "head.log").read_text()
             time.sleep(0.2)
         second = project.run(check=False)
@@ -24,7 +24,7 @@ def story(cluster, tmp_path_factory):
     finally:
         project.finish(head)
     cluster.settle()
-    return SimpleNamespace(project=project, second=second)
+    return SimpleNamespace(project=project, noted=noted, second=second)
 
 
 def test_tables_are_those_of_a_local_run(story, local):
@@ -34,6 +34,13 @@ def test_tables_are_those_of_a_local_run(story, local):
 def test_every_job_is_submitted_once_and_completes(story):
     assert set(story.project.submitted().values()) == {1}
     assert {job["State"] for job in story.project.jobs} == {"COMPLETED"}
+
+
+def test_tasks_of_an_array_are_noted_by_their_own_ids(story):
+    shards = {job["JobID"] for job in story.project.jobs if job["Rule"] == "make_digits"}
+    assert story.noted
+    assert story.noted <= shards
+    assert all("_" in job for job in shards)
 
 
 def test_gpu_stages_get_a_gpu_and_no_other_does(story):
