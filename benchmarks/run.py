@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(machine() + note, header(), sep="\n\n", flush=True)
     names = given.names or [name for name in NAMES if name not in ON_REQUEST]
     failed = [name for name in names if not run(name, given.small)]
-    print(f"\n{time.monotonic() - started:.0f} s; load {os.getloadavg()[0]:.1f} at the end", flush=True)
+    passed, spent = time.monotonic() - started, os.times()
+    computed = spent.children_user + spent.children_system
+    print(f"\n{passed:.0f} s, {computed:.0f} s of CPU time; load {os.getloadavg()[0]:.1f} at the end", flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
