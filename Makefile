@@ -12,15 +12,15 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 
 demo: $(VENV)/.installed
 	$(SNAKEMAKE)
-	@mkdir -p results/demo/report
-	$(SNAKEMAKE) --report results/demo/report/index.html > results/demo/report.log 2>&1 \
-		|| { cat results/demo/report.log; exit 1; }
+	@mkdir -p results/studies/demo/report
+	$(SNAKEMAKE) --report results/studies/demo/report/index.html > results/studies/demo/report.log 2>&1 \
+		|| { cat results/studies/demo/report.log; exit 1; }
 	@echo
-	@cat results/demo/tables/dcls.md
+	@cat results/studies/demo/tables/dcls.md
 	@echo
-	@echo "table    results/demo/tables/dcls.{csv,md,tex,html}"
-	@echo "figures  results/demo/figures/*.png (and .pdf)"
-	@echo "report   results/demo/report/index.html"
+	@echo "table    results/studies/demo/tables/dcls.{csv,md,tex,html}"
+	@echo "figures  results/studies/demo/figures/*.png (and .pdf)"
+	@echo "report   results/studies/demo/report/index.html"
 
 # The tiers of tests: see docs/contributing.md.
 test: $(VENV)/.installed
@@ -45,8 +45,8 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.run
 
 report: $(VENV)/.installed
-	@mkdir -p results/demo/report
-	$(SNAKEMAKE) --report results/demo/report/index.html
+	@mkdir -p results/studies/demo/report
+	$(SNAKEMAKE) --report results/studies/demo/report/index.html
 
 clean:
 	rm -rf results/* .snakemake

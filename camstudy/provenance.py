@@ -1,6 +1,5 @@
 """What a result was made from, and by which run: canonical JSON, checksums, versions, atomic JSON files."""
 
-import ast
 import hashlib
 import importlib.metadata
 import json
@@ -8,20 +7,14 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 from camstudy import __version__
+from camstudy.core.identity import canonical
 from camstudy.errors import CamstudyError
 
 PACKAGE = Path(__file__).parent
-
-
-def canonical(value: object) -> str:
-    """Return JSON with sorted keys and no spaces: equal content gives equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def fingerprint(**parts: object) -> str:
@@ -33,11 +26,6 @@ def sha256_file(path: str | Path) -> str:
     """Return the sha256 (hex) of a file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256_files(paths: Iterable[str | Path]) -> str:
-    """Return one sha256 (hex) over the contents of several files; their order and place do not matter."""
-    return fingerprint(files=sorted(sha256_file(path) for path in paths))
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -114,42 +102,3 @@ def write_json(path: str | Path, value: object) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     temporary.replace(path)
-
-
-def imported_sources(start: str | Path) -> list[str]:
-    """Return the camstudy files that ``start`` imports, directly or not, as sorted paths.
-
-    Imports are followed statically, those inside functions too. Importing ``a.b`` runs ``a/__init__.py``, so
-    package files count as imported.
-    """
-    seen: set[Path] = set()
-    pending = [Path(start)]
-    while pending:
-        for name in _imported_modules(pending.pop()):
-            for path in _module_files(name):
-                if path not in seen:
-                    seen.add(path)
-                    pending.append(path)
-    return sorted(str(path) for path in seen)
-
-
-# Snakemake starts anew in every job on a cluster, and asks this for each of its scripts.
-@cache
-def _imported_modules(path: Path) -> list[str]:
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-    return [name for name in names if name.split(".")[0] == PACKAGE.name]
-
-
-def _module_files(name: str) -> list[Path]:
-    """Return the files that importing a dotted name runs; names of functions and classes add none."""
-    files = []
-    here = PACKAGE.parent
-    for part in name.split("."):
-        here = here / part
-        files += [path for path in (here / "__init__.py", here.with_suffix(".py")) if path.is_file()]
-    return files

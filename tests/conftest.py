@@ -122,6 +122,7 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         snakemake = [sys.executable, "-m", "snakemake", "--configfile", "study.yaml", "--cores", "2"]
+        snakemake += ["--profile", "profiles/local"]
         return [*snakemake, *arguments]
 
     @property

@@ -121,7 +121,7 @@ class ClusterProject(Project):
 
 def read_tables(project: Project) -> dict[str, bytes]:
     """Return the content of a finished study's tables by file name."""
-    tables = {path.name: path.read_bytes() for path in (project.path / "results/tiny/tables").iterdir()}
+    tables = {path.name: path.read_bytes() for path in (project.path / "results/studies/tiny/tables").iterdir()}
     assert tables
     return tables
 

@@ -88,7 +88,7 @@ def study(tmp_path_factory):
 
 
 def read_table(project, name):
-    with (project.path / f"results/dcls/tables/{name}.csv").open() as file:
+    with (project.path / f"results/studies/dcls/tables/{name}.csv").open() as file:
         return list(csv.DictReader(file))
 
 
@@ -125,12 +125,12 @@ def test_the_tables_of_thresholds_cost_and_published_values_are_filled(study):
 
 @pytest.mark.parametrize("name", ["alignment", "accuracy_alignment", "threshold_sweep", "qualitative"])
 def test_figures_are_drawn(study, looks_like, name):
-    looks_like(study.path / f"results/dcls/figures/{name}.png", f"dcls-{name}", COMPUTED)
+    looks_like(study.path / f"results/studies/dcls/figures/{name}.png", f"dcls-{name}", COMPUTED)
 
 
 def test_the_figure_of_cost_is_drawn(study):
     """It shows what this machine measured, so there is no reference: four panels have dots in four colours each."""
-    with Image.open(study.path / "results/dcls/figures/alignment_cost.png") as picture:
+    with Image.open(study.path / "results/studies/dcls/figures/alignment_cost.png") as picture:
         pixels = np.asarray(picture.convert("RGB"), int)
     height, width = (side // 2 for side in pixels.shape[:2])
     for panel in (pixels[y : y + height, x : x + width] for y in (0, height) for x in (0, width)):

@@ -66,11 +66,11 @@ def rho(finished):
 
 @pytest.fixture(scope="module")
 def table(finished):
-    return pd.read_csv(finished.path / "results/tiny/tables/dcls.csv")
+    return pd.read_csv(finished.path / "results/studies/tiny/tables/dcls.csv")
 
 
 def test_all_files_are_there(finished):
-    results = finished.path / "results/tiny"
+    results = finished.path / "results/studies/tiny"
     for extension in ("csv", "md", "tex", "html"):
         assert "ResNet" in (results / f"tables/dcls.{extension}").read_text()
     for figure in TINY["figures"]:
@@ -183,7 +183,7 @@ class _Text(html.parser.HTMLParser):
 
 def test_formats_say_the_same(finished, table):
     value = f"{table['gradcam_baseline_alignment'][0]:.3f}"
-    folder = finished.path / "results/tiny/tables"
+    folder = finished.path / "results/studies/tiny/tables"
     assert value in _Text((folder / "dcls.html").read_text()).pieces
     assert value in (folder / "dcls.md").read_text()
     assert value in (folder / "dcls.tex").read_text()
@@ -192,7 +192,7 @@ def test_formats_say_the_same(finished, table):
 @pytest.fixture(scope="module")
 def report(finished):
     """The report of the finished study, one HTML page."""
-    path = finished.path / "results/tiny/report.html"
+    path = finished.path / "results/studies/tiny/report.html"
     finished.run("--report", str(path))
     return path
 
@@ -209,8 +209,8 @@ def test_report_has_captions_and_categories(report):
     assert "does it match where people look?" in description
     assert "<strong>tiny</strong>" in description
     results = embedded(page, "results")
-    expected = {f"results/tiny/figures/{name}.png": f"Figure <strong>{name}</strong>" for name in TINY["figures"]}
-    expected["results/tiny/tables/dcls.html"] = "Alignment with people"
+    expected = {f"results/studies/tiny/figures/{name}.png": f"Figure <strong>{name}</strong>" for name in TINY["figures"]}
+    expected["results/studies/tiny/tables/dcls.html"] = "Alignment with people"
     assert results.keys() == expected.keys()
     for name, caption in expected.items():
         assert caption in results[name]["caption"]
@@ -238,7 +238,7 @@ def screenshot(tmp_path):
 
 
 def test_pages_can_be_looked_at(finished, report, screenshot):
-    for page in (finished.path / "results/tiny/tables/dcls.html", report):
+    for page in (finished.path / "results/studies/tiny/tables/dcls.html", report):
         picture = screenshot(page)
         ink = np.mean(picture != picture[-1, -1])
         assert 0.01 < ink < 0.9, f"{page.name}: {ink:.1%} of the page differ from its background"

@@ -121,7 +121,7 @@ def test_finished_models_are_not_trained_again(story):
 
 
 def test_table_is_that_of_an_undisturbed_run(story, finished):
-    table = "results/tiny/tables/dcls.csv"
+    table = "results/studies/tiny/tables/dcls.csv"
     assert (story.project.path / table).read_bytes() == (finished.path / table).read_bytes()
 
 

@@ -7,7 +7,7 @@ import yaml
 from conftest import ROOT, TINY
 from test_incrementality import FROM_SCORES, MAP_FIGURES, change_study, planned
 
-TABLE = "results/tiny/tables/dcls.csv"
+TABLE = "results/studies/tiny/tables/dcls.csv"
 
 
 def test_divided_maps_give_the_same_table(copied, finished):
@@ -18,7 +18,7 @@ def test_divided_maps_give_the_same_table(copied, finished):
     assert planned(copied) == parts | scores | FROM_SCORES | MAP_FIGURES
     copied.run()
     assert (copied.path / TABLE).read_bytes() == (finished.path / TABLE).read_bytes()
-    figure = "results/tiny/figures/qualitative.png"
+    figure = "results/studies/tiny/figures/qualitative.png"
     assert (copied.path / figure).read_bytes() == (finished.path / figure).read_bytes()
     part = json.loads((copied.path / "results/heatmaps/tiny/tiny_resnet/gradcam/2-of-3.json").read_text())
     assert part["n_images"] == TINY["catalog"]["datasets"]["tiny"]["n_images"] / 3

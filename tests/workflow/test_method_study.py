@@ -51,7 +51,7 @@ def parts(project, model, method, family):
 
 
 def test_tables_hold_the_means_of_the_images(project):
-    table = pd.read_csv(project.path / "results/methods/tables/faithfulness.csv").set_index(["model", "method"])
+    table = pd.read_csv(project.path / "results/studies/methods/tables/faithfulness.csv").set_index(["model", "method"])
     assert [method for _, method in table.index] == ["fake_cam", "gradcam", "guided_backprop", "center_bias"]
     for (model, method), row in table.iterrows():
         scores = parts(project, model, method, "faithfulness")
@@ -61,7 +61,7 @@ def test_tables_hold_the_means_of_the_images(project):
             assert row[f"{metric}_n"] == N
     assert (table.loc["net", "seconds_per_image"].drop("center_bias") > 0).all()
     assert table.loc[("net", "fake_cam"), "average_drop"] < 1
-    table = pd.read_csv(project.path / "results/methods/tables/localization.csv").set_index(["model", "method"])
+    table = pd.read_csv(project.path / "results/studies/methods/tables/localization.csv").set_index(["model", "method"])
     located = parts(project, "control", "center_bias", "localization")
     expected = 100 * located["pixel_f1"].mean()
     assert table.loc[("net", "center_bias"), "pixel_f1"] == pytest.approx(expected, abs=1e-4)
@@ -74,7 +74,7 @@ def test_tables_hold_the_means_of_the_images(project):
 
 
 def test_the_long_table_has_every_family_and_no_people(project):
-    scores = pd.read_parquet(project.path / "results/methods/scores.parquet")
+    scores = pd.read_parquet(project.path / "results/studies/methods/scores.parquet")
     metrics = set(scores["metric"])
     assert {"average_drop", "box_accuracy", "randomization_spearman", "top1"} <= metrics
     assert not metrics & {"spearman", "alignment"}
@@ -86,7 +86,7 @@ def test_the_long_table_has_every_family_and_no_people(project):
 
 @pytest.mark.parametrize("name", STUDY["figures"])
 def test_figures_are_drawn(project, looks_like, name):
-    looks_like(project.path / f"results/methods/figures/{name}.png", f"methods-{name}", COMPUTED)
+    looks_like(project.path / f"results/studies/methods/figures/{name}.png", f"methods-{name}", COMPUTED)
 
 
 def test_nothing_is_left_and_a_look_makes_tables_alone(project):
