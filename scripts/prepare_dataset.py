@@ -16,7 +16,7 @@ with logged(snakemake.log[0]):
     manifest, content = snakemake.output.manifest, snakemake.params.content
     shards, source = json.loads(snakemake.params.shards), SOURCES[entry["source"]]
     noted = note_shards(shards, snakemake.input.get("records"))
-    start(manifest, noted.hashes)
+    start(manifest, noted.digest)
     records = source.function(entry, shards)
     positions = select(records.n, entry["n_images"], entry.get("sample_seed"))
     print(f"{records.n} records in {len(shards)} shards, of which {len(positions)} are prepared")

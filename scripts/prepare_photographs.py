@@ -2,7 +2,7 @@
 
 import json
 
-from camstudy.core.ledger import table_of
+from camstudy.core.ledger import listing_of, table_of
 from camstudy.data.clickme import select
 from camstudy.data.files import Root, start
 from camstudy.data.photographs import write_photographs
@@ -18,7 +18,7 @@ with logged(snakemake.log[0]):
     chosen = select(len(found.photographs), entry["n_images"], entry["sample_seed"])
     photographs = [found.photographs[position] for position in chosen]
     print(f"{len(found.photographs)} images in {root}, of which {len(photographs)} are prepared")
-    start(manifest, root.stats)
+    start(manifest, listing_of(root.stats))
 
     def facts() -> dict:
         """Note what was read, before the manifest says that all is done."""
