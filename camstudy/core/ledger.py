@@ -135,6 +135,8 @@ def record(
     text : what stood for the content in the identity of the result
     """
     scope = {"places": [*places], "absent": [*absent], "kinds": sorted(kinds)}
+    # Whatever was read counts, under any name.
+    scope["places"] += sorted(hashes.keys() - _counted(stats, scope).keys())
     stats = _counted(stats, scope)
     digest = _digest((name, hashes.get(name)) for name in stats)
     header = {"accepted": text, "content": digest, "seen": digest, "listing": listing_of(stats), **scope}

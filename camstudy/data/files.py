@@ -126,7 +126,8 @@ class Root:
 
     def open(self, name: str) -> Files:
         """Open the folder or archive of this name; the root itself has an empty one."""
-        self.opened[name] = Files(Path(self.path, name))
+        if name not in self.opened:
+            self.opened[name] = Files(Path(self.path, name))
         return self.opened[name]
 
     def find(self, name: str) -> Files | None:

@@ -240,6 +240,22 @@ def name_of_test(path):
     )
 
 
+def test_whatever_was_read_counts(tmp_path, table):
+    for name in ("list", ".hidden.txt", "other"):
+        (tmp_path / "root/folder").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root/folder" / name).write_text("text")
+    files = Root(tmp_path / "root")
+    files.find("folder").hash(["list", ".hidden.txt"])
+    first = files.record(table, "")
+    (tmp_path / "root/folder/other").write_text("TEXT!")
+    assert refresh(table, files) == first
+    for name in ("list", ".hidden.txt"):
+        (tmp_path / "root/folder" / name).write_text("Text!")
+        assert refresh(table, files) != first
+        (tmp_path / "root/folder" / name).write_text("text")
+        assert refresh(table, files) == first
+
+
 def test_only_what_changed_is_read_again(root, table, monkeypatch):
     as_train(root)
     prepare(IMAGENET | {"split": "train"}, root, table)
