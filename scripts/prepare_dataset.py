@@ -17,7 +17,7 @@ with step(snakemake):
     made = [str(Path(record).with_suffix(".tfrecord")) for record in snakemake.input.shards]
     shards, source = made or entry["shards"], SOURCES[entry["source"]]
     noted = note_shards(shards, snakemake.input.shards)
-    start(manifest, noted.hashes)
+    start(manifest, noted.digest)
     records = source.function(entry, shards)
     positions = select(records.n, entry["n_images"], entry.get("sample_seed"))
     print(f"{records.n} records in {len(shards)} shards, of which {len(positions)} are prepared")

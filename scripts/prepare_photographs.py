@@ -1,7 +1,7 @@
 """Prepare a dataset of photographs of all sizes: files, labels or gaze, from what its distributors publish."""
 
 from camstudy.core.identity import parts
-from camstudy.core.ledger import table_of
+from camstudy.core.ledger import listing_of, table_of
 from camstudy.data.clickme import select
 from camstudy.data.files import Root, start
 from camstudy.data.photographs import write_photographs
@@ -16,7 +16,7 @@ with step(snakemake):
     chosen = select(len(found.photographs), entry["n_images"], entry["sample_seed"])
     photographs = [found.photographs[position] for position in chosen]
     print(f"{len(found.photographs)} images in {root}, of which {len(photographs)} are prepared")
-    start(manifest, root.stats)
+    start(manifest, listing_of(root.stats))
 
     def facts() -> dict:
         """Note what was read, before the manifest says that all is done."""

@@ -122,6 +122,12 @@ def survey(root: str | Path, places: Iterable[str]) -> dict[str, Stat]:
     return found
 
 
+def listing_of(stats: Mapping[str, Stat], came: Iterable[str] = ()) -> str:
+    """Return a digest of names, sizes and times, and of names that came where none was."""
+    text = "".join(f"{name}\0{stats[name][0]}\0{stats[name][1]}\0" for name in sorted(stats)) + "\0".join(came)
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
 def record(
     table: str | Path,
     stats: Mapping[str, Stat],
@@ -145,11 +151,19 @@ def record(
     text : what stood for the content in the identity of the result
     """
     scope = {"places": [*places], "absent": [*absent], "kinds": sorted(kinds)}
+    # Whatever was read counts, under any name.
+    scope["places"] += sorted(hashes.keys() - _counted(stats, scope).keys())
     stats = _counted(stats, scope)
     digest = _digest((name, hashes.get(name)) for name in stats)
-    header = {"accepted": text, "content": digest, "seen": digest, "listing": _listing(stats), **scope}
+    header = {"accepted": text, "content": digest, "seen": digest, "listing": listing_of(stats), **scope}
     _write(table, header, {name: (*stats[name], hashes.get(name)) for name in stats})
     return digest
+
+
+def note(table: str | Path, files: Sequence[str], text: str) -> str:
+    """Read single files, given by path, and write their table, as `record` does."""
+    stats = survey(".", files)
+    return record(table, stats, {name: sha256_file(name) for name in stats}, places=files, text=text)
 
 
 def refresh(table: str | Path, root: str | Path = ".") -> str | None:
@@ -165,7 +179,7 @@ def refresh(table: str | Path, root: str | Path = ".") -> str | None:
     if not found:
         return None
     came = [name for name in header["absent"] if Path(root, name).exists()]
-    listing = _listing(found, came)
+    listing = listing_of(found, came)
     if listing == header["listing"]:
         return header["seen"]
     rows = _read_rows(table)
@@ -219,12 +233,6 @@ def _counted(stats: Mapping[str, Stat], scope: Mapping) -> dict[str, Stat]:
         for name, each in stats.items()
         if (name.lower().endswith(kinds) and "/." not in name and name[0] != ".") or name in places
     }
-
-
-def _listing(stats: Mapping[str, Stat], came: Iterable[str] = ()) -> str:
-    """Return a digest of names, sizes and times."""
-    text = "".join(f"{name}\0{stats[name][0]}\0{stats[name][1]}\0" for name in sorted(stats)) + "\0".join(came)
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def _digest(lines: Iterable[tuple[str, object]]) -> str:

@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import scipy.io
@@ -17,7 +17,7 @@ from scipy.io.matlab import MatReadError
 
 from camstudy.core import ledger
 from camstudy.errors import CamstudyError
-from camstudy.provenance import fingerprint, sha256_file
+from camstudy.provenance import sha256_file
 from camstudy.store import store_path
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -129,7 +129,8 @@ class Root:
 
     def open(self, name: str) -> Files:
         """Open the folder or archive of this name; the root itself has an empty one."""
-        self.opened[name] = Files(Path(self.path, name))
+        if name not in self.opened:
+            self.opened[name] = Files(Path(self.path, name))
         return self.opened[name]
 
     def find(self, name: str) -> Files | None:
@@ -172,15 +173,15 @@ def find(root: str | Path | Root, name: str) -> Files | None:
     return (root if isinstance(root, Root) else Root(root)).find(name)
 
 
-def start(manifest: str | Path, stats: Mapping[str, object]) -> None:
+def start(manifest: str | Path, found: str) -> None:
     """Begin to prepare a dataset: what an earlier attempt left is deleted, unless all files are as it found them.
 
-    ``stats`` are of the files that are read. An attempt goes on where the one before was cut off, so that the store
+    ``found`` stands for the files that are read. An attempt goes on where the one before was cut off, so that the store
     would have both old and new files, were one replaced between them.
     """
-    manifest, found = Path(manifest), f"{fingerprint(stats=stats)}\n"
+    manifest = Path(manifest)
     begun = manifest.with_suffix(".sources.begun")
-    if not begun.exists() or begun.read_text() != found:
+    if not begun.exists() or begun.read_text() != f"{found}\n":
         shutil.rmtree(store_path(manifest), ignore_errors=True)
         manifest.parent.mkdir(parents=True, exist_ok=True)
-        begun.write_text(found)
+        begun.write_text(f"{found}\n")

@@ -16,11 +16,16 @@ class Noted:
     hashes: Mapping[str, str]
     stats: Mapping[str, ledger.Stat]
 
+    @property
+    def digest(self) -> str:
+        """What stands for all of them, in their order: 16 hexadecimal digits."""
+        return fingerprint(shards=[*self.hashes.values()])[:16]
+
     def record(self, table: str | Path, text: str) -> str:
         """Write the table of a user's own shards, as `camstudy.core.ledger.record`; return what stands for all."""
         if self.stats:
             ledger.record(table, self.stats, self.hashes, places=[*self.stats], text=text)
-        return fingerprint(shards=[*self.hashes.values()])[:16]
+        return self.digest
 
 
 def record_of(shard: str | Path) -> Path:

@@ -646,6 +646,16 @@ def test_missing_root_says_what_to_put_there(config, tmp_path, monkeypatch, sour
     assert (entry["n_images"], entry["human_ceiling"]) == (None, None)
 
 
+def test_files_of_what_is_made_may_be_elsewhere(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(config, "catalog.datasets.scenes", {"source": "cub200", "root": "data/birds"})
+    put(config, "metrics", ["localization"])
+    assert set(errors(config)) == {"catalog.datasets.scenes.root"}
+    (tmp_path / "results/data").mkdir(parents=True)
+    (tmp_path / "results/data/scenes.json").touch()
+    validate(config)
+
+
 CLICKME = {"source": "clickme", "shards": ["a.tfrecords"]}
 IMAGENET = {"source": "imagenet", "root": "x"}
 

@@ -21,7 +21,7 @@ from trees import (
 )
 
 from camstudy.core import ledger
-from camstudy.core.ledger import accepted, content, outside, read_header, refresh, walk
+from camstudy.core.ledger import accepted, content, note, outside, read_header, refresh, walk
 from camstudy.data.files import Root
 from camstudy.data.sources import SOURCES
 from camstudy.errors import CamstudyError
@@ -240,6 +240,22 @@ def name_of_test(path):
     )
 
 
+def test_whatever_was_read_counts(tmp_path, table):
+    for name in ("list", ".hidden.txt", "other"):
+        (tmp_path / "root/folder").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root/folder" / name).write_text("text")
+    files = Root(tmp_path / "root")
+    files.find("folder").hash(["list", ".hidden.txt"])
+    first = files.record(table, "")
+    (tmp_path / "root/folder/other").write_text("TEXT!")
+    assert refresh(table, files) == first
+    for name in ("list", ".hidden.txt"):
+        (tmp_path / "root/folder" / name).write_text("Text!")
+        assert refresh(table, files) != first
+        (tmp_path / "root/folder" / name).write_text("text")
+        assert refresh(table, files) == first
+
+
 def test_only_what_changed_is_read_again(root, table, monkeypatch):
     as_train(root)
     prepare(IMAGENET | {"split": "train"}, root, table)
@@ -249,6 +265,25 @@ def test_only_what_changed_is_read_again(root, table, monkeypatch):
     replace(changed, flip)
     assert refresh(table, root) == refresh(table, root)
     assert read == [changed]
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_single_files_in_any_place(tmp_path, table, monkeypatch, absolute):
+    """As weights, or shards of one's own."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "weights.pth").write_bytes(b"some weights")
+    path = str(tmp_path / "weights.pth") if absolute else "../weights.pth"
+    assert outside(table) == ""
+    first = note(table, [path], outside(table))
+    assert outside(table) == ""
+    replace(tmp_path / "weights.pth", flip)
+    second = outside(table)
+    assert second not in ("", first)
+    assert note(table, [path], second) == second
+    assert outside(table) == second
+    (tmp_path / "weights.pth").unlink()
+    assert outside(table) == second
 
 
 # Text in identities: the same when a run is planned and after it.

@@ -12,6 +12,7 @@ from PIL import Image
 from timm.data import create_transform
 from torch import nn
 
+from camstudy.core.ledger import listing_of
 from camstudy.data.files import Files, start
 from camstudy.data.photographs import Photograph, decode, write_photographs
 from camstudy.data.store import ATTRIBUTES, open_dataset
@@ -276,14 +277,14 @@ def test_an_attempt_goes_on_only_if_all_files_are_as_they_were(tmp_path, replace
         (folder / f"{number}.png").write_bytes(flat(number))
     items, attrs = [Photograph(f"{number}.png", 0) for number in range(8)], dict.fromkeys(ATTRIBUTES)
     files = Failing(folder)
-    start(manifest, files.stats)
+    start(manifest, listing_of(files.stats))
     with pytest.raises(KeyboardInterrupt):
         write_photographs(manifest, files, items, attrs=attrs, fingerprint="f", chunk=4)
     if replaced:
         (folder / "0.png").write_bytes(flat(100))
         assert len(flat(100)) == len(flat(0))
     files = Files(folder)
-    start(manifest, files.stats)
+    start(manifest, listing_of(files.stats))
     write_photographs(manifest, files, items, attrs=attrs, fingerprint="f", chunk=4)
     assert open_dataset(manifest).images()[0][0, 0].tolist() == [100 if replaced else 0] * 3
     assert ("0.png" in files.hashes) == replaced  # else it was there already

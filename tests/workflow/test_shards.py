@@ -9,7 +9,7 @@ from conftest import TINY, Project
 
 from camstudy.data.clickme import encode_example, select
 from camstudy.data.tfrecord import record_offsets, write_shard
-from camstudy.provenance import sha256_file
+from camstudy.provenance import read_json, sha256_file
 
 COUNTS = (5, 3, 4)
 
@@ -51,6 +51,7 @@ def test_shards_are_fetched_once_and_prepared_together(project):
         f"{shard}.{kind}" for shard in range(3) for kind in ("json", "tfrecords")
     ]
     digest = sha256_file(raw / "1.tfrecords")
+    assert read_json(raw / "1.json") == {"sha256": digest, "records": 3, "accepted": ""}
     log = (project.path / "results/logs/fetch_shard/people-1.log").read_text()
     assert f"3 records, sha256 {digest}; pin it" in log
 

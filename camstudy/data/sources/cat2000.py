@@ -1,6 +1,8 @@
 """CAT2000 (Borji and Itti 2015, arXiv 1505.03581): photographs with the fixations of people who looked at them."""
 
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from camstudy.data.sources import SOURCES, Collection
 
@@ -15,7 +17,7 @@ SIGMA = 40.0  # standard deviation in pixels of about one degree of visual angle
     images=lambda entry: 2_000,
     layout=lambda entry: LAYOUT,
 )
-def read(entry, root):
+def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""
     from camstudy.data.gaze import fixation_density, read_cat2000
 

@@ -1,8 +1,12 @@
 """ClickMe (arXiv 1805.08819), and whatever comes in its format: TFRecord shards, downloaded or the user's own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from camstudy.data.sources import SOURCES
+
+if TYPE_CHECKING:
+    from camstudy.data.clickme import ClickMe
 
 # What the authors count; a user's own shards may hold any number.
 SHARD_RECORDS = 3072
@@ -14,7 +18,7 @@ def _images(entry: Mapping) -> int:
 
 
 @SOURCES.register("clickme", kind="shards", has=("labels", "human_maps"), images=_images)
-def read(entry, shards):
+def read(entry: Mapping, shards: Sequence[str]) -> "ClickMe":
     """Return the images as one sequence of records."""
     from camstudy.data.clickme import ClickMe
 

@@ -1,5 +1,8 @@
 """Caltech-UCSD Birds-200-2011 (Wah et al. 2011, CNS-TR-2011-001): photographs of birds, one box each."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from camstudy.data.sources import SOURCES, Collection
 
 IMAGES = {"test": 5_794, "train": 5_994}
@@ -13,7 +16,7 @@ LAYOUT = "put CUB_200_2011.tgz of Caltech-UCSD Birds-200-2011 there, or its fold
     images=lambda entry: IMAGES[entry.get("split", "test")],
     layout=lambda entry: LAYOUT,
 )
-def read(entry, root):
+def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images of a split."""
     from camstudy.data.cub import read_cub
 

@@ -1,6 +1,12 @@
 """Handwritten digits in scenes with simulated human maps, drawn on the spot into shards of ClickMe's format."""
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 from camstudy.data.sources import SOURCES
+
+if TYPE_CHECKING:
+    from camstudy.data.clickme import ClickMe
 
 SHARD_SIZE = 512  # scenes
 
@@ -11,7 +17,7 @@ SHARD_SIZE = 512  # scenes
     has=("labels", "human_maps", "boxes", "masks"),
     images=lambda entry: entry["n_images"],
 )
-def read(entry, shards):
+def read(entry: Mapping, shards: Sequence[str]) -> "ClickMe":
     """Return the scenes as one sequence of records."""
     from camstudy.data.clickme import ClickMe
 

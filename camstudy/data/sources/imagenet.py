@@ -1,6 +1,7 @@
 """ImageNet (arXiv 1409.0575): labelled photographs, of which validation images have boxes on request."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from camstudy.data.sources import SOURCES, Collection
 
@@ -36,7 +37,7 @@ def layout(entry: Mapping) -> str:
     images=lambda entry: IMAGES[entry.get("split", "val")],
     layout=layout,
 )
-def read(entry, root):
+def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images of a split."""
     from camstudy.data.imagenet import read_imagenet
 

@@ -1,6 +1,8 @@
 """MIT1003 (Judd et al. 2009): photographs with the fixations of people who looked at them."""
 
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from camstudy.data.sources import SOURCES, Collection
 
@@ -15,7 +17,7 @@ SIGMA = 35.0  # standard deviation in pixels of about one degree of visual angle
     images=lambda entry: 1_003,
     layout=lambda entry: LAYOUT,
 )
-def read(entry, root):
+def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""
     from camstudy.data.gaze import fixation_density, read_mit1003
 

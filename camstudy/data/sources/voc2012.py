@@ -1,5 +1,8 @@
 """Pascal VOC 2012 (Everingham et al. 2010, IJCV 88, 303): photographs with boxes of objects of 20 classes."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from camstudy.data.sources import SOURCES, Collection
 
 # Items: an image counts once for each class that is in it.
@@ -14,7 +17,7 @@ LAYOUT = "put VOCtrainval_11-May-2012.tar of Pascal VOC 2012 there, or the folde
     images=lambda entry: IMAGES[entry.get("split", "val")],
     layout=lambda entry: LAYOUT,
 )
-def read(entry, root):
+def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the items of a split."""
     from camstudy.data.voc import read_voc
 
