@@ -52,7 +52,7 @@ def _write(manifest: Path, maps: np.ndarray) -> int:
         manifest,
         shape=maps.shape[1:],
         chunk=CHUNK,
-        attrs={**dict.fromkeys(ATTRIBUTES), "images": [0, IMAGES, IMAGES]},
+        attrs={**dict.fromkeys(ATTRIBUTES), "images": [0, IMAGES, IMAGES], "crop_box": [0, 0, 1, 1]},
         identity="benchmark",
         names=[f"{number}.jpg" for number in range(IMAGES)],
         labels=np.zeros(IMAGES, np.int64),
