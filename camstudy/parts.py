@@ -97,18 +97,20 @@ def read_scores(paths: Iterable[str | Path]) -> pd.DataFrame:
     parts = sorted(map(_read_part, paths), key=lambda part: part.first)
     end, of = 0, parts[0].of
     for part in parts:
-        if (part.first, part.of) != (end, of):
-            raise CamstudyError(
-                f"{part.path}: holds images {part.first} to {part.stop - 1} of {part.of} and does not continue the "
-                f"parts before it, which end before image {end} of {of}; delete the file and those beside it and rerun"
-            )
+        found = f"{part.path}: holds images {part.first} to {part.stop - 1} of {part.of}"
+        if part.of != of:
+            raise CamstudyError(f"{found}, those before it are of {of}; {_ANEW}")
+        if part.first > end:
+            raise CamstudyError(f"{found}, but images {end} to {part.first - 1} are in none of the parts; {_ANEW}")
+        if part.first < end:
+            raise CamstudyError(f"{found}, but images {part.first} to {end - 1} are in other parts, too; {_ANEW}")
         end = part.stop
     if end != of:
-        raise CamstudyError(
-            f"{parts[-1].path}: images {end} to {of - 1} are in none of the parts; delete the file and those beside "
-            "it and rerun"
-        )
+        raise CamstudyError(f"{found}, but images {end} to {of - 1} are in none of the parts; {_ANEW}")
     return pd.concat([part.frame for part in parts], ignore_index=True)
+
+
+_ANEW = "delete the file and those beside it and rerun"
 
 
 class _Part(NamedTuple):

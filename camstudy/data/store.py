@@ -91,7 +91,7 @@ def write_dataset(
 
     Raises
     ------
-    CamstudyError : a part has fewer records than images, or one lacks the halves, boxes or mask.
+    CamstudyError : a part has fewer records than images, or one lacks the halves, boxes, mask or a name of its class.
     """
     missing = ATTRIBUTES - attrs.keys()
     if missing:
@@ -105,8 +105,7 @@ def write_dataset(
         if len(batch) < part.stop - part.start:
             found = part.start + len(batch)
             raise CamstudyError(f"{manifest}: {n} images asked for, but the source has {found}; ask for fewer")
-        classes = {"class_name": [names[record.label] for record in batch]} if names else {}
-        writer.write(part, **_arrays(batch, has_halves), **classes, **_objects(batch, max_boxes))
+        writer.write(part, **_arrays(batch, has_halves), **_classes(batch, names), **_objects(batch, max_boxes))
 
     parts = writer.pending()
     interval = 0.1 if sys.stderr.isatty() else 30
@@ -132,6 +131,16 @@ def _arrays(batch: list[Record], has_halves: bool) -> dict[str, np.ndarray]:
                 raise CamstudyError(f"{where}: has no maps of two halves of its annotators")
         values["human_half"] = np.stack([blur_human_map(record.halves) for record in batch])
     return values
+
+
+def _classes(batch: list[Record], names: Sequence[str] | None) -> dict[str, list[str]]:
+    if not names:
+        return {}
+    for record in batch:
+        if record.label >= len(names):
+            where = f"{record.shard}, record {record.index}"
+            raise CamstudyError(f"{where}: has label {record.label}, but `class_names` has {len(names)}; name them all")
+    return {"class_name": [names[record.label] for record in batch]}
 
 
 def _objects(batch: list[Record], max_boxes: int) -> dict[str, np.ndarray]:

@@ -93,7 +93,7 @@ class TrainingSamples(Dataset):
 
     def __init__(self, store: ImageStore, transform: v2.Transform, seed: int) -> None:
         self.store, self.transform, self.seed = store, transform, seed
-        # Asking the store would open an array for every image.
+        # Asking the store would read them for every image.
         self.labels, self.chunk = store.labels, store.chunk
         self.epoch = 0
         self._chunks: OrderedDict[int, np.ndarray | Pictures] = OrderedDict()
