@@ -28,6 +28,8 @@ CONTROLS = {
     "human_split_half": (1, 0.98, 1.02),
 }
 SCORE = ["dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate"]
+FAITHFULNESS = {"step": 1792, "start": "blurred", "target": "mean", "blur": 5, "normalize": "resized"}
+BOXES = {"iou": [0.5], "pointing_tolerance": 15, "pointing_ties": "mean"}
 COMPARISON = [
     *("dataset", "baseline", "variant", "method", "metric"),
     *("difference", "ci_low", "ci_high", "p", "p_corrected", "n", "n_tests"),
@@ -83,7 +85,11 @@ def make_inputs(
         "comparisons": pairs if compare else [],
         "statistics": {"confidence": 0.95, "resamples": 9999, "alpha": 0.05, "correction": "holm"},
         "degenerate": "score",
-        "catalog": {"methods": {name: {"title": TITLES[name], "target": "label"} for name in (*methods, *controls)}},
+        "n_images": None,
+        "catalog": {
+            "methods": {name: {"title": TITLES[name], "target": "label"} for name in (*methods, *controls)},
+            "protocols": {"human_maps": {"family": "agreement", "title": "human_maps", "metrics": ["spearman"]}},
+        },
     }
     return TableInputs(
         scores=scores,
@@ -130,9 +136,16 @@ def with_sweeps(inputs, seed=0):
         entries.setdefault(name, {"title": TITLES[name], "target": "label", "postprocess": {}})
     entries["threshold_gradcam"]["postprocess"] = {"floor": 0.3}
     asked = {
-        "sweep": {"floors": FLOORS, "relu_after_sum": "gradcam", "relu_before_sum": "threshold_gradcam"},
+        "sweep": {"relu_after_sum": "gradcam", "relu_before_sum": "threshold_gradcam"},
         "layer_sweep": {"methods": list(methods), "stages": STAGES},
-        "catalog": {"methods": entries},
+        "catalog": {
+            "methods": entries,
+            "protocols": {
+                **inputs.study["catalog"]["protocols"],
+                "floors": {"family": "sweep", "title": "floors", "floors": FLOORS},
+                "speed": {"family": "cost", "title": "Speed of models"},
+            },
+        },
     }
     return dataclasses.replace(
         inputs,
@@ -184,13 +197,17 @@ def make_method_inputs(models=("net",), controls=("center_bias",), intervals=Fal
         "show_intervals": intervals,
         "statistics": {"confidence": 0.95, "resamples": 999, "alpha": 0.05, "correction": "holm"},
         "degenerate": "score",
-        "faithfulness": {"protocol": "rise_fast", "step": None, "blur": 5, "perturbation": False},
-        "localization": {"iou": [0.5], "pointing_tolerance": 15, "pointing_ties": "mean"},
+        "n_images": None,
         "catalog": {
             "methods": {
                 name: {"title": titles[name], "target": "label", "ranked": name != "fake_cam"}
                 for name in (*methods, *controls)
-            }
+            },
+            "protocols": {
+                "rise_blunt": {"family": "faithfulness", "title": "RISE, blurred less", **FAITHFULNESS},
+                "boxes": {"family": "localization", "title": "boxes", **BOXES},
+                "speed": {"family": "cost", "title": "speed"},
+            },
         },
     }
     return TableInputs(

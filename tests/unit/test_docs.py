@@ -20,6 +20,7 @@ from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.registry import check
 from camstudy.metrics.alignment import score_agreement
 from camstudy.metrics.families import METRICS
+from camstudy.protocols import metric_names, shipped
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/extending.md").read_text()
@@ -39,14 +40,14 @@ def merged(base: dict, top: dict) -> dict:
 @pytest.fixture(scope="module")
 def default() -> dict:
     config: dict = {}
-    for name in ("datasets", "models", "imagenet_models", "finetuning", "methods"):
+    for name in ("datasets", "models", "imagenet_models", "finetuning", "methods", "protocols"):
         config = merged(config, yaml.safe_load((ROOT / f"config/catalog/{name}.yaml").read_text()))
     return merged(config, yaml.safe_load((ROOT / "config/config.yaml").read_text()))
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))
 def test_configurations_validate(block, default):
-    known = {"methods": [], "controls": []}
+    known = {"methods": [], "controls": [], "protocols": shipped(), "metrics": metric_names}
     for method in METHODS.values():
         known["controls" if method.needs == "dataset" else "methods"].append(method.name)
     study = yaml.safe_load(block)
@@ -98,4 +99,4 @@ def test_the_metric_becomes_a_column_of_the_scores(registered):
     rng = np.random.default_rng(0)
     human = rng.random((3, 16, 16))
     maps = human * np.array([2.0, 1.0, 0.0])[:, None, None]
-    np.testing.assert_allclose(score_agreement(maps, human)["cosine"], [1, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(score_agreement(maps, human, ["cosine"])["cosine"], [1, 1, 0], atol=1e-12)

@@ -166,11 +166,14 @@ def study(n_models, n_methods, n_degenerate=0):
         for method in methods:
             for stage, name in enumerate(["trained", "head.fc", "stages.3.blocks.2", "stages.3.downsample.norm"]):
                 mean = rng.uniform(0, 1) if stage else 1.0
-                rows.append(("d", model, method, stage, name, mean, mean - 0.02 * stage, mean + 0.01 * stage, 50, 0))
+                rows.append(
+                    ("d", model, method, "cascade", stage, name, mean, mean - 0.02 * stage, mean + 0.01 * stage, 50, 0)
+                )
     stages = pd.DataFrame(rows, columns=list(STAGES)).sample(frac=1, random_state=0)
     stages.loc[stages["stage"] == 2, "n_degenerate"] = n_degenerate
     titles = {name: {"title": name.title()} for name in methods}
-    about = {"models": models, "methods": methods, "catalog": {"methods": titles}}
+    protocols = {"cascade": {"family": "sanity", "title": "cascade"}}
+    about = {"models": models, "methods": methods, "catalog": {"methods": titles, "protocols": protocols}}
     return dataclasses.replace(inputs, study=inputs.study | about, stages=stages)
 
 
