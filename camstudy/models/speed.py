@@ -121,7 +121,8 @@ def measure(entry: Mapping, size: int, device: torch.device, *, batch_size: int,
             del model
             found["peak_memory_mb"][name] = peak_memory_mb(entry, size, batch_size, device, folded=folded)
         except torch.cuda.OutOfMemoryError:
-            raise CamstudyError(f"{device}: out of memory with {batch_size} images; lower `cost.batch_size`") from None
+            text = f"{device}: out of memory with {batch_size} images"
+            raise CamstudyError(f"{text}; as `cost`, name a protocol of a smaller `batch_size`") from None
     how = {"device": device_name(device), "memory": MEMORY[device.type]}
     return {**how, "batch_size": batch_size, "repeats": repeats, "warm_up": WARM_UP, **found}
 

@@ -73,13 +73,17 @@ def study(tmp_path_factory):
         "comparisons": [{"baseline": name, "variant": f"{name}_dcls"} for name in FAMILIES],
         "statistics": {"resamples": 199},
         "qualitative": {"n_images": 2},
-        "sweep": {"floors": [None, 0.3, 0.6]},
-        "cost": {"batch_size": 1, "repeats": 1},
+        "sweep": {"protocol": "few"},
+        "cost": "once",
         "device": "cpu",
         "threads": {"prepare": 1, "train": 1, "explain": 1},
         "catalog": {
             "datasets": {"clickme_val": {"shards": {"url": f"{files.as_uri()}/val-{{i}}.tfrecords", "count": SHARDS}}},
             "models": {name: {"weights": {"url": path.as_uri()}} for name, path in weights.items()},
+            "protocols": {
+                "few": {"family": "sweep", "floors": [None, 0.3, 0.6]},
+                "once": {"family": "cost", "batch_size": 1, "repeats": 1},
+            },
         },
     }
     project.write_study(overlay)
@@ -141,7 +145,10 @@ def test_the_figure_of_cost_is_drawn(study):
 
 def test_fewer_images_and_another_dataset_for_accuracy_can_be_asked_for(study):
     planned = study.run("--dry-run", "--configfile", STUDY, "study.yaml", "--config", "n_images=2").stdout
-    assert "Prepare clickme_val" in planned
+    assert "Prepare clickme_val-n2\n" in planned
+    assert "Make table dcls of dcls-n2\n" in planned
+    assert "Fetch" not in planned, "a trial takes the shards that are there"
+    assert "Assemble" not in planned
     refused = study.run(
         *("--dry-run", "--configfile", STUDY, "study.yaml", "--config", "accuracy_dataset=imagenet_val"), check=False
     )

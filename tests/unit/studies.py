@@ -29,6 +29,8 @@ CONTROLS = {
     "human_split_half": (1, 0.98, 1.02),
 }
 SCORE = ["dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate"]
+FAITHFULNESS = {"step": 1792, "start": "blurred", "target": "mean", "blur": 5, "normalize": "resized"}
+BOXES = {"iou": [0.5], "pointing_tolerance": 15, "pointing_ties": "mean"}
 COMPARISON = [
     *("dataset", "baseline", "variant", "method", "metric"),
     *("difference", "ci_low", "ci_high", "p", "p_corrected", "n", "n_tests"),
@@ -84,7 +86,11 @@ def make_inputs(
         "comparisons": pairs if compare else [],
         "statistics": {"confidence": 0.95, "resamples": 9999, "alpha": 0.05, "correction": "holm"},
         "degenerate": "score",
-        "catalog": {"methods": {name: {"title": TITLES[name], "target": "label"} for name in (*methods, *controls)}},
+        "n_images": None,
+        "catalog": {
+            "methods": {name: {"title": TITLES[name], "target": "label"} for name in (*methods, *controls)},
+            "protocols": {"human_maps": {"family": "agreement", "title": "human_maps", "metrics": ["spearman"]}},
+        },
     }
     return TableInputs(
         scores=scores,
@@ -131,9 +137,16 @@ def with_sweeps(inputs, seed=0):
         entries.setdefault(name, {"title": TITLES[name], "target": "label", "postprocess": {}})
     entries["threshold_gradcam"]["postprocess"] = {"floor": 0.3}
     asked = {
-        "sweep": {"floors": FLOORS, "relu_after_sum": "gradcam", "relu_before_sum": "threshold_gradcam"},
+        "sweep": {"relu_after_sum": "gradcam", "relu_before_sum": "threshold_gradcam"},
         "layer_sweep": {"methods": list(methods), "stages": STAGES},
-        "catalog": {"methods": entries},
+        "catalog": {
+            "methods": entries,
+            "protocols": {
+                **inputs.study["catalog"]["protocols"],
+                "floors": {"family": "sweep", "title": "floors", "floors": FLOORS},
+                "speed": {"family": "cost", "title": "Speed of models"},
+            },
+        },
     }
     return dataclasses.replace(
         inputs,
@@ -153,11 +166,13 @@ def with_stages(inputs, n_models, n_methods, n_degenerate=0):
         for method in methods:
             for stage, name in enumerate(["trained", "head.fc", "stages.3.blocks.2", "stages.3.downsample.norm"]):
                 mean = rng.uniform(0, 1) if stage else 1.0
-                rows.append(("d", model, method, stage, name, mean, mean - 0.02 * stage, mean + 0.01 * stage, 50, 0))
+                interval = mean - 0.02 * stage, mean + 0.01 * stage
+                rows.append(("d", model, method, "cascade", stage, name, mean, *interval, 50, 0))
     stages = pd.DataFrame(rows, columns=list(STAGE_COLUMNS)).sample(frac=1, random_state=0)
     stages.loc[stages["stage"] == 2, "n_degenerate"] = n_degenerate
     titles = {name: {"title": name.title()} for name in methods}
-    about = {"models": models, "methods": methods, "catalog": {"methods": titles}}
+    protocols = {"cascade": {"family": "sanity", "title": "cascade"}}
+    about = {"models": models, "methods": methods, "catalog": {"methods": titles, "protocols": protocols}}
     return dataclasses.replace(inputs, study=inputs.study | about, stages=stages)
 
 
@@ -202,13 +217,17 @@ def make_method_inputs(models=("net",), controls=("center_bias",), intervals=Fal
         "show_intervals": intervals,
         "statistics": {"confidence": 0.95, "resamples": 999, "alpha": 0.05, "correction": "holm"},
         "degenerate": "score",
-        "faithfulness": {"protocol": "rise_fast", "step": None, "blur": 5, "perturbation": False},
-        "localization": {"iou": [0.5], "pointing_tolerance": 15, "pointing_ties": "mean"},
+        "n_images": None,
         "catalog": {
             "methods": {
                 name: {"title": titles[name], "target": "label", "ranked": name != "fake_cam"}
                 for name in (*methods, *controls)
-            }
+            },
+            "protocols": {
+                "rise_blunt": {"family": "faithfulness", "title": "RISE, blurred less", **FAITHFULNESS},
+                "boxes": {"family": "localization", "title": "boxes", **BOXES},
+                "speed": {"family": "cost", "title": "speed"},
+            },
         },
     }
     return TableInputs(

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from camstudy.config import validate
+from camstudy.config import load_schema, validate
 from camstudy.errors import CamstudyError
 from camstudy.explain import controls  # noqa: F401  (registers them)
 from camstudy.explain.families import METHODS, bind
+from camstudy.protocols import metric_names, shipped
 from camstudy.provenance import canonical
+from camstudy.trials import original
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +27,7 @@ models: [net, net_dcls]
 methods: [gradcam, threshold_gradcam]
 controls: [random]
 comparisons: [{baseline: net, variant: net_dcls}]
+protocols: [people]
 catalog:
   datasets:
     scenes: {source: digits, split: val}
@@ -39,10 +42,17 @@ catalog:
     gradcam: {method: gradcam}
     threshold_gradcam: {method: threshold_gradcam, postprocess: {floor: 0.3}}
     random: {method: random}
+  protocols:
+    people: {family: agreement}
+    masked: {family: faithfulness}
+    boxed: {family: localization}
+    floors: {family: sweep}
+    speed: {family: cost}
 """
 NET = "catalog.models.net"
 TRAIN = "catalog.models.net_dcls.train"
 DCLS = "catalog.models.net_dcls.variant.dcls"
+FLOORS, SPEED = "catalog.protocols.floors.floors", "catalog.protocols.speed"
 KNOWN = {"methods": ["gradcam", "threshold_gradcam"], "controls": ["random", "center_bias"]}
 
 
@@ -162,22 +172,170 @@ def test_mistakes_in_shards_to_download(config):
 
 
 def test_what_follows_from_other_keys_is_put_in_place(config):
-    full = validate(put(put(config, "seed", 7), "n_images", 12))
+    full = validate(put(config, "seed", 7))
     assert full["comparisons"] == [{"title": "Net", "baseline": "net", "variant": "net_dcls"}]
     assert full["catalog"]["models"]["net_dcls"]["title"] == "net_dcls"
     assert full["catalog"]["methods"]["gradcam"]["title"] == "gradcam"
-    assert full["catalog"]["models"]["net_dcls"]["train"]["seed"] == 7
-    assert full["catalog"]["datasets"]["scenes"]["n_images"] == 12
-    assert full["catalog"]["datasets"]["scenes_train"]["n_images"] == 100
+    assert full["catalog"]["protocols"]["people"]["title"] == "people"
 
 
-def test_a_recipe_keeps_its_own_seed(config):
-    put(config, f"{TRAIN}.seed", 3)
-    assert validate(put(config, "seed", 7))["catalog"]["models"]["net_dcls"]["train"]["seed"] == 3
+def test_the_study_s_seed_changes_no_entry(config):
+    put(config, f"{NET}.seed", 3)
+    catalogs = [validate(put(config, "seed", seed))["catalog"] for seed in (0, 7)]
+    assert catalogs[0] == catalogs[1]
+    assert [catalogs[0]["models"][name]["seed"] for name in ("net", "net_dcls")] == [3, 0]
+    assert errors(put(config, f"{TRAIN}.seed", 3))[f"{TRAIN}.seed"].startswith("unknown key")
+
+
+# Trials
+
+
+def test_a_trial_has_names_of_its_own(config):
+    full, trial = validate(config), validate(put(config, "n_images", 12))
+    assert (trial["study"], trial["dataset"], trial["accuracy_dataset"]) == ("tiny-n12", "scenes-n12", None)
+    datasets = full["catalog"]["datasets"]
+    added = {"scenes-n12": datasets["scenes"] | {"n_images": 12}}
+    assert trial["catalog"] == full["catalog"] | {"datasets": datasets | added}
+    assert validate(trial) == trial
+    assert [original(trial, trial[key]) for key in ("study", "dataset")] == ["tiny", "scenes"]
+    assert original(full, "scenes-n12") == "scenes-n12"
+
+
+@pytest.mark.parametrize(("dataset", "expected"), [("scenes", "scenes-n12"), ("scenes_train", "scenes_train")])
+def test_the_accuracy_of_a_trial_is_that_on_its_images_where_they_were_the_same(config, dataset, expected):
+    put(config, "accuracy_dataset", dataset)
+    assert validate(put(config, "n_images", 12))["accuracy_dataset"] == expected
+
+
+def test_a_dataset_of_so_many_images_is_no_trial(config):
+    plain = validate(put(config, "catalog.datasets.scenes.n_images", 12))
+    assert validate(put(config, "n_images", 12)) == plain | {"n_images": 12}
+
+
+def test_a_trial_s_dataset_is_no_other_of_the_catalogue(config):
+    put(config, "n_images", 12)
+    same = {"source": "digits", "split": "val", "n_images": 12}
+    put(config, "catalog.datasets.scenes-n12", same)
+    assert validate(config)["dataset"] == "scenes-n12"
+    put(config, "catalog.datasets.scenes-n12", same | {"seed": 1})
+    text = "a trial of `scenes` would be called `scenes-n12`, as another dataset of the catalogue is; rename that entry"
+    assert errors(config) == {"n_images": text}
+
+
+# Protocols
+
+
+def test_each_family_of_protocols_has_its_own_defaults(config):
+    full = validate(config)["catalog"]["protocols"]
+    assert full["people"] == {
+        "family": "agreement",
+        "title": "people",
+        "metrics": ["spearman", "dice_at_10", "iou_at_10"],
+    }
+    masked = {"step": 1792, "start": "blurred", "target": "mean", "blur": 11, "normalize": "resized"}
+    assert masked.items() <= full["masked"].items()
+    assert full["floors"]["floors"] == [None, 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert "step" not in full["boxed"]
+    assert errors(put(config, "catalog.protocols.boxed.step", 9))["catalog.protocols.boxed.step"].startswith(
+        "unknown key"
+    )
+
+
+@pytest.mark.parametrize(("name", "allowed"), [("a-b_2", True), ("a.curves", False), ("a/b", False)])
+def test_names_of_protocols_cannot_be_mistaken_for_files_beside_the_scores(config, name, allowed):
+    config["catalog"]["protocols"][name] = {"family": "agreement"}
+    if allowed:
+        validate(config)
+    else:
+        assert errors(config)[f"catalog.protocols.{name}"].startswith("not allowed as a name")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place", "text"),
+    [
+        ("protocols", ["peopel"], "protocols[0]", "unknown protocol `peopel`, did you mean `people`?"),
+        ("cost", "sped", "cost", "unknown protocol `sped`, did you mean `speed`?"),
+        ("cost", "floors", "cost", "`floors` is of the family sweep; name a protocol of cost: `speed`"),
+        ("sweep.protocol", "people", "sweep.protocol", "`people` is of the family agreement; name a protocol of sweep"),
+        (
+            "protocols",
+            ["people", "floors"],
+            "protocols[1]",
+            "`floors` is of the family sweep; name it as `sweep.protocol`",
+        ),
+        ("protocols", ["people", "speed"], "protocols[1]", "`speed` is of the family cost; name it as `cost`"),
+        ("protocols", [], "protocols", "found [], expected a list of at least one protocol name"),
+        ("cost", {"repeats": 3}, "cost", "found {repeats: 3}, expected a protocol name from the catalogue"),
+        ("metrics", ["agreement"], "metrics", "unknown key"),
+    ],
+)
+def test_protocols_stand_where_their_family_does(config, path, value, place, text):
+    found = errors(put(config, path, value))
+    assert found.keys() == {place}
+    assert found[place].startswith(text)
+
+
+def test_a_study_has_one_protocol_of_a_family(config):
+    put(config, "catalog.protocols.others", {"family": "agreement", "metrics": ["iou_at_10"]})
+    text = "`people` and `others` are both of the family agreement, of which a study has one"
+    found = errors(put(config, "protocols", ["others", "masked", "people"]))
+    assert found == {"protocols[2]": f"{text}; drop one of them, or make two studies"}
+
+
+@pytest.mark.parametrize("known", [KNOWN, KNOWN | {"metrics": metric_names}])
+def test_metrics_are_those_of_the_family(config, known):
+    put(config, "catalog.protocols.masked.metrics", ["average_drop", "spearman", "average_gian"])
+    put(config, "catalog.protocols.people.metrics", ["spearman", "alignment"])
+    place = "catalog.protocols.masked.metrics"
+    if "metrics" not in known:
+        validate(config, known)
+        return
+    found = errors(config, known=known)
+    assert found.keys() == {f"{place}[1]", f"{place}[2]", "catalog.protocols.people.metrics[1]"}
+    assert found[f"{place}[1]"].startswith("unknown metric of faithfulness `spearman`")
+    assert "did you mean `average_gain`?" in found[f"{place}[2]"]
+
+
+def test_defaults_list_what_was_registered_and_shipped_protocols_write_them_out():
+    schema, written = load_schema()["$defs"], yaml.safe_load((ROOT / "config/catalog/protocols.yaml").read_text())
+    for name, entry in written["catalog"]["protocols"].items():
+        properties = schema[f"protocol_{entry['family']}"]["properties"]
+        assert entry.keys() == properties.keys() - {"title"}, name
+        assert set(entry.get("metrics", ())) <= set(metric_names(entry["family"]))
+    plain = {"human_maps": "agreement", "rise_fast": "faithfulness", "boxes": "localization", "cascade": "sanity"}
+    for name, family in {**plain, "floors": "sweep", "speed": "cost"}.items():
+        expected = {key: part.get("default") for key, part in schema[f"protocol_{family}"]["properties"].items()}
+        assert {**expected, "family": family} == shipped()[name]
+
+
+def test_a_shipped_protocol_means_what_it_ships_with(config):
+    config["catalog"]["protocols"] |= copy.deepcopy(shipped())
+    known = KNOWN | {"protocols": shipped()}
+    put(config, "catalog.protocols.rise_fast.title", "RISE")
+    validate(config, known)
+    put(config, "catalog.protocols.rise_fast.step", 224)
+    put(config, "catalog.protocols.rise_fast.blur", 5)
+    text = (
+        "found step 224, blur 5, but the protocol `rise_fast` ships with step 1792, blur 11 "
+        "(config/catalog/protocols.yaml); give yours a name of its own"
+    )
+    assert errors(config, known=known) == {"catalog.protocols.rise_fast": text}
+
+
+def test_what_is_shown_must_be_scored(config):
+    known = KNOWN | {"families": {"dcls": ("agreement",), "localization": ("localization",)}}
+    put(config, "tables", ["dcls", "localization"])
+    text = "`localization` shows localization; add to `protocols` one of localization: `boxed`"
+    assert errors(config, known=known) == {"tables[1]": text}
+    put(config, "protocols", ["people", "boxed"])
+    validate(config, known)
+    put(config, "catalog.protocols.people.metrics", ["iou_at_10"])
+    text = "`dcls` shows alignment, which follows from `spearman`; add it to the metrics of the protocol `people`"
+    assert errors(config, known=known) == {"tables[0]": text}
 
 
 def test_validating_twice_changes_nothing(config):
-    once = validate(put(config, "n_images", 12))
+    once = validate(config)
     assert validate(once) == once
 
 
@@ -194,7 +352,7 @@ def test_defaults_are_not_shared_between_configurations(config):
 
 
 def test_shipped_catalogues_are_valid(config):
-    for kind in ("datasets", "methods"):
+    for kind in ("datasets", "methods", "protocols"):
         shipped = yaml.safe_load((ROOT / f"config/catalog/{kind}.yaml").read_text())["catalog"]
         assert set(shipped) == {kind}
         config["catalog"][kind] |= shipped[kind]
@@ -263,7 +421,7 @@ def test_missing_keys_are_named_and_explained(config, path):
     assert re.fullmatch(r"missing, expected .+\. [A-Z].+\.", text)
 
 
-@pytest.mark.parametrize("kind", ["datasets", "models", "methods"])
+@pytest.mark.parametrize("kind", ["datasets", "models", "methods", "protocols"])
 def test_missing_part_of_the_catalogue_is_one_mistake(config, kind):
     assert set(errors(drop(config, f"catalog.{kind}"))) == {f"catalog.{kind}"}
 
@@ -613,7 +771,7 @@ def test_files_of_selected_entries_must_exist(config, tmp_path, monkeypatch):
 
 def test_training_images_have_no_boxes(config):
     put(config, "catalog.datasets.scenes", {"source": "imagenet", "root": "x", "split": "train", "boxes": True})
-    put(config, "metrics", ["faithfulness"])
+    put(config, "protocols", ["masked"])
     text = "found true, but boxes are known of validation images only; set false, or `split: val`"
     assert errors(config, check_files=False) == {"catalog.datasets.scenes.boxes": text}
 
@@ -635,7 +793,7 @@ def test_missing_root_says_what_to_put_there(config, tmp_path, monkeypatch, sour
     monkeypatch.chdir(tmp_path)
     put(config, "catalog.datasets.scenes", source | {"root": "data/photos"})
     put(config, "catalog.datasets.unused", source | {"root": "elsewhere"})
-    put(config, "metrics", ["faithfulness"])
+    put(config, "protocols", ["masked"])
     found = errors(config)
     assert set(found) == {"catalog.datasets.scenes.root"}
     text = found["catalog.datasets.scenes.root"]
@@ -672,10 +830,11 @@ IMAGENET = {"source": "imagenet", "root": "x"}
 )
 def test_what_maps_are_compared_with_must_be_there(config, dataset, family, lacks):
     put(config, "catalog.datasets.scenes", dataset)
-    put(config, "metrics", ["faithfulness", family])
-    text = f"found `{family}`, but dataset `scenes` has {lacks}; take another dataset, or drop `{family}`"
-    assert errors(config, check_files=False) == {"metrics[1]": text}
-    put(config, "metrics", ["faithfulness"])
+    name = {"agreement": "people", "localization": "boxed"}[family]
+    put(config, "protocols", ["masked", name])
+    text = f"found `{name}`, of {family}, but dataset `scenes` has {lacks}; take another dataset, or drop `{name}`"
+    assert errors(config, check_files=False) == {"protocols[1]": text}
+    put(config, "protocols", ["masked"])
     validate(config, check_files=False)
 
 
@@ -684,7 +843,7 @@ def test_what_maps_are_compared_with_must_be_there(config, dataset, family, lack
 )
 def test_boxes_that_are_there_can_be_compared_with(config, dataset):
     put(config, "catalog.datasets.scenes", dataset)
-    put(config, "metrics", ["localization"])
+    put(config, "protocols", ["boxed"])
     validate(config, check_files=False)
 
 
@@ -771,7 +930,7 @@ def test_the_report_is_the_same_every_time(config):
 def test_sweeps_that_are_not_asked_for_change_nothing(config):
     full = validate(drop(config, "catalog.methods.gradcam") | {"methods": ["threshold_gradcam"]})
     assert full["tables"] == ["dcls"]
-    assert full["sweep"]["floors"] == [None, 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert full["sweep"]["protocol"] == "floors"
     assert full["catalog"]["methods"].keys() == {"threshold_gradcam", "random"}
     assert full["catalog"]["methods"]["random"]["stage"] is None
 
@@ -804,9 +963,9 @@ def test_an_entry_of_a_stage_may_be_written_by_hand(config):
 @pytest.mark.parametrize(
     ("path", "value", "place", "text"),
     [
-        ("sweep.floors", [0.3], "sweep.floors", "found [0.3], expected null among them"),
-        ("sweep.floors", [None, 0.5], "sweep.floors", "found [null, 0.5], expected 0.3 among them"),
-        ("sweep.floors", [None, 0.3, 1], "sweep.floors[2]", "found 1, expected a number of at least 0 and below 1, or"),
+        (FLOORS, [0.3], "sweep.protocol", "`floors` has the floors [0.3], expected null among them"),
+        (FLOORS, [None, 0.5], "sweep.protocol", "`floors` has the floors [null, 0.5], expected 0.3 among them"),
+        (FLOORS, [None, 0.3, 1], f"{FLOORS}[2]", "found 1, expected a number of at least 0 and below 1, or"),
         ("sweep.relu_after_sum", "gradcm", "sweep.relu_after_sum", "unknown method `gradcm`, did you mean `gradcam`?"),
         ("sweep.relu_before_sum", "gradcam", "sweep.relu_before_sum", "`gradcam` has no floor in its `postprocess`"),
         ("sweep.relu_after_sum", "random", "sweep.relu_after_sum", "`random` is a control, which looks at no model"),
@@ -815,7 +974,7 @@ def test_an_entry_of_a_stage_may_be_written_by_hand(config):
         ("layer_sweep.stages", [1, 0], "layer_sweep.stages[1]", "found 0, expected an integer other than 0"),
         ("catalog.methods.random.stage", 2, "catalog.methods.random.stage", "a control looks at no model and has no"),
         ("catalog.methods.gradcam.stage", 0, "catalog.methods.gradcam.stage", "found 0, expected an integer other"),
-        ("cost.repeats", 0, "cost.repeats", "found 0, expected an integer of at least 1"),
+        (f"{SPEED}.repeats", 0, f"{SPEED}.repeats", "found 0, expected an integer of at least 1"),
     ],
 )
 def test_mistakes_in_sweeps(config, path, value, place, text):

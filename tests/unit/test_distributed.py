@@ -44,7 +44,6 @@ RECIPE = {
     "ema_decay": 0.8,
     "clip_grad_norm": 0.5,
     "precision": "float32",
-    "seed": 0,
     "augment": {"scale": [0.5, 1.0], "flip": 0.5, "color_jitter": 0.2, "erase": 0.2},
     "positions": {"learning_rate_factor": 5, "repulsive_loss": True, "repulsive_from_epoch": 1},
 }
@@ -55,6 +54,7 @@ ENTRY = {
     "input": INPUT | {"size": 32},
     "weights": "random_fan_in",
     "variant": {"dcls": VARIANT},
+    "seed": 0,
     "train": RECIPE,
 }
 BROKEN = "CAMSTUDY_TEST_BROKEN"

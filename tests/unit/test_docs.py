@@ -29,6 +29,7 @@ from camstudy.explain.store import heatmap_writer
 from camstudy.metrics.alignment import score_agreement
 from camstudy.metrics.families import METRICS
 from camstudy.parts import write_scores
+from camstudy.protocols import metric_names, shipped
 
 # Images of the demo, and of the page's trial with ImageNet.
 DEMO, TRIAL = 384, 8
@@ -57,14 +58,14 @@ def merged(base: dict, top: dict) -> dict:
 @pytest.fixture(scope="module")
 def default() -> dict:
     config: dict = {}
-    for name in ("datasets", "models", "imagenet_models", "finetuning", "methods"):
+    for name in ("datasets", "models", "imagenet_models", "finetuning", "methods", "protocols"):
         config = merged(config, yaml.safe_load((ROOT / f"config/catalog/{name}.yaml").read_text()))
     return merged(config, yaml.safe_load((ROOT / "config/config.yaml").read_text()))
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))
 def test_configurations_validate(block, default):
-    known = {"methods": [], "controls": []}
+    known = {"methods": [], "controls": [], "protocols": shipped(), "metrics": metric_names}
     for method in METHODS.values():
         known["controls" if method.needs == "dataset" else "methods"].append(method.name)
     study = yaml.safe_load(block)
@@ -116,7 +117,7 @@ def test_the_metric_becomes_a_column_of_the_scores(registered):
     rng = np.random.default_rng(0)
     human = rng.random((3, 16, 16))
     maps = human * np.array([2.0, 1.0, 0.0])[:, None, None]
-    np.testing.assert_allclose(score_agreement(maps, human)["cosine"], [1, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(score_agreement(maps, human, ["cosine"])["cosine"], [1, 1, 0], atol=1e-12)
 
 
 def words(text: str) -> list[str]:
@@ -155,7 +156,7 @@ def results(tmp_path, monkeypatch):
         writer.write(part, heatmap=maps[part], target=labels[part])
     writer.finish()
     scores = pd.DataFrame({"image": np.arange(DEMO), "spearman": rng.random(DEMO)})
-    path = Path("results/scores/digits_clickme/resnet_mini/gradcam/agreement.parquet")
+    path = Path("results/scores/digits_clickme/resnet_mini/gradcam/human_maps.parquet")
     path.parent.mkdir(parents=True)
     write_scores(path, scores, dataset, slice(0, DEMO))
     names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, TRIAL + 1)]

@@ -11,9 +11,9 @@ from torch import nn
 from camstudy.errors import CamstudyError
 from camstudy.geometry import resample
 from camstudy.metrics.faithfulness import (
-    PROTOCOLS,
     REMOVED,
     Protocol,
+    asks_perturbation,
     average_drop,
     average_gain,
     average_increase,
@@ -23,11 +23,11 @@ from camstudy.metrics.faithfulness import (
     min_max,
     negative_perturbation,
     positive_perturbation,
-    protocol,
 )
 from camstudy.metrics.localization import map_box, saliency_metric
 from camstudy.metrics.probing import pixel_ranks, probe
 from camstudy.metrics.registry import score_family
+from camstudy.protocols import shipped
 
 torch.set_num_threads(1)
 
@@ -36,6 +36,7 @@ SIDE = 12
 RNG = np.random.default_rng(0)
 P = np.array([0.8, 0.5, 0.5, 1.0, 0.0, 0.25])
 MASKED = np.array([0.6, 0.9, 0.5, 0.7, 0.3, 1.0])
+RISE_FAST = Protocol()
 
 
 def test_drop_increase_and_gain_by_hand():
@@ -89,18 +90,27 @@ def test_impossible_input_is_refused(metric, arguments):
         metric(*arguments)
 
 
+def ship(name):
+    """Return a protocol of the catalogue without what scripts handle themselves."""
+    others = ("family", "title", "metrics")
+    return Protocol(**{key: value for key, value in shipped()[name].items() if key not in others})
+
+
 def test_protocols_take_the_published_number_of_passes():
     pixels = 224**2
-    assert [PROTOCOLS[name].steps(pixels) + 1 for name in ("rise", "rise_fast", "castream")] == [225, 29, 29]
-    assert [PROTOCOLS[name].size(pixels) for name in ("rise", "rise_fast")] == [224, 1792]
-    assert PROTOCOLS["rise_fast"].steps(112**2) == 28
+    rise, rise_fast, castream = (ship(name) for name in ("rise", "rise_fast", "castream"))
+    assert [protocol.steps(pixels) + 1 for protocol in (rise, rise_fast, castream)] == [225, 29, 29]
+    assert [protocol.size(pixels) for protocol in (rise, rise_fast)] == [224, 1792]
+    assert rise_fast.steps(112**2) == 28
+    assert rise_fast == RISE_FAST
+    assert castream == Protocol(blur=5, normalize="native")
     assert Protocol(step=5000).steps(pixels) == 11  # the last one is shorter
 
 
-def test_a_protocol_is_changed_or_refused():
-    assert protocol("castream", {"step": 100, "blur": None}) == Protocol(step=100, blur=5, normalize="native")
-    with pytest.raises(CamstudyError, match="did you mean `rise_fast`"):
-        protocol("rise_fats")
+@pytest.mark.parametrize(("name", "asked"), [("rise_fast", False), ("rise_fast_perturbation", True)])
+def test_perturbation_is_tried_where_a_protocol_lists_its_metrics(name, asked):
+    assert asks_perturbation(shipped()[name]["metrics"]) is asked
+    assert asks_perturbation(["negative_perturbation"])
 
 
 def test_kernels_are_as_flat_as_measured():
@@ -148,7 +158,7 @@ def normalized(images):
     return torch.from_numpy((images - mean) / std).float()
 
 
-def ask(model, images, maps, *, targets=None, labels=None, protocol=PROTOCOLS["rise_fast"], **options):
+def ask(model, images, maps, *, targets=None, labels=None, protocol=RISE_FAST, **options):
     classes = np.zeros(len(images), np.int64)
     targets, labels = classes if targets is None else targets, classes if labels is None else labels
     return probe(model, normalized(images), maps, targets, labels, mean=MEAN, std=STD, protocol=protocol, **options)

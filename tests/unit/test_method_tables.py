@@ -79,7 +79,7 @@ def test_marks_go_by_what_is_shown_and_not_to_many():
     assert [name for name, row in rows.items() if "average_drop" in row.underlined] == ["score_cam"]
     names = [f"method_{n}" for n in range(4)]
     entries = {name: {"title": name, "target": "label", "ranked": True} for name in names}
-    study = inputs.study | {"methods": names, "controls": [], "catalog": {"methods": entries}}
+    study = inputs.study | {"methods": names, "controls": [], "catalog": inputs.study["catalog"] | {"methods": entries}}
     equal = pd.DataFrame([{**scores.iloc[0], "method": name, "metric": "average_drop"} for name in names])
     table = make("faithfulness", dataclasses.replace(inputs, study=study, scores=equal, timing=None))
     assert not any(row.bold or row.underlined for row in table.rows)
@@ -139,7 +139,8 @@ def test_intervals_are_shown_on_request():
 
 def test_notes_name_protocol_class_and_what_is_not_ranked():
     notes = " ".join(make("faithfulness", make_method_inputs()).notes)
-    assert "protocol rise_fast, blur 5:" in notes
+    said = "protocol rise_blunt, RISE, blurred less (step 1792, start blurred, target mean, blur 5, normalize resized):"
+    assert said in notes
     assert "Explained class: the image's label." in notes
     assert "Not ranked, as they explain nothing: Fake-CAM, Center bias." in notes
     assert "NVIDIA A100, batches of 32" in notes

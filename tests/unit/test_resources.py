@@ -21,8 +21,6 @@ DISK = {"disk_kb_per_image": 2, "files": 6, "files_per_chunk": 3}
 GRADCAM = {"method": "gradcam", "parameters": {}, "passes": 1, "parts": None}
 CONFIG = {
     "explain": {"chunk_size": 100, "batch_size": 20},
-    "sanity": {"n_images": 50, "stages": 12},
-    "cost": {"batch_size": 40, "seconds": 15},
     "resources": {
         "minutes_per_job": 30,
         "safety": 2,
@@ -38,6 +36,10 @@ CONFIG = {
         },
     },
     "catalog": {
+        "protocols": {
+            "cascade": {"family": "sanity", "n_images": 50, "stages": 12},
+            "speed": {"family": "cost", "batch_size": 40, "seconds": 15},
+        },
         "datasets": {
             "d": {"n_images": 6000},
             "t": {"n_images": 1000},
@@ -82,9 +84,9 @@ def job(**wildcards):
         ("train", {"model": "pair"}, {"gpu": False}, 10 * 4 * 1000 * 0.03),
         ("train", {"model": "m"}, {"seconds_per_image": 0.1}, 4 * 1000 * 0.1),
         # Every stage explains the chosen images again; of the timed ones, a batch once and for as long as is allowed.
-        ("score_sanity", job(method="slow"), {}, 60 + 50 * 13 * 500 * 0.01),
-        ("score_sanity", job(method="slow"), {"gpu": False}, 60 + 10 * 50 * 13 * 500 * 0.01),
-        ("time_method", job(method="slow"), {}, 60 + 4 * 15 + 40 * 500 * 0.01),
+        ("score_sanity", job(method="slow", protocol="cascade"), {}, 60 + 50 * 13 * 500 * 0.01),
+        ("score_sanity", job(method="slow", protocol="cascade"), {"gpu": False}, 60 + 10 * 50 * 13 * 500 * 0.01),
+        ("time_method", job(method="slow", protocol="speed"), {}, 60 + 4 * 15 + 40 * 500 * 0.01),
         # Without networks, a GPU more or less is nothing to it; methods cost when they explain, not when scored.
         ("score", job(method="slow", model="large"), {"gpu": False}, 6000 * 0.5),
     ],
@@ -99,7 +101,7 @@ def test_seconds(rule, wildcards, options, seconds):
         ("prepare", {"dataset": "d"}, 1000, 0, 3),
         ("explain", job(), 1000 + 20 * 10, 12, 6 + 3 * 60),
         ("explain", job(part="/1-of-7", model="large"), 1000 + 20 * 10 * 4, 12 / 7, 6 + 3 * 9),
-        ("time_method", job(), 1000 + 40 * 10, 0, 3),
+        ("time_method", job(protocol="speed"), 1000 + 40 * 10, 0, 3),
         ("train", {"model": "m"}, 1000 + 8 * 10, 200, 3),
         ("train", {"model": "pair"}, 2000 + 8 // 4 * 10, 200, 3),
     ],

@@ -102,7 +102,7 @@ def test_memory_that_does_not_suffice_is_told(monkeypatch):
         raise torch.cuda.OutOfMemoryError
 
     monkeypatch.setattr(speed, "images_per_second", fail)
-    with pytest.raises(CamstudyError, match=r"out of memory with 2 images; lower `cost.batch_size`"):
+    with pytest.raises(CamstudyError, match=r"out of memory with 2 images; as `cost`, name a protocol"):
         speed.measure(ENTRY, 32, CPU, batch_size=2, repeats=1)
 
 

@@ -148,7 +148,7 @@ def test_notes_say_what_the_numbers_mean():
     for part in (
         "digits_clickme, 384 images",
         "simulated, not recorded from people",
-        "human ceiling, 0.702",
+        "human ceiling, 0.702. Protocol: human_maps.",
         "the image's label",
         "no degenerate maps",
         "95% BCa bootstrap",
@@ -176,7 +176,7 @@ def test_notes_tell_recorded_maps_mixed_targets_and_models_not_compared():
     study = {**inputs.study, "comparisons": inputs.study["comparisons"][1:]}
     methods = dict(study["catalog"]["methods"])
     methods["gradcam"] = {**methods["gradcam"], "target": "predicted"}
-    study["catalog"] = {"methods": methods}
+    study["catalog"] = study["catalog"] | {"methods": methods}
     dataset = {**inputs.dataset, "human_maps": "recorded"}
     notes = "\n".join(dcls(dataclasses.replace(inputs, study=study, dataset=dataset)).notes)
     assert "Human maps are recorded." in notes

@@ -20,9 +20,9 @@ from camstudy.models.load import load_model
 INPUT = {"size": 64, "crop_pct": 0.8, "interpolation": "bicubic", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
 NET = {key: value for key, value in RESNET.items() if key != "train"} | {"input": INPUT, "weights": "random"}
 CLASSES = {"objects": 20, "birds": 3}
-OBJECTS, BIRDS = (f"results/scores/{name}/{name}_net/gradcam/localization.parquet" for name in CLASSES)
-CONTROL = "results/scores/birds/control/center_bias/localization.parquet"
-FAITHFULNESS = "results/scores/birds/birds_net/center_bias/faithfulness.parquet"
+OBJECTS, BIRDS = (f"results/scores/{name}/{name}_net/gradcam/boxes.parquet" for name in CLASSES)
+CONTROL = "results/scores/birds/control/center_bias/boxes.parquet"
+FAITHFULNESS = "results/scores/birds/birds_net/center_bias/rise_fast.parquet"
 TARGETS = [OBJECTS, BIRDS, CONTROL, FAITHFULNESS, "results/data/things.json"]
 
 
@@ -46,7 +46,7 @@ def project(tmp_path_factory):
     models = {f"{name}_net": NET | {"num_classes": count} for name, count in CLASSES.items()}
     settings = {"dataset": "birds", "models": ["birds_net"], "methods": ["gradcam"], "comparisons": []}
     catalog = {"datasets": datasets, "models": models}
-    shown = {"metrics": ["localization"], "tables": ["localization"], "figures": [], "controls": ["center_bias"]}
+    shown = {"protocols": ["boxes"], "tables": ["localization"], "figures": [], "controls": ["center_bias"]}
     project.write_study({**TINY, **settings, **shown, "catalog": catalog})
     project.run("--", *TARGETS)
     return project

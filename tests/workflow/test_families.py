@@ -1,5 +1,7 @@
 """Scores of masked images and of boxes, as the workflow makes them: asked for by file, for models and for controls."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from camstudy.geometry import resample
 from camstudy.metrics.localization import energy_pointing_game
 
 N = 12
+METRICS = ["insertion_auc", "deletion_auc", "average_drop", "negative_perturbation"]
 STUDY = {
     "study": "small",
     "dataset": "small",
@@ -18,21 +21,26 @@ STUDY = {
     "methods": ["gradcam"],
     "controls": ["center_bias"],
     "comparisons": [],
-    "faithfulness": {"step": 12544, "perturbation": True},
-    "localization": {"max_box_share": 0.08, "pointing_ties": "any"},
+    "protocols": ["quick", "small_boxes"],
+    "tables": ["faithfulness"],
+    "figures": [],
     "explain": {"chunk_size": 4, "batch_size": 8},
     "device": "cpu",
     "threads": {"train": 1, "explain": 1},
     "catalog": {
         "datasets": {"small": {"source": "digits", "split": "val", "n_images": N}},
         "models": {"net": RESNET | {"train": None, "weights": "random", "input": {"size": 32, "crop_pct": 0.25}}},
+        "protocols": {
+            "quick": {"family": "faithfulness", "step": 12544, "metrics": METRICS},
+            "small_boxes": {"family": "localization", "max_box_share": 0.08, "pointing_ties": "any"},
+        },
     },
 }
 MODEL, CONTROL = "results/scores/small/net", "results/scores/small/control/center_bias"
 TARGETS = [
-    *(f"{MODEL}/gradcam/faithfulness.parquet", f"{MODEL}/gradcam/localization.parquet"),
-    *(f"{MODEL}/center_bias/faithfulness/{number}-of-2.parquet" for number in (1, 2)),
-    f"{CONTROL}/localization.parquet",
+    *(f"{MODEL}/gradcam/quick.parquet", f"{MODEL}/gradcam/small_boxes.parquet"),
+    *(f"{MODEL}/center_bias/quick/{number}-of-2.parquet" for number in (1, 2)),
+    f"{CONTROL}/small_boxes.parquet",
 ]
 
 
@@ -50,7 +58,7 @@ def read(project, *names):
 
 
 def test_faithfulness_has_a_row_per_image_and_its_curves(project):
-    scores, curves = (read(project, f"{MODEL}/gradcam/{name}.parquet") for name in ("faithfulness", "curves"))
+    scores, curves = (read(project, f"{MODEL}/gradcam/quick{kind}.parquet") for kind in ("", ".curves"))
     assert scores["image"].tolist() == curves["image"].tolist() == list(range(N))
     for name in ("insertion", "deletion"):
         points = np.stack(curves[name])
@@ -60,15 +68,15 @@ def test_faithfulness_has_a_row_per_image_and_its_curves(project):
     expected = read(project, f"{MODEL}/accuracy.parquet")
     clean = np.stack(curves["deletion"])[:, 0]
     np.testing.assert_allclose(clean, expected["probability"], atol=1e-5)  # the label is explained
-    assert {"average_drop", "average_gain", "positive_perturbation", "saliency_metric"} <= set(scores.columns)
+    assert scores.columns.tolist() == ["image", "label", "target", *METRICS, "degenerate"]
 
 
 def test_a_control_is_tried_in_parts_on_what_the_model_sees(project):
-    parts = [f"{MODEL}/center_bias/faithfulness/{number}-of-2.parquet" for number in (1, 2)]
+    parts = [f"{MODEL}/center_bias/quick/{number}-of-2.parquet" for number in (1, 2)]
     scores = read(project, *parts)
     assert scores["image"].tolist() == list(range(N))
-    own = read(project, f"{MODEL}/gradcam/curves.parquet")
-    control = read(project, *(name.replace("faithfulness", "curves") for name in parts))
+    own = read(project, f"{MODEL}/gradcam/quick.curves.parquet")
+    control = read(project, *(name.replace(".parquet", ".curves.parquet") for name in parts))
     # The same image and model, another order of the pixels.
     ends = [[np.stack(table["deletion"])[:, end] for end in (0, -1)] for table in (own, control)]
     np.testing.assert_allclose(*ends, atol=1e-6)
@@ -76,8 +84,8 @@ def test_a_control_is_tried_in_parts_on_what_the_model_sees(project):
 
 def test_localization_counts_boxes_that_the_crop_cuts_off(project):
     scores, control = (
-        read(project, f"{MODEL}/gradcam/localization.parquet"),
-        read(project, f"{CONTROL}/localization.parquet"),
+        read(project, f"{MODEL}/gradcam/small_boxes.parquet"),
+        read(project, f"{CONTROL}/small_boxes.parquet"),
     )
     dataset = open_dataset(project.path / "results/data/small.json")
     boxes = dataset.boxes()[:, 0]
@@ -103,8 +111,43 @@ def test_localization_counts_boxes_that_the_crop_cuts_off(project):
 
 def test_nothing_is_left_to_do_and_settings_rescore(project):
     assert "Nothing to be done" in project.run("--dry-run", "--", *TARGETS).stdout
-    project.write_study(STUDY | {"faithfulness": {"protocol": "castream"}})
+    entries = {**STUDY["catalog"]["protocols"]}
+    entries["quick"] = entries["quick"] | {"blur": 5}
+    project.write_study(STUDY | {"catalog": STUDY["catalog"] | {"protocols": entries}})
     planned = project.run("--dry-run", "--", *TARGETS).stdout
     assert "Try net on small masked by gradcam\n" in planned
     assert "with the boxes of small" not in planned
     project.write_study(STUDY)
+
+
+def test_a_name_stands_for_one_thing_in_all_studies(project):
+    """Another study may take the scores, but not give their name to other ones."""
+    assert json.loads((project.path / "results/protocols/quick.json").read_text())["study"] == "small"
+    other = STUDY | {"study": "other"}
+    project.write_study(other)
+    assert "Nothing to be done" in project.run("--dry-run", "--", *TARGETS).stdout
+    entries = {**STUDY["catalog"]["protocols"]}
+    entries["quick"] = entries["quick"] | {"blur": 5}
+    project.write_study(other | {"catalog": STUDY["catalog"] | {"protocols": entries}})
+    done = project.run("--dry-run", check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "protocol `quick`: study `small` has made scores under this name with blur 11, yours has blur 5" in output
+    assert "Traceback" not in output
+    entries["rise_fast"] = {"step": 224}
+    project.write_study(other | {"catalog": STUDY["catalog"] | {"protocols": entries}})
+    done = project.run("--dry-run", check=False)
+    assert "found step 224, but the protocol `rise_fast` ships with step 1792" in done.stdout + done.stderr
+    project.write_study(STUDY)
+
+
+def test_a_trial_leaves_the_study_alone(project):
+    before = {path: path.stat().st_mtime_ns for path in (project.path / "results").rglob("*") if path.is_file()}
+    trial = [target.replace("scores/small", "scores/small-n6") for target in TARGETS if "center_bias/q" not in target]
+    project.run("--config", "n_images=6", "--", *trial)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert read(project, trial[0])["image"].tolist() == list(range(6))
+    assert "Nothing to be done" in project.run("--dry-run", "--", *TARGETS).stdout
+    planned = project.run("--dry-run", "--config", "n_images=6").stdout
+    assert "Make table faithfulness of small-n6\n" in planned
+    assert "Assemble" not in planned

@@ -13,10 +13,8 @@ STUDY = {
     "models": ["net"],
     "methods": ["fake_cam", "gradcam", "guided_backprop"],
     "controls": ["center_bias"],
-    "metrics": ["faithfulness", "localization", "sanity"],
-    "faithfulness": {"step": 12544},
-    "sanity": {"n_images": 3, "stages": 2},
-    "cost": {"batch_size": 4, "repeats": 1, "seconds": 1},
+    "protocols": ["quick", "boxes", "two_stages"],
+    "cost": "once",
     "statistics": {"resamples": 199},
     "qualitative": {"n_images": 2},
     "tables": ["faithfulness", "localization"],
@@ -28,6 +26,11 @@ STUDY = {
     "catalog": {
         "datasets": {"small": {"source": "digits", "split": "val", "n_images": N}},
         "models": {"net": RESNET | {"train": None, "weights": "random"}},
+        "protocols": {
+            "quick": {"family": "faithfulness", "step": 12544},
+            "two_stages": {"family": "sanity", "n_images": 3, "stages": 2},
+            "once": {"family": "cost", "batch_size": 4, "repeats": 1, "seconds": 1},
+        },
     },
 }
 SCORES = "results/scores/small"
@@ -41,11 +44,13 @@ def project(tmp_path_factory):
     return project
 
 
-def parts(project, model, method, family):
+def parts(project, model, method, protocol):
     """Return the scores of a model and method, of all jobs that made them."""
     place = project.path / SCORES / model / method
     files = (
-        [place / f"{family}.parquet"] if (place / f"{family}.parquet").exists() else sorted(place.glob(f"{family}/*"))
+        [place / f"{protocol}.parquet"]
+        if (place / f"{protocol}.parquet").exists()
+        else sorted(place.glob(f"{protocol}/*"))
     )
     return pd.concat(map(pd.read_parquet, files), ignore_index=True)
 
@@ -54,7 +59,7 @@ def test_tables_hold_the_means_of_the_images(project):
     table = pd.read_csv(project.path / "results/studies/methods/tables/faithfulness.csv").set_index(["model", "method"])
     assert [method for _, method in table.index] == ["fake_cam", "gradcam", "guided_backprop", "center_bias"]
     for (model, method), row in table.iterrows():
-        scores = parts(project, model, method, "faithfulness")
+        scores = parts(project, model, method, "quick")
         assert len(scores) == N
         for metric in ("average_drop", "average_gain", "insertion_auc"):
             assert row[metric] == pytest.approx(100 * scores[metric].mean(), abs=1e-4)
@@ -62,14 +67,14 @@ def test_tables_hold_the_means_of_the_images(project):
     assert (table.loc["net", "seconds_per_image"].drop("center_bias") > 0).all()
     assert table.loc[("net", "fake_cam"), "average_drop"] < 1
     table = pd.read_csv(project.path / "results/studies/methods/tables/localization.csv").set_index(["model", "method"])
-    located = parts(project, "control", "center_bias", "localization")
+    located = parts(project, "control", "center_bias", "boxes")
     expected = 100 * located["pixel_f1"].mean()
     assert table.loc[("net", "center_bias"), "pixel_f1"] == pytest.approx(expected, abs=1e-4)
-    tried = parts(project, "net", "center_bias", "faithfulness")
+    tried = parts(project, "net", "center_bias", "quick")
     assert table.loc[("net", "center_bias"), "saliency_metric"] == pytest.approx(
         tried["saliency_metric"].mean(), abs=1e-4
     )
-    hits = np.stack(parts(project, "net", "gradcam", "localization")["box_hits"])
+    hits = np.stack(parts(project, "net", "gradcam", "boxes")["box_hits"])
     assert table.loc[("net", "gradcam"), "box_accuracy"] == pytest.approx(100 * hits.mean(0).max(), abs=1e-4)
 
 
@@ -78,6 +83,9 @@ def test_the_long_table_has_every_family_and_no_people(project):
     metrics = set(scores["metric"])
     assert {"average_drop", "box_accuracy", "randomization_spearman", "top1"} <= metrics
     assert not metrics & {"spearman", "alignment"}
+    by_metric = {name: set(part["protocol"]) for name, part in scores.groupby("metric")}
+    expected = {"average_drop": "quick", "box_accuracy": "boxes", "randomization_spearman": "two_stages", "top1": ""}
+    assert {name: by_metric[name] for name in expected} == {name: {text} for name, text in expected.items()}
     assert not (project.path / "results/scores/small/human_ceiling.json").exists()
     assert set(scores.loc[scores["metric"] == "randomization_spearman", "n"]) == {3}
     fake = scores.query("method == 'fake_cam' and metric == 'randomization_spearman'")
@@ -101,11 +109,10 @@ def test_nothing_is_left_and_a_look_makes_tables_alone(project):
 
 
 def test_what_a_table_shows_must_be_scored(project):
-    project.write_study(STUDY | {"metrics": ["faithfulness"]})
+    project.write_study(STUDY | {"protocols": ["quick"]})
     done = project.run("--dry-run", check=False)
     assert done.returncode != 0
-    assert (
-        "`tables[1]`: `localization` shows localization; add `localization` to `metrics`" in done.stdout + done.stderr
-    )
+    expected = "`tables[1]`: `localization` shows localization; add to `protocols` one of localization: `boxes`"
+    assert expected in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     project.write_study(STUDY)

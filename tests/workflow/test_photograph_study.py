@@ -40,7 +40,7 @@ def project(tmp_path):
 
 def test_accuracy_and_agreement(project):
     accuracy = "results/scores/photos/net/accuracy.parquet"
-    agreement = "results/scores/people/net/gradcam/agreement.parquet"
+    agreement = "results/scores/people/net/gradcam/human_maps.parquet"
     project.run(accuracy, agreement)
 
     # timm's transform on the files themselves, and the assembled network: no code of the stages between.

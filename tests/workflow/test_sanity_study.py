@@ -31,8 +31,8 @@ STUDY = {
     "tables": ["dcls"],
     "figures": ["randomization"],
     "statistics": {"resamples": 199},
-    "sanity": {"n_images": CHOSEN, "stages": STAGES, "seed": 1},
-    "cost": {"batch_size": 4, "repeats": 2, "seconds": 60},
+    "protocols": ["human_maps", "three"],
+    "cost": "twice",
     "explain": {"chunk_size": 4, "batch_size": 2},
     "device": "cpu",
     "threads": {"train": 1, "explain": 1},
@@ -40,13 +40,17 @@ STUDY = {
         "datasets": {"small": {"source": "digits", "split": "val", "n_images": N}},
         "models": MODELS,
         "methods": {"guided": {"title": "Guided", "method": "guided_backprop", "target": "predicted", "passes": 3}},
+        "protocols": {
+            "three": {"family": "sanity", "n_images": CHOSEN, "stages": STAGES, "seed": 1},
+            "twice": {"family": "cost", "batch_size": 4, "repeats": 2, "seconds": 60},
+        },
     },
 }
 PAIRS = [(model, method) for model in MODELS for method in METHODS]
 FIGURE = "results/small/figures/randomization.png"
-TIMES = [f"results/cost/small/{model}/{method}.json" for model, method in PAIRS]
+TIMES = [f"results/cost/twice/small/{model}/{method}.json" for model, method in PAIRS]
 AGGREGATED = "results/small/stages.parquet"
-TARGETS = [AGGREGATED, *TIMES, "results/cost/net.json"]
+TARGETS = [AGGREGATED, *TIMES, "results/cost/twice/net.json"]
 SANITY = {f"Randomise {model} under {method} on small" for model, method in PAIRS}
 TIMING = {f"Measure how long {method} takes for an image of small with {model}" for model, method in PAIRS}
 AGGREGATE = {"Aggregate the randomisation of small"}
@@ -89,7 +93,7 @@ def test_scores_are_those_of_the_library_on_the_images_chosen(project):
     chosen = select(N, CHOSEN, 1)
     for model, method in PAIRS:
         place = project.path / f"results/scores/small/{model}/{method}"
-        scores, stages = pd.read_parquet(place / "sanity.parquet"), pd.read_parquet(place / "stages.parquet")
+        scores, stages = pd.read_parquet(place / "three.parquet"), pd.read_parquet(place / "three.stages.parquet")
         assert scores["image"].tolist() == chosen.tolist()
         assert scores["label"].tolist() == dataset.labels[chosen].tolist()
         assert stages["image"].tolist() == np.repeat(chosen, STAGES).tolist()
@@ -116,7 +120,7 @@ def test_scores_are_those_of_the_library_on_the_images_chosen(project):
         max_stages=STAGES,
         seed=1,
     )
-    stages = pd.read_parquet(project.path / "results/scores/small/net/gradcam/stages.parquet")
+    stages = pd.read_parquet(project.path / "results/scores/small/net/gradcam/three.stages.parquet")
     np.testing.assert_allclose(stages["correlation"], found.evidence["stage_correlation"].ravel(), atol=0.02)
 
 
@@ -125,7 +129,7 @@ def test_stages_are_aggregated_over_images(project):
     assert list(zip(*[iter(table["stage"])] * (STAGES + 1), strict=True)) == [(0, 1, 2, 3)] * len(PAIRS)
     assert list(dict.fromkeys(zip(table["model"], table["method"], strict=True))) == PAIRS
     for model, method in PAIRS:
-        stages = pd.read_parquet(project.path / f"results/scores/small/{model}/{method}/stages.parquet")
+        stages = pd.read_parquet(project.path / f"results/scores/small/{model}/{method}/three.stages.parquet")
         for stage in range(1, STAGES + 1):
             values = stages[stages["stage"] == stage]["correlation"].to_numpy()
             row = table[(table["model"] == model) & (table["method"] == method) & (table["stage"] == stage)].iloc[0]
@@ -144,7 +148,7 @@ def test_times_are_recorded(project):
 
 def test_what_is_done_stays_and_what_was_interrupted_is_made(project):
     assert asked(project) == set()
-    for path in ("results/scores/small/net/guided/stages.parquet", AGGREGATED, TIMES[-1]):
+    for path in ("results/scores/small/net/guided/three.stages.parquet", AGGREGATED, TIMES[-1]):
         (project.path / path).unlink()
     before = {path: (project.path / path).stat().st_mtime_ns for path in TIMES[:-1]}
     assert asked(project) == of(SANITY, "guided") | of(TIMING, "guided") | AGGREGATE
@@ -157,10 +161,10 @@ def test_only_what_changed_runs_again(project):
     assert asked(project) == set()
     write(project, catalog=with_entry("methods", "guided", target="label"))
     assert asked(project) == of(SANITY, "guided") | of(TIMING, "guided") | AGGREGATE
-    write(project, sanity=STUDY["sanity"] | {"stages": 4})
+    write(project, catalog=with_entry("protocols", "three", stages=4))
     assert asked(project) == SANITY | AGGREGATE
     # What the model costs by itself is not measured again.
-    write(project, cost=STUDY["cost"] | {"seconds": 30}, statistics={"resamples": 299})
+    write(project, catalog=with_entry("protocols", "twice", seconds=30), statistics={"resamples": 299})
     assert asked(project) == TIMING | AGGREGATE
     write(project)
     path = project.path / "camstudy/metrics/randomization.py"
@@ -171,7 +175,7 @@ def test_only_what_changed_runs_again(project):
 
 
 def test_controls_look_at_no_model(project):
-    for path in ("results/scores/small/net/center_bias/sanity.parquet", "results/cost/small/net/center_bias.json"):
+    for path in ("results/scores/small/net/center_bias/three.parquet", "results/cost/twice/small/net/center_bias.json"):
         done = project.run("--dry-run", "--", path, check=False)
         assert done.returncode == 1
         assert "MissingRuleException" in done.stdout + done.stderr

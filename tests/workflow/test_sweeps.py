@@ -9,9 +9,13 @@ from test_incrementality import change_study, edit_code, explaining, planned, tr
 ASKED = {
     "tables": ["dcls", "threshold_sweep", "layer_sweep", "cost"],
     "figures": [*TINY["figures"], "threshold_sweep", "layer_sweep", "alignment_cost"],
-    "sweep": {"floors": [None, 0, 0.3]},
+    "sweep": {"protocol": "few"},
     "layer_sweep": {"methods": ["gradcam"], "stages": [2, -1]},
-    "cost": {"batch_size": 2, "repeats": 1},
+    "cost": "once",
+}
+PROTOCOLS = {
+    "few": {"family": "sweep", "floors": [None, 0, 0.3]},
+    "once": {"family": "cost", "batch_size": 2, "repeats": 1},
 }
 MODELS, METHODS, STAGES = TINY["models"], TINY["methods"], ["gradcam_stage2", "gradcam_stage-1"]
 SWEEPS = {f"Sweep the thresholds of {method} of {model}" for model in MODELS for method in METHODS}
@@ -26,8 +30,9 @@ OF_COST = {"Make table cost of tiny", "Draw alignment_cost of tiny"}
 EVERYTHING = SWEEPS | COSTS | LAYERS | AGGREGATES | OF_SWEEP | OF_LAYERS | OF_COST
 
 
-def write(project, **changed):
-    project.write_study(TINY | ASKED | changed)
+def write(project, *, models=None, protocols=PROTOCOLS, **changed):
+    catalog = TINY["catalog"] | {"protocols": protocols} | ({"models": models} if models else {})
+    project.write_study(TINY | ASKED | {"catalog": catalog} | changed)
 
 
 def test_sweeps_add_their_jobs_and_change_nothing_else(copied):
@@ -38,8 +43,8 @@ def test_sweeps_add_their_jobs_and_change_nothing_else(copied):
 
     # The maps are read as the scores read them.
     for model in MODELS:
-        sweep = pd.read_parquet(copied.path / f"results/scores/tiny/{model}/threshold_gradcam/sweep.parquet")
-        scores = pd.read_parquet(copied.path / f"results/scores/tiny/{model}/threshold_gradcam/agreement.parquet")
+        sweep = pd.read_parquet(copied.path / f"results/scores/tiny/{model}/threshold_gradcam/few.parquet")
+        scores = pd.read_parquet(copied.path / f"results/scores/tiny/{model}/threshold_gradcam/human_maps.parquet")
         assert sweep.groupby("image").size().eq(3).all()
         at_floor = sweep[sweep["floor"] == 0.3].set_index("image")
         np.testing.assert_array_equal(at_floor["spearman"], scores["spearman"])
@@ -51,11 +56,11 @@ def test_sweeps_add_their_jobs_and_change_nothing_else(copied):
         expected = scores.loc[(model, "gradcam", "alignment"), "mean"]
         assert table.loc[model, "gradcam_stage-1"] == pytest.approx(expected, abs=1e-6)
 
-    write(copied, sweep={"floors": [None, 0.3, 0.6]})
+    write(copied, protocols=PROTOCOLS | {"few": PROTOCOLS["few"] | {"floors": [None, 0.3, 0.6]}})
     assert planned(copied) == SWEEPS | {"Aggregate the threshold sweep of tiny"} | OF_SWEEP
     model, models = MODELS[0], TINY["catalog"]["models"]
     entry = models[model] | {"train": models[model]["train"] | {"learning_rate": 0.003}}
-    write(copied, catalog=TINY["catalog"] | {"models": models | {model: entry}})
+    write(copied, models=models | {model: entry})
     jobs = planned(copied)
     assert training(model) < jobs
     assert f"Sweep the thresholds of gradcam of {model}" in jobs
