@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from camstudy.config import load_schema, validate
+from camstudy.core.identity import canonical
 from camstudy.errors import CamstudyError
 from camstudy.explain import controls  # noqa: F401  (registers them)
 from camstudy.explain.families import METHODS, bind
 from camstudy.protocols import metric_names, shipped
-from camstudy.provenance import canonical
 from camstudy.trials import original
 
 ROOT = Path(__file__).parents[2]
@@ -807,7 +807,9 @@ def test_missing_root_says_what_to_put_there(config, tmp_path, monkeypatch, sour
 def test_files_of_what_is_made_may_be_elsewhere(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     put(config, "catalog.datasets.scenes", {"source": "cub200", "root": "data/birds"})
-    put(config, "metrics", ["localization"])
+    put(config, "protocols", ["boxes"])
+    put(config, "tables", [])
+    put(config, "figures", [])
     assert set(errors(config)) == {"catalog.datasets.scenes.root"}
     (tmp_path / "results/data").mkdir(parents=True)
     (tmp_path / "results/data/scenes.json").touch()

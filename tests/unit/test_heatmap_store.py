@@ -20,7 +20,6 @@ from camstudy.explain.layers import TargetLayer, resolve_target_layer
 from camstudy.explain.run import explain_dataset
 from camstudy.explain.store import ATTRIBUTES, Heatmaps, heatmap_writer
 from camstudy.models.inputs import crop_box, prepare
-from camstudy.parts import part_names, part_slice
 
 torch.set_num_threads(1)
 
@@ -254,13 +253,16 @@ def test_a_map_that_is_nowhere_finite_is_still_there(tmp_path, dataset, model):
     assert np.isnan(read(tmp_path / "gradcam.json")[0]).all()
 
 
+PARTS = [slice(0, CHUNK), slice(CHUNK, 2 * CHUNK), slice(2 * CHUNK, N)]
+
+
 @pytest.fixture
 def parts(tmp_path, dataset, model) -> list[Path]:
     """Stores of three parts of one chunk each."""
     manifests = []
-    for name in part_names(3):
-        manifests.append(tmp_path / f"gradcam{name}.json")
-        run(manifests[-1], dataset, model, images=part_slice(name, N, CHUNK))
+    for number, part in enumerate(PARTS, 1):
+        manifests.append(tmp_path / f"gradcam/{number}-of-3.json")
+        run(manifests[-1], dataset, model, images=part)
     return manifests
 
 
@@ -289,7 +291,6 @@ def test_parts_that_are_not_the_whole_are_refused(parts, chosen, message):
 
 def test_parts_of_different_methods_are_refused(tmp_path, dataset, model, parts):
     settings = {"attrs": ATTRS | {"method": "other"}, "settings": SETTINGS, "identity": "g"}
-    part = part_slice("/3-of-3", N, CHUNK)
-    explain_dataset(parts[2], dataset, Explainer(model, layer_of(model), INPUTS, METHOD), images=part, **settings)
+    explain_dataset(parts[2], dataset, Explainer(model, layer_of(model), INPUTS, METHOD), images=PARTS[2], **settings)
     with pytest.raises(CamstudyError, match=r"3-of-3\.zarr: holds images 16 to 22 of 22 and does not continue"):
         Heatmaps(parts)

@@ -1,33 +1,31 @@
-"""Division of a dataset into parts: every image once, whole chunks, even sizes; parts of scores read as one."""
+"""Division of a dataset into parts: every image once, in fixed ranges; parts of scores read as one."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from camstudy.errors import CamstudyError
-from camstudy.parts import by_key, part_names, part_slice, read_scores, read_tables, write_scores
+from camstudy.parts import PART, by_key, part_names, part_slice, read_scores, read_tables, write_scores
 
 
-@pytest.mark.parametrize(("n", "chunk", "count"), [(1, 1, 1), (22, 8, 3), (22, 8, 2), (50_000, 256, 17), (640, 64, 10)])
-def test_parts_cover_all_images_once_in_whole_chunks(n, chunk, count):
-    slices = [part_slice(name, n, chunk) for name in part_names(count)]
+@pytest.mark.parametrize("n", [1, 1023, 1024, 1025, 2048, 50_000, 1_281_167])
+def test_parts_cover_all_images_once_in_fixed_ranges(n):
+    slices = [part_slice(name, n) for name in part_names(n)]
     assert [image for part in slices for image in range(n)[part]] == list(range(n))
-    assert all(part.start % chunk == 0 for part in slices)
-    chunks = [-(-(part.stop - part.start) // chunk) for part in slices]
-    assert max(chunks) - min(chunks) <= 1
-    assert min(chunks) >= 1
+    assert all(part.start % PART == 0 and part.stop - part.start <= PART for part in slices)
 
 
-def test_names_sort_as_numbers():
-    names = part_names(12)
-    assert (names[0], names[-1]) == ("/01-of-12", "/12-of-12")
-    assert sorted(names) == names
-    assert part_names(1) == [""]
+def test_names_say_which_images():
+    assert part_names(2500) == ["/00000-01023", "/01024-02047", "/02048-02499"]
+    assert part_names(PART) == part_names(2500, divided=False) == [""]
+    # The parts of a dataset are parts of a longer one, but for the last.
+    assert part_names(5000)[:2] == part_names(2500)[:2]
 
 
-def test_more_parts_than_chunks_are_refused():
-    with pytest.raises(CamstudyError, match=r"22 images in chunks of 8 cannot be divided into 4 parts; .* at most 3"):
-        part_slice("/1-of-4", 22, 8)
+@pytest.mark.parametrize(("name", "n"), [("/01024-01999", 1900), ("/01024-01999", 3000), ("/02048-03071", 2000)])
+def test_another_number_of_images_than_was_planned_for_is_refused(name, n):
+    with pytest.raises(CamstudyError, match=f"the dataset has {n}, which was not known .* start Snakemake again"):
+        part_slice(name, n)
 
 
 def test_files_by_key():
@@ -74,7 +72,7 @@ def test_parts_of_scores_are_read_as_the_whole_with_names(tmp_path, rows):
     (tmp_path / "whole").mkdir()
     whole = write(tmp_path / "whole", 0, 10, rows=rows)
     keys = [("net", "a"), ("net", "b"), ("net", "a"), ("net", "a")]
-    tables = read_tables(keys, [parts[0], whole, *parts[1:]])
+    tables = read_tables(keys, [path.with_suffix(".json") for path in (parts[0], whole, *parts[1:])])
     assert tables.keys() == {("net", "a"), ("net", "b")}
     assert all(table.equals(found) for table in tables.values())
 

@@ -1,10 +1,9 @@
-"""Fingerprints, atomic JSON, and the list of source files that a script depends on."""
+"""Fingerprints, checksums, versions, atomic JSON and the records of runs."""
 
 import hashlib
 import json
 import subprocess
 import sys
-import textwrap
 import time
 from datetime import datetime
 from pathlib import Path
@@ -14,15 +13,13 @@ import pytest
 import yaml
 
 from camstudy import provenance
+from camstudy.core.identity import canonical
 from camstudy.errors import CamstudyError
 from camstudy.provenance import (
-    canonical,
     fingerprint,
-    imported_sources,
     read_json,
     run_record_path,
     sha256_file,
-    sha256_files,
     versions,
     write_json,
     write_run_record,
@@ -62,10 +59,6 @@ def test_checksums_of_files(tmp_path):
     (tmp_path / "b").write_bytes(b"")
     # The published SHA-256 of "abc".
     assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    both = sha256_files([tmp_path / "a", tmp_path / "b"])
-    assert sha256_files([tmp_path / "b", tmp_path / "a"]) == both
-    (tmp_path / "b").write_bytes(b"\n")
-    assert sha256_files([tmp_path / "a", tmp_path / "b"]) != both
 
 
 def test_versions_name_packages_alone():
@@ -134,64 +127,3 @@ def test_missing_and_broken_json_are_the_users_to_mend(tmp_path):
     path.write_text('{"a": ')
     with pytest.raises(CamstudyError, match=r"record\.json: not valid JSON .*delete it"):
         read_json(path)
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A small package in place of camstudy, with a cycle, a lazy import and an unused module."""
-    root = tmp_path / "camstudy"
-    files = {
-        "__init__.py": "",
-        "a.py": "import camstudy.b as b\nfrom camstudy.sub import deep\n",
-        "b.py": "from camstudy.a import thing\nimport numpy.linalg\n",
-        "lazy.py": "",
-        "unused.py": "",
-        "sub/__init__.py": "from camstudy.c import value\n",
-        "sub/deep.py": "def f():\n    from camstudy import lazy\n",
-        "c.py": "",
-    }
-    for name, text in files.items():
-        (root / name).parent.mkdir(exist_ok=True, parents=True)
-        (root / name).write_text(text)
-    monkeypatch.setattr(provenance, "PACKAGE", root)
-    return root
-
-
-def names(package, script):
-    path = package.parent / "script.py"
-    path.write_text(textwrap.dedent(script))
-    return [Path(found).relative_to(package).as_posix() for found in imported_sources(path)]
-
-
-@pytest.mark.parametrize(
-    ("script", "expected"),
-    [
-        ("import numpy, camstudyish", []),
-        ("import camstudy", ["__init__.py"]),
-        ("from camstudy.c import value, lazy", ["__init__.py", "c.py"]),
-        ("from camstudy import c, lazy", ["__init__.py", "c.py", "lazy.py"]),
-        ("def f():\n    if True:\n        import camstudy.c", ["__init__.py", "c.py"]),
-        ("import camstudy.sub", ["__init__.py", "c.py", "sub/__init__.py"]),
-        (
-            "from camstudy.a import x",
-            ["__init__.py", "a.py", "b.py", "c.py", "lazy.py", "sub/__init__.py", "sub/deep.py"],
-        ),
-    ],
-)
-def test_imports_are_followed(package, script, expected):
-    assert names(package, script) == expected
-
-
-def test_sources_cover_everything_that_python_really_loads(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text("from camstudy.data.store import open_dataset\n")
-    code = f"""
-        import runpy, sys
-        runpy.run_path({str(script)!r})
-        print(*(m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "camstudy"), sep="\\n")
-    """
-    loaded = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert loaded.stdout.split()
-    assert imported_sources(script) == sorted(loaded.stdout.split())

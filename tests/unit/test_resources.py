@@ -3,7 +3,7 @@
 import pytest
 
 from camstudy.plan import measured_rates, pending_jobs, plan, render
-from camstudy.resources import count_parts, estimate, expected_images, request
+from camstudy.resources import estimate, expected_images, request
 
 ROW = {
     "gpu": False,
@@ -18,7 +18,7 @@ ROW = {
 }
 EXPLAIN = {"gpu": True, "mem_mb_per_image": 10, "minutes": 1, "seconds_per_image": 0.01}
 DISK = {"disk_kb_per_image": 2, "files": 6, "files_per_chunk": 3}
-GRADCAM = {"method": "gradcam", "parameters": {}, "passes": 1, "parts": None}
+GRADCAM = {"method": "gradcam", "parameters": {}, "passes": 1}
 CONFIG = {
     "explain": {"chunk_size": 100, "batch_size": 20},
     "resources": {
@@ -53,8 +53,6 @@ CONFIG = {
         "methods": {
             "cam": GRADCAM,
             "slow": GRADCAM | {"passes": 500},
-            "by_hand": GRADCAM | {"parts": 7},
-            "too_many": GRADCAM | {"parts": 1000},
             "first": GRADCAM | {"stage": 1},
             "third": GRADCAM | {"stage": 3},
             "before_last": GRADCAM | {"stage": -2},
@@ -77,7 +75,7 @@ def job(**wildcards):
         ("explain", job(), {}, 60 + 6000 * 0.01),
         ("explain", job(), {"gpu": False}, 60 + 10 * 6000 * 0.01),
         ("explain", job(model="large"), {}, 60 + 4 * 6000 * 0.01),
-        ("explain", job(method="slow", part="/3-of-20"), {}, 60 + 300 * 500 * 0.01),
+        ("explain", job(method="slow", part="/01024-02047"), {}, 60 + 1024 * 500 * 0.01),
         ("explain", job(method="slow"), {"seconds_per_image": 2.0}, 60 + 6000 * 2),
         ("train", {"model": "m"}, {}, 4 * 1000 * 0.03),
         ("train", {"model": "pair"}, {}, 4 * 1000 * 0.03 / 2),
@@ -100,7 +98,7 @@ def test_seconds(rule, wildcards, options, seconds):
     [
         ("prepare", {"dataset": "d"}, 1000, 0, 3),
         ("explain", job(), 1000 + 20 * 10, 12, 6 + 3 * 60),
-        ("explain", job(part="/1-of-7", model="large"), 1000 + 20 * 10 * 4, 12 / 7, 6 + 3 * 9),
+        ("explain", job(part="/05120-05999", model="large"), 1000 + 20 * 10 * 4, 0.88 * 2, 6 + 3 * 9),
         ("time_method", job(protocol="speed"), 1000 + 40 * 10, 0, 3),
         ("train", {"model": "m"}, 1000 + 8 * 10, 200, 3),
         ("train", {"model": "pair"}, 2000 + 8 // 4 * 10, 200, 3),
@@ -112,7 +110,7 @@ def test_memory_disk_and_files(rule, wildcards, memory, disk, files):
 
 
 def test_each_attempt_asks_for_as_much_again():
-    slow = job(method="slow", part="/3-of-20")
+    slow = job(method="slow", part="/00000-00299")
     first, second = (request(CONFIG, "explain", slow, attempt, gpu=True) for attempt in (1, 2))
     assert first == {"mem_mb": 1200, "runtime": 2 * (1 + 25)}
     assert second == {"mem_mb": 2400, "runtime": 4 * (1 + 25)}
@@ -121,25 +119,6 @@ def test_each_attempt_asks_for_as_much_again():
 def test_short_jobs_ask_for_the_least_time():
     assert request(CONFIG, "prepare", {"dataset": "d"}, 1, gpu=False)["runtime"] == 5
     assert request(CONFIG, "prepare", {"dataset": "d"}, 3, gpu=False)["runtime"] == 15
-
-
-@pytest.mark.parametrize(
-    ("method", "model", "parts"),
-    [
-        ("cam", "m", 1),
-        # 6000 x 500 x 0.01 s are 500 minutes: 17 jobs of half an hour; of four times the pixels 2000.
-        ("slow", "m", 17),
-        ("slow", "large", 60),
-        ("by_hand", "m", 7),
-        ("too_many", "m", 60),
-    ],
-)
-def test_slow_methods_are_divided(method, model, parts):
-    assert count_parts(CONFIG, "explain", "d", model, method) == parts
-
-
-def test_slow_scores_are_divided_by_their_own_time():
-    assert count_parts(CONFIG, "score", "d", "m", "by_hand") == 2
 
 
 def test_data_of_unknown_length_are_guessed():
@@ -156,14 +135,14 @@ def test_data_of_unknown_length_are_guessed():
 SUMMARY = """\
 output_file	date	rule	log-file(s)	status	plan
 results/maps/d/m/cam.json	-	explain	-	missing	update pending
-results/maps/d/m/slow/03-of-20.json	-	explain	-	missing	update pending
+results/maps/d/m/slow/00000-00299.json	-	explain	-	missing	update pending
 results/maps/d/large/cam.json	Sat	explain	a.log	ok	no update
 results/models/m/model.safetensors	-	train	-	missing	update pending
 results/models/m/model.json	-	train	-	missing	update pending
 results/table.csv	-	unknown	-	missing	update pending
 """
 OUTPUTS = {
-    "explain": r"results/maps/(?P<dataset>[^/]+)/(?P<model>[^/]+)/(?P<method>[^/]+)(?P<part>(/\d+-of-\d+)?)\.json",
+    "explain": r"results/maps/(?P<dataset>[^/]+)/(?P<model>[^/]+)/(?P<method>[^/]+)(?P<part>(/\d+-\d+)?)\.json",
     "train": r"results/models/(?P<model>[^/]+)/model\.safetensors",
 }
 
@@ -171,7 +150,7 @@ OUTPUTS = {
 def test_pending_jobs_are_read_from_snakemakes_summary():
     assert pending_jobs(SUMMARY.splitlines(), OUTPUTS) == [
         ("explain", job()),
-        ("explain", job(method="slow", part="/03-of-20")),
+        ("explain", job(method="slow", part="/00000-00299")),
         ("train", {"model": "m"}),
     ]
 

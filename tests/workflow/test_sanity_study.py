@@ -15,7 +15,7 @@ from camstudy.data.store import open_dataset
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.store import Heatmaps
 from camstudy.metrics.randomization import randomize_explained
-from camstudy.provenance import canonical
+from camstudy.core.identity import canonical
 from camstudy.statistics import interval
 
 N, CHOSEN, STAGES = 12, 5, 3
