@@ -807,6 +807,7 @@ def test_missing_root_says_what_to_put_there(config, tmp_path, monkeypatch, sour
 def test_files_of_what_is_made_may_be_elsewhere(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     put(config, "catalog.datasets.scenes", {"source": "cub200", "root": "data/birds"})
+    put(config, "catalog.protocols.boxes", {"family": "localization"})
     put(config, "protocols", ["boxes"])
     put(config, "tables", [])
     put(config, "figures", [])
