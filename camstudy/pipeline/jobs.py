@@ -61,7 +61,9 @@ class Jobs:
             return None
         protocol = getattr(wildcards, "protocol", None)
         rule = "score_faithfulness" if protocol else "explain"
-        seconds = estimate(self.config, rule, dict(wildcards.items()), gpu=bool(self.gpus())).seconds
+        # Of a whole part, as the last one is counted among the others.
+        job = dict(wildcards.items()) | {"part": f"/{0:05d}-{PART - 1:05d}"}
+        seconds = estimate(self.config, rule, job, gpu=bool(self.gpus())).seconds
         together = max(1, int(60 * self.config["resources"]["minutes_per_job"] / seconds))
         if together == 1:
             return None

@@ -209,7 +209,9 @@ def test_report_has_captions_and_categories(report):
     assert "does it match where people look?" in description
     assert "<strong>tiny</strong>" in description
     results = embedded(page, "results")
-    expected = {f"results/studies/tiny/figures/{name}.png": f"Figure <strong>{name}</strong>" for name in TINY["figures"]}
+    expected = {
+        f"results/studies/tiny/figures/{name}.png": f"Figure <strong>{name}</strong>" for name in TINY["figures"]
+    }
     expected["results/studies/tiny/tables/dcls.html"] = "Alignment with people"
     assert results.keys() == expected.keys()
     for name, caption in expected.items():

@@ -66,7 +66,9 @@ def fetched(*models: str) -> set[str]:
 
 
 def made(*models: str) -> set[str]:
-    return {f"Train {model}" if model == "net_dcls" else f"Assemble {model} as it is, without training" for model in models}
+    return {
+        f"Train {model}" if model == "net_dcls" else f"Assemble {model} as it is, without training" for model in models
+    }
 
 
 def classified(*models: str, on: tuple[str, ...] = ("tiny", "photos")) -> set[str]:
@@ -110,7 +112,9 @@ EVERYTHING_DRAWN = TABLES | ALIGNMENT | QUALITATIVE
 def of_model(*models: str) -> set[str]:
     """What follows from another model, itself included."""
     tried = faithful(*models, methods=[CONTROL])
-    return made(*models) | classified(*models) | explained(*models) | scored(*models) | tried | FROM_SCORES | QUALITATIVE
+    return (
+        made(*models) | classified(*models) | explained(*models) | scored(*models) | tried | FROM_SCORES | QUALITATIVE
+    )
 
 
 def of_method(name: str, *models: str) -> set[str]:
@@ -357,12 +361,20 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     "another source of data": (appended("camstudy/data/sources/another.py", NEW_SOURCE), set()),
     "another figure": (appended("camstudy/figures/__init__.py", NEW_FIGURE), set()),
     "the formula of a method": (
-        text(GRADIENTS, "return _reduce(_gradient(context, context.images), reduce)", "return -_reduce(_gradient(context, context.images), reduce)"),
+        text(
+            GRADIENTS,
+            "return _reduce(_gradient(context, context.images), reduce)",
+            "return -_reduce(_gradient(context, context.images), reduce)",
+        ),
         of_method("input_gradient"),
     ),
     "new code with an old time": (
         then(
-            text(GRADIENTS, "return _reduce(_gradient(context, context.images), reduce)", "return -_reduce(_gradient(context, context.images), reduce)"),
+            text(
+                GRADIENTS,
+                "return _reduce(_gradient(context, context.images), reduce)",
+                "return -_reduce(_gradient(context, context.images), reduce)",
+            ),
             aged(GRADIENTS),
         ),
         of_method("input_gradient"),
@@ -376,7 +388,9 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
         set(),
     ),
     "the script that draws tables": (
-        text("scripts/make_table.py", "    for extension, path in", "    print(record.name)\n    for extension, path in"),
+        text(
+            "scripts/make_table.py", "    for extension, path in", "    print(record.name)\n    for extension, path in"
+        ),
         TABLES,
     ),
     "a comment in a script": (appended("scripts/explain.py", "# The end.\n"), set()),
@@ -390,7 +404,10 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
         study("catalog", "methods", "gradcam", value={"title": "Another", "method": "gradcam"}),
         CONFIGURATION | EVERYTHING_DRAWN,
     ),
-    "a protocol's title": (text("config/catalog/protocols.yaml", "    boxes:", "    boxes_: {family: localization}\n    boxes:"), set()),
+    "a protocol's title": (
+        text("config/catalog/protocols.yaml", "    boxes:", "    boxes_: {family: localization}\n    boxes:"),
+        set(),
+    ),
     "a model's recipe": (
         study("catalog", "models", "net_dcls", "train", value=TRAIN | {"learning_rate": 0.003}),
         CONFIGURATION | of_model("net_dcls"),
@@ -404,14 +421,29 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
         set(),
     ),
     "a default of a method written out": (
-        study("catalog", "methods", "input_gradient", value={"title": "Gradient", "method": "input_gradient", "parameters": {"reduce": "max_abs"}, "passes": 3}),
+        study(
+            "catalog",
+            "methods",
+            "input_gradient",
+            value={"title": "Gradient", "method": "input_gradient", "parameters": {"reduce": "max_abs"}, "passes": 3},
+        ),
         CONFIGURATION,
     ),
     "a method's parameter": (
-        study("catalog", "methods", "input_gradient", value={"title": "Gradient", "method": "input_gradient", "parameters": {"reduce": "sum"}, "passes": 3}),
+        study(
+            "catalog",
+            "methods",
+            "input_gradient",
+            value={"title": "Gradient", "method": "input_gradient", "parameters": {"reduce": "sum"}, "passes": 3},
+        ),
         CONFIGURATION | of_method("input_gradient"),
     ),
-    "a method's estimate": (study("catalog", "methods", "input_gradient", value={"title": "Gradient", "method": "input_gradient", "passes": 9}), set()),
+    "a method's estimate": (
+        study(
+            "catalog", "methods", "input_gradient", value={"title": "Gradient", "method": "input_gradient", "passes": 9}
+        ),
+        set(),
+    ),
     "the explained class": (
         study("catalog", "methods", "gradcam", value={"title": "Grad-CAM", "method": "gradcam", "target": "predicted"}),
         CONFIGURATION | of_method("gradcam"),
@@ -452,7 +484,10 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     ),
     "a table left out": (study("tables", value=["dcls"]), CONFIGURATION),
     "the seed of the bootstrap": (study("seed", value=1), CONFIGURATION | FROM_SCORES),
-    "the level of significance": (study("statistics", value={"resamples": 199, "alpha": 0.01}), CONFIGURATION | TABLES | ALIGNMENT),
+    "the level of significance": (
+        study("statistics", value={"resamples": 199, "alpha": 0.01}),
+        CONFIGURATION | TABLES | ALIGNMENT,
+    ),
     "another protocol of a family": (
         study("protocols", value=["human_maps", "rise_fast", "boxes_any_tie"]),
         CONFIGURATION | located(*MODELS) | located("control", methods=[CONTROL]) | FROM_SCORES,
@@ -475,7 +510,10 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     "no photographs in reach": (lambda project: shutil.rmtree(project.path / "photos"), set()),
     "the checksum of the weights": (
         lambda project: study(
-            "catalog", "models", "net", "weights",
+            "catalog",
+            "models",
+            "net",
+            "weights",
             value={"path": "net.safetensors", "sha256": sha256_file(project.path / "net.safetensors")},
         )(project),
         CONFIGURATION,
@@ -483,7 +521,9 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     "weights elsewhere": (
         then(
             lambda project: (project.path / "net.safetensors").rename(project.path / "moved.safetensors"),
-            lambda project: project.write_study(json.loads(json.dumps(STUDY).replace("net.safetensors", "moved.safetensors"))),
+            lambda project: project.write_study(
+                json.loads(json.dumps(STUDY).replace("net.safetensors", "moved.safetensors"))
+            ),
         ),
         CONFIGURATION,
     ),

@@ -51,7 +51,9 @@ def test_sweeps_add_their_jobs_and_change_nothing_else(copied):
         np.testing.assert_array_equal(at_floor["degenerate"], scores["degenerate"])
     # A ResNet's last stage is what is explained otherwise.
     table = pd.read_csv(copied.path / "results/studies/tiny/tables/layer_sweep.csv").set_index("model")
-    scores = pd.read_parquet(copied.path / "results/studies/tiny/scores.parquet").set_index(["model", "method", "metric"])
+    scores = pd.read_parquet(copied.path / "results/studies/tiny/scores.parquet").set_index(
+        ["model", "method", "metric"]
+    )
     for model in MODELS:
         expected = scores.loc[(model, "gradcam", "alignment"), "mean"]
         assert table.loc[model, "gradcam_stage-1"] == pytest.approx(expected, abs=1e-6)

@@ -1,0 +1,126 @@
+"""What rules ask of a study: parts, GPUs, groups, inputs; without Snakemake."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from conftest import ROOT, TINY
+
+from camstudy.config import validate
+from camstudy.pipeline import paths
+from camstudy.pipeline.head import registered, results
+from camstudy.pipeline.identities import Identities
+from camstudy.pipeline.inputs import Inputs
+from camstudy.pipeline.jobs import Jobs
+from camstudy.pipeline.sources import Sources
+from camstudy.pipeline.study import Study
+
+CATALOG = ("datasets", "models", "imagenet_models", "finetuning", "methods", "protocols")
+
+
+def merged(*configs):
+    found = {}
+    for config in configs:
+        for key, value in config.items():
+            mapping = isinstance(value, dict) and isinstance(found.get(key), dict)
+            found[key] = merged(found[key], value) if mapping else value
+    return found
+
+
+def study(**changes):
+    """Return the tiny study with changes, catalogue and table of resources included."""
+    files = [f"config/catalog/{name}.yaml" for name in CATALOG] + ["config/resources.yaml"]
+    shipped = [yaml.safe_load((ROOT / file).read_text()) for file in files]
+    config = merged(*shipped, copy.deepcopy(TINY), changes)
+    return Study(validate(config, registered(ROOT), check_files=False))
+
+
+class Wildcards(SimpleNamespace):
+    def items(self):
+        return vars(self).items()
+
+    def __contains__(self, name):
+        return name in vars(self)
+
+
+LARGE = {"catalog": {"datasets": {"tiny": {"source": "digits", "split": "val", "n_images": 2500}}}}
+
+
+def test_slow_methods_of_large_datasets_are_divided():
+    large = study(**LARGE)
+    names = ["/00000-01023", "/01024-02047", "/02048-02499"]
+    assert large.map_parts("tiny", "tiny_resnet", "score_cam") == names
+    assert large.map_parts("tiny", "tiny_resnet", "gradcam") == [""]
+    assert large.map_parts("tiny", "control", "random") == [""]
+    assert study().map_parts("tiny", "tiny_resnet", "score_cam") == [""]
+    assert large.score_parts("tiny", "faithfulness") == names
+    assert large.score_parts("tiny", "agreement") == [""]
+
+
+@pytest.mark.parametrize("change", [{"resources": {"minutes_per_job": 1}}, {"explain": {"chunk_size": 3}}])
+def test_no_estimate_decides_where_a_result_lies(change):
+    other = study(**merged(LARGE, change))
+    assert other.map_parts("tiny", "tiny_resnet", "rise") == study(**LARGE).map_parts("tiny", "tiny_resnet", "rise")
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cuda", 4), ("auto", 2), ("cpu", 0)])
+def test_training_asks_for_the_gpus_of_its_recipe(device, gpus):
+    """With `auto` on a machine with three, it takes two: three cannot share a pass of 16 evenly."""
+    recipe = TINY["catalog"]["models"]["tiny_resnet"]["train"] | {"batch_size": 32, "accumulate": 2, "gpu": 4}
+    jobs = Jobs(study(device=device, catalog={"models": {"tiny_resnet": {"train": recipe}}}))
+    jobs._gpus_here = 3
+    assert jobs.training_gpus(Wildcards(model="tiny_resnet")) == gpus
+    assert jobs.gpus() == min(gpus, 1)
+
+
+def test_parts_share_a_job_of_a_cluster_as_the_estimate_says():
+    """1024 images of 4001 passes of 64x64 pixels at 5 ms are 28 minutes on a GPU: two of them take an hour."""
+    settings = merged(LARGE, {"group_minutes": 0.01, "device": "cuda", "resources": {"minutes_per_job": 60}})
+    jobs = Jobs(study(**settings))
+    first = {"dataset": "tiny", "model": "tiny_resnet", "method": "rise"}
+    parts = ["/00000-01023", "/01024-02047", "/02048-02499"]
+    groups = [jobs.group(Wildcards(**first, part=part)) for part in parts]
+    assert groups[0] == groups[1] == "tiny-tiny_resnet-rise-0"
+    assert groups[2] != groups[0]
+    settings["resources"]["minutes_per_job"] = 10
+    assert Jobs(study(**settings)).group(Wildcards(**first, part=parts[0])) is None
+    # Without a cluster nothing is grouped.
+    assert Jobs(study(**LARGE)).group(Wildcards(**first, part=parts[0])) is None
+
+
+def test_a_short_study_of_a_model_is_one_job():
+    jobs = Jobs(study(group_minutes=1000, device="cuda"))
+    assert jobs.group(Wildcards(model="tiny_resnet")) == "tiny_resnet"
+    assert Jobs(study(group_minutes=0.01, device="cuda")).group(Wildcards(model="tiny_resnet")) is None
+
+
+def test_controls_are_read_once_for_all_models():
+    inputs = Inputs(study())
+    assert inputs.heatmaps(Wildcards(dataset="tiny", model="tiny_resnet", method="random")) == [
+        paths.heatmaps("tiny", "control", "random")
+    ]
+    assert inputs.prediction(Wildcards(dataset="tiny", model="control")) == []
+
+
+def test_every_result_has_an_identity_of_its_own():
+    tiny = study()
+    found = list(results(tiny, Identities(tiny, Sources(tiny))))
+    assert len({path for path, _ in found}) == len(found) == 28
+    # Tables and figures may state the same of the same; what they are made of differs.
+    shared = [identity for path, identity in found if "studies" not in path]
+    assert len(set(shared)) == len(shared)
+    assert all(identity.startswith(("code=", "architecture=", "ceiling=")) for _, identity in found)
+
+
+def test_revisions_are_asked_for_by_the_names_of_their_units():
+    asked = []
+
+    def revision(unit):
+        asked.append(unit)
+        return unit.replace(" ", "")
+
+    tiny = study()
+    Identities(tiny, Sources(tiny), revision).scores("tiny", "tiny_resnet_dcls", "gradcam", "human_maps")
+    assert {"score_agreement", "metric:spearman", "explain", "method:gradcam", "train", "variant:dcls"} <= set(asked)
+    assert not {"method:threshold_gradcam", "score_faithfulness"} & set(asked)
