@@ -67,6 +67,18 @@ def test_summary_has_a_row_for_every_metric(frames):
     assert metrics["base", "gradcam"] == {"spearman", "alignment", "dice_at_10"}
     assert metrics["base", ""] == {"top1", "probability"}
     assert set(table["dataset"]) == {"digits"}
+    assert set(table["protocol"]) == {""}
+
+
+def test_long_tables_say_by_which_protocol(frames):
+    where = {"dataset": "digits", "ceiling": CEILING, "settings": SETTINGS, "protocol": "human_maps"}
+    plain = {"ceiling": CEILING, "dataset": "digits", "settings": SETTINGS}
+    for named, other in (
+        (summarize(frames, **where), summarize(frames, **plain)),
+        (compare(frames, PAIR, **where), compare(frames, PAIR, **plain)),
+    ):
+        assert set(named["protocol"]) == {"human_maps"}
+        pd.testing.assert_frame_equal(named.drop(columns="protocol"), other.drop(columns="protocol"))
 
 
 def test_means_and_intervals_equal_scipy(frames):
@@ -358,8 +370,9 @@ def test_all_metrics_of_a_family_are_compared_each_corrected_by_itself():
 def test_curves_are_averaged_over_images():
     curves = np.array([[0.1, 0.4, 1.0], [0.3, 0.2, 0.8]], np.float32)
     frame = pd.DataFrame({"image": [1, 0], "insertion": list(curves), "deletion": list(curves[:, ::-1])})
-    found = mean_curves({("base", "gradcam"): frame})
+    found = mean_curves({("base", "gradcam"): frame}, protocol="rise")
     assert list(found.columns) == list(CURVES)
+    assert set(found["protocol"]) == {"rise"}
     insertion, deletion = (found[found["curve"] == curve] for curve in ("insertion", "deletion"))
     assert insertion["share"].tolist() == deletion["share"].tolist() == [0, 0.5, 1]
     np.testing.assert_allclose(insertion["mean"], [0.2, 0.3, 0.9], rtol=1e-6)

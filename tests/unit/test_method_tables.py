@@ -125,6 +125,14 @@ def test_published_values_stand_beside_measured_ones(published):
     assert any(note == "Published: 2 values; the paper." for note in table.notes)
     found = make("localization", inputs).notes
     assert any("1 of them are second-hand or inferred" in note for note in found)
+    # A trial is compared with what was published of its dataset.
+    trial = dataclasses.replace(
+        inputs,
+        study=inputs.study | {"n_images": 64},
+        scores=inputs.scores.assign(dataset="boxes-n64"),
+        dataset=inputs.dataset | {"dataset": "boxes-n64"},
+    )
+    assert read_csv(make("faithfulness", trial)) == read_csv(table)
     # Without any, no column is said to be measured.
     assert "Measured" not in RENDERERS["md"](make("faithfulness", make_method_inputs()))
 

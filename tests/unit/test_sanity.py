@@ -72,6 +72,15 @@ def test_scores_are_means_over_stages():
         score_family("sanity", {"stage_correlation": np.array([[1.5]])})
 
 
+def test_the_metrics_that_are_listed_are_computed_in_their_order():
+    evidence = {"stage_correlation": np.eye(2), "stage_correlation_absolute": np.eye(2)}
+    names = ["randomization_spearman_absolute", "randomization_spearman"]
+    assert list(score_family("sanity", evidence, metrics=names)) == names
+    # What is not asked for is not computed: this would raise.
+    evidence["stage_correlation"] = np.array([[1.5]])
+    assert list(score_family("sanity", evidence, metrics=names[:1])) == names[:1]
+
+
 def test_parts_come_from_the_top():
     model = net()
     assert list(cascade(model, size=SIZE, max_stages=7)) == [
