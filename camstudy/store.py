@@ -125,9 +125,13 @@ class StoreWriter:
         for name, (_, values) in self._fixed.items():
             if _lost_chunks(self.path, name, arrays[name]):
                 arrays[name][...] = values
+        with _naming_damage(self.path, WRITTEN, arrays[WRITTEN], slice(None)):
+            written = arrays[WRITTEN][:] == 1
         for name, spec in self.arrays.items():
             for number in _lost_chunks(self.path, name, arrays[name]):
-                arrays[WRITTEN][self._images_of(spec, number)] = 0
+                images = self._images_of(spec, number)
+                if written[images].any():
+                    arrays[WRITTEN][images] = written[images] = 0
         return arrays
 
     def _fits(self, group: zarr.Group) -> bool:
