@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,13 +64,28 @@ def write_run_record(result: str | Path, started: float, study: str | None = Non
     write_json(run_record_path(result), record | facts)
 
 
-def write_record(path: str | Path, identity: str, *files: str | Path) -> None:
+def write_record(path: str | Path, identity: str, *files: str | Path, made_from: Iterable[str | Path] = ()) -> None:
     """Write the record of files that lie beside it: the identity that they share, and the sha256 of each.
 
-    What is made from them takes the record as input: it is small, and other files are another record.
+    What is made from them takes the record as input: it is small, and other files are another record. ``made_from`` are
+    the manifests and records of what they are made from, whose versions it takes over.
     """
     digests = {Path(file).name: sha256_file(file) for file in files}
-    write_json(path, {"identity": identity, "sha256": digests})
+    used = all_versions(map(read_json, made_from))
+    write_json(path, {"identity": identity, "sha256": digests, "versions": used})
+
+
+def all_versions(records: Iterable[Mapping]) -> dict[str, list[str]]:
+    """Return the versions that records state of each package, every one once.
+
+    >>> all_versions([{"versions": {"torch": "2.1"}}, {}, {"versions": {"torch": ["2.0", "2.1"]}}])
+    {'torch': ['2.0', '2.1']}
+    """
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for package, stated in record.get("versions", {}).items():
+            found.setdefault(package, set()).update([stated] if isinstance(stated, str) else stated)
+    return {package: sorted(versions) for package, versions in sorted(found.items())}
 
 
 def _commit() -> str | None:

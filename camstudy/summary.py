@@ -2,12 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from camstudy.provenance import read_json
+from camstudy.provenance import all_versions, read_json
 from camstudy.published import read_published
 from camstudy.store import open_store
 from camstudy.trials import original
@@ -37,6 +37,7 @@ class TableInputs:
     curves : only where it is asked for, mean curves: `camstudy.aggregate.CURVES`
     stages : only where it is asked for, the columns of `camstudy.stages.STAGES`
     timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
+    versions : the versions of each library that the results were made with
     published : only where it is asked for, published values as `camstudy.published.read_published` returns them
     """
 
@@ -52,6 +53,7 @@ class TableInputs:
     published: pd.DataFrame | None = None
     stages: pd.DataFrame | None = None
     timing: Mapping[tuple[str, str], Mapping] | None = None
+    versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def estimate(self, model: str, method: str, metric: str, scale: float = 1.0) -> "Estimate | None":
         """Return a score times ``scale``; None where the study has none."""
@@ -186,7 +188,7 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     published : file of published values, if the study names one
     """
     named = dict(files.items())
-    records = map(read_json, named["models"])
+    records, scores = [*map(read_json, named["models"])], pd.read_parquet(named["scores"])
     titles = {name: entry["title"] for name, entry in study["catalog"]["models"].items()}
     further = {name: pd.read_parquet(named[name]) for name in ("sweep", "layers", "curves", "stages") if name in named}
     if "cost" in named:
@@ -198,10 +200,11 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
         further["published"] = read_published(published)
     ceiling = read_json(named["ceiling"][0]) if named["ceiling"] else {}
     return TableInputs(
-        scores=pd.read_parquet(named["scores"]),
+        scores=scores,
         comparisons=pd.read_parquet(named["comparisons"]),
         models={name: {"title": titles[name], **record} for name, record in zip(study["models"], records, strict=True)},
         study=study,
         dataset=dict(open_store(named["dataset"]).attrs) | {"human_ceiling": ceiling.get("human_ceiling")},
+        versions=all_versions([*records, {"versions": scores.attrs.get("versions", {})}]),
         **further,
     )

@@ -21,5 +21,6 @@ with step(snakemake) as run:
     columns = score_accuracy(logits, dataset.labels)
     frame = pd.DataFrame({"image": np.arange(dataset.n), "label": dataset.labels, **columns})
     write_scores(snakemake.output.scores, frame, dataset, slice(0, dataset.n))
-    write_record(snakemake.output.record, snakemake.params.identity, snakemake.output.scores)
+    files, made_from = [snakemake.output.scores], [snakemake.input.model]
+    write_record(snakemake.output.record, snakemake.params.identity, *files, made_from=made_from)
     run.note(device=str(device))

@@ -7,7 +7,7 @@ from camstudy.job import step
 from camstudy.parts import read_tables
 from camstudy.pipeline.shown import settings
 from camstudy.protocols import chosen
-from camstudy.provenance import read_json
+from camstudy.provenance import all_versions, read_json
 
 with step(snakemake):
     config, families = snakemake.config, {}
@@ -25,5 +25,8 @@ with step(snakemake):
         shown = ("alignment",) if family == "agreement" else None
         comparisons.append(compare(frames, pairs, **on, metrics=shown))
     scores.append(summarize(about_models, dataset=config["accuracy_dataset"] or config["dataset"], **where))
-    pd.concat(scores, ignore_index=True).to_parquet(snakemake.output.scores, index=False)
+    table = pd.concat(scores, ignore_index=True)
+    # Kept in the file; tables state where they differ.
+    table.attrs["versions"] = all_versions(map(read_json, [*snakemake.input.scores, *snakemake.input.prediction]))
+    table.to_parquet(snakemake.output.scores, index=False)
     pd.concat(comparisons, ignore_index=True).to_parquet(snakemake.output.comparisons, index=False)

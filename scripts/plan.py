@@ -16,7 +16,7 @@ with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
     asked = subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "all", "--summary", "--snakefile", snakemake.params.snakefile),
-            *("--profile", "none", "--rerun-triggers", "mtime", "params", "input", "software-env"),
+            *("--profile", "none", "--rerun-triggers", "mtime", "params", "software-env"),
             *("--configfile", file.name),
         ],
         capture_output=True,

@@ -54,5 +54,6 @@ with step(snakemake) as run:
     write_scores(snakemake.output.scores, pd.concat(scores), dataset, images)
     write_scores(snakemake.output.curves, pd.concat(curves), dataset, images)
     files = snakemake.output.scores, snakemake.output.curves
-    write_record(snakemake.output.record, snakemake.params.identity, *files)
+    made_from = [snakemake.input.model, *snakemake.input.heatmaps]
+    write_record(snakemake.output.record, snakemake.params.identity, *files, made_from=made_from)
     run.note(device=str(device), batch_size=batch_size)

@@ -52,4 +52,5 @@ with step(snakemake):
     lost, without = int(frame["n_boxes_dropped"].sum()), int((frame["n_boxes"] == 0).sum())
     print(f"{lost} boxes lie outside what the model saw; {without} of {len(frame)} images have no box and do not count")
     write_scores(snakemake.output.scores, frame, dataset, slice(0, dataset.n))
-    write_record(snakemake.output.record, snakemake.params.identity, snakemake.output.scores)
+    files, made_from = [snakemake.output.scores], snakemake.input.heatmaps
+    write_record(snakemake.output.record, snakemake.params.identity, *files, made_from=made_from)

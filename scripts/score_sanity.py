@@ -46,5 +46,6 @@ with step(snakemake) as run:
         stages[name] = found.evidence[f"stage_{name}"].ravel()
     write_scores(snakemake.output.stages, pd.DataFrame(stages), dataset, images)
     files = snakemake.output.scores, snakemake.output.stages
-    write_record(snakemake.output.record, snakemake.params.identity, *files)
+    made_from = [snakemake.input.model]
+    write_record(snakemake.output.record, snakemake.params.identity, *files, made_from=made_from)
     run.note(device=str(device))

@@ -37,4 +37,5 @@ with step(snakemake):
         }
     )
     write_scores(snakemake.output.scores, frame, dataset, slice(0, dataset.n))
-    write_record(snakemake.output.record, snakemake.params.identity, snakemake.output.scores)
+    files, made_from = [snakemake.output.scores], snakemake.input.heatmaps
+    write_record(snakemake.output.record, snakemake.params.identity, *files, made_from=made_from)

@@ -1,4 +1,4 @@
-"""What the head checks before any job: names that are registered, results of other origin, how Snakemake was started."""
+"""What the head checks before any job: registered names, results of other origin, how Snakemake was started."""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -33,7 +33,7 @@ class Inputs:
         return paths.dataset(self.catalog["models"][wildcards.model]["train"]["dataset"])
 
     def heatmaps(self, wildcards: object) -> list[str]:
-        """Manifests of the stores of a method's maps, which readers open as one; a control's are the same for all models."""
+        """Manifests of the stores of a method's maps, opened as one; a control's are the same for all models."""
         model = CONTROL if self.study.is_control(wildcards.method) else wildcards.model
         return self._heatmaps(wildcards.dataset, model, wildcards.method)
 
@@ -83,7 +83,7 @@ class Inputs:
         ]
 
     def shown_scores(self) -> list[tuple[str, str, str]]:
-        """Return (model, method, record) of the correlations that a figure of maps shows; nothing where there are none."""
+        """Return (model, method, record) of the correlations that a figure of maps shows, if there are any."""
         name = self.study.protocols.get("agreement") if "agreement" in self.study.families else None
         shown = name is not None and "spearman" in self.catalog["protocols"][name]["metrics"]
         return self.scores("agreement", with_controls=False) if shown else []
@@ -110,7 +110,7 @@ class Inputs:
 
     def record(self, wildcards: Mapping) -> object:
         """Return the record of the table or figure that a job makes."""
-        return TABLES[wildcards.table] if "table" in wildcards.keys() else FIGURES[wildcards.figure]
+        return TABLES[wildcards.table] if "table" in dict(wildcards.items()) else FIGURES[wildcards.figure]
 
     def targets(self) -> list[str]:
         """Targets: the study's tables and figures, and its configuration beside them."""

@@ -1,7 +1,7 @@
-"""Add new keys to the list of introduced values, `camstudy/core/introduced.json`: `python -m camstudy.pipeline.introduced`.
+"""Add new keys to the list of introduced values, introduced.json: `python -m camstudy.pipeline.introduced`.
 
-A key of an entry that stands at its introduced value is in no identity. The value is the one under which all is as it was
-before the key existed; it is listed once, with the key, and never changes, whatever becomes of the key's default.
+A key of an entry that stands at its introduced value is in no identity. The value is the one under which all is as it
+was before the key existed; it is listed once, with the key, and never changes, whatever becomes of the key's default.
 """
 
 import inspect

@@ -1,11 +1,10 @@
-"""Results that Snakemake has no record of, as in a clone that is linked to finished results: compared by their identity.
+"""Results that Snakemake has no record of, as in a clone linked to finished results: compared by their identity.
 
 For Snakemake, a missing record is no reason to make a result anew, and files of other times than it knows are: it would
 do nothing for another configuration, or everything for the same one. So the head compares what stands in the manifests.
 """
 
 import json
-import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ def find_unrecorded(results: Iterable[tuple[str, str]], metadata: Path = METADAT
     """
     found = Unrecorded()
     for path, planned in results:
-        if not os.path.exists(path) or record_path(path, metadata).exists():
+        if not Path(path).exists() or record_path(path, metadata).exists():
             continue
         recorded = read_identity(path)
         if recorded is not None and agrees(recorded, planned):

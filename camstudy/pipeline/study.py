@@ -57,7 +57,7 @@ class Study:
         return layer_sweep(self.config) if self.shows("layers") else {}
 
     def maps(self, family: str = "agreement", *, with_controls: bool = True) -> list[Pair]:
-        """Return model and method of what a family scores; controls have the model `control` unless a model is tried."""
+        """Return model and method of a family's maps; controls have the model `control` where no model is tried."""
         own = [(model, method) for model in self.models for method in self.methods]
         if family == "sanity" or not with_controls:
             return own

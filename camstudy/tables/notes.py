@@ -56,6 +56,14 @@ def intervals(inputs: TableInputs) -> str:
     return f"Intervals: {level}% BCa bootstrap confidence intervals over images, {resamples} resamples."
 
 
+def versions(inputs: TableInputs) -> Iterator[str]:
+    """Yield the packages of which results of several versions meet, whose rounding may differ."""
+    several = {package: found for package, found in inputs.versions.items() if len(found) > 1}
+    if several:
+        names = "; ".join(f"{package} {', '.join(found)}" for package, found in several.items())
+        yield f"Made with several versions of libraries, under which results may differ beyond rounding: {names}."
+
+
 def numbers(counts: pd.Series) -> str:
     """Return a number, or the smallest and largest where they differ."""
     found = sorted({int(count) for count in counts.dropna()})

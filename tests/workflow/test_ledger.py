@@ -1,7 +1,7 @@
 """The ledger: for each kind of edit, the exact set of jobs that a finished study makes anew.
 
-Nothing is computed. Outputs are stubs with the identities that their jobs plan, recorded by `snakemake --touch`; each edit
-is planned by Snakemake itself in a copy.
+Nothing is computed. Outputs are stubs with the identities that their jobs plan, recorded by `snakemake --touch`; each
+edit is planned by Snakemake itself in a copy.
 """
 
 import json
@@ -149,7 +149,7 @@ def planned(project: Project, *options: str) -> set[str]:
 
 
 def _stub(path: Path, study: str, places: dict[str, list[str]]) -> None:
-    """Make every output of a study, with the identity that its job plans: what a run leaves, as far as planning sees."""
+    """Make every output of a study, with the identity that its job plans: what planning sees of a run."""
     os.chdir(path)
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings

@@ -10,12 +10,12 @@ from conftest import RESNET, Project
 from pictures import COMPUTED
 from test_incrementality import edit_code
 
+from camstudy.core.identity import canonical
 from camstudy.data.clickme import select
 from camstudy.data.store import open_dataset
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.store import Heatmaps
 from camstudy.metrics.randomization import randomize_explained
-from camstudy.core.identity import canonical
 from camstudy.statistics import interval
 
 N, CHOSEN, STAGES = 12, 5, 3
