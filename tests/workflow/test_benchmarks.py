@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import os
 import subprocess
 import sys
 
@@ -12,14 +13,18 @@ from benchmarks.run import NAMES, ON_REQUEST
 from benchmarks.table import Row
 
 COMMAND = [sys.executable, "-m", "benchmarks.run", "--small"]
-# Goes on when its first row was read.
+# Goes on when its first row was read, which it is only if it was printed at once.
 BROKEN = """
+import time
 from pathlib import Path
 from benchmarks.table import Row
 
 def rows(small):
     yield Row("before", 1.25, "<= 1.5", f"small is {small}")
+    end = time.monotonic() + 60
     while not Path("read").exists():
+        if time.monotonic() > end:
+            raise TimeoutError("nobody read the row")
         time.sleep(0.1)
     yield Row("after", 1.75, "<= 1.5", "")
     raise OSError("the disk is full")
@@ -54,8 +59,10 @@ def test_rows_come_one_by_one_and_a_failure_loses_none(tmp_path):
     (package / "bench_killed.py").write_text("import os\ndef rows(small):\n    os.kill(os.getpid(), 9)\n")
     fine = BROKEN.replace("before", "fine").rpartition("\n    raise")[0]
     (package / "bench_sound.py").write_text(fine)
+    # Python would print at once with it.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(COMMAND, cwd=tmp_path, **pipes) as running:
+    with subprocess.Popen(COMMAND, cwd=tmp_path, env=environment, **pipes) as running:
         while "before" not in (line := running.stdout.readline()):
             assert line, running.stderr.read()
         (tmp_path / "read").touch()
