@@ -120,7 +120,9 @@ def test_the_tables_of_thresholds_cost_and_published_values_are_filled(study):
     assert all(row["top1_measured"] and not row["top1_published"] for row in published if not row["method"])
 
 
-@pytest.mark.parametrize("name", ["alignment", "accuracy_alignment", "threshold_sweep", "alignment_cost", "qualitative"])
+@pytest.mark.parametrize(
+    "name", ["alignment", "accuracy_alignment", "threshold_sweep", "alignment_cost", "qualitative"]
+)
 def test_figures_are_not_empty(study, name):
     """How figures look is compared in the unit tests: what these show depends on the machine, speeds above all."""
     with Image.open(study.path / f"results/dcls/figures/{name}.png") as picture:
