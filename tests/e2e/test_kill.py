@@ -1,6 +1,7 @@
 """Killed while training and again while explaining, a study goes on where it was and ends as if undisturbed."""
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -127,3 +128,20 @@ def test_table_is_that_of_an_undisturbed_run(story, finished):
 
 def test_nothing_is_left_to_do(story):
     assert "Nothing to be done" in story.project.run("--dry-run", *PROFILE).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_killed_at_any_moments_it_ends_with_the_same_table(tmp_path, finished):
+    project = Project(tmp_path)
+    project.write_study(STUDY)
+    table, rng, kills = "results/tiny/tables/dcls.csv", random.Random(0), 0
+    while not (project.path / table).exists():
+        # From before the first job starts to well within one; longer each time, so that it ends.
+        moment = time.monotonic() + rng.uniform(2, 12 + 2 * kills)
+        run_until(project, lambda moment=moment: time.monotonic() > moment or (project.path / table).exists())
+        project.run("--unlock", *PROFILE)
+        kills += 1
+    assert kills >= 5
+    project.run(*PROFILE)
+    assert (project.path / table).read_bytes() == (finished.path / table).read_bytes()

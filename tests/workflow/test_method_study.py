@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import RESNET, Project
-from pictures import COMPUTED
 
 N = 8
 STUDY = {
@@ -93,8 +92,10 @@ def test_the_long_table_has_every_family_and_no_people(project):
 
 
 @pytest.mark.parametrize("name", STUDY["figures"])
-def test_figures_are_drawn(project, looks_like, name):
-    looks_like(project.path / f"results/studies/methods/figures/{name}.png", f"methods-{name}", COMPUTED)
+def test_figures_are_not_empty(project, name):
+    """How they look is compared in the unit tests."""
+    with Image.open(project.path / f"results/studies/methods/figures/{name}.png") as picture:
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
 def test_nothing_is_left_and_a_look_makes_tables_alone(project):
