@@ -34,7 +34,7 @@ with step(snakemake):
             "class_names": entry["class_names"],
         },
         identity=snakemake.params.identity,
-        has_halves=entry["human_ceiling"] == "from_halves",
+        has_halves="human_halves" in source.has or entry["human_ceiling"] == "from_halves",
         threads=snakemake.threads,
         # A scene has one digit.
         max_boxes=1 if "boxes" in source.truths(entry) else 0,

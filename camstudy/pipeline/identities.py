@@ -9,10 +9,11 @@ from itertools import product
 
 from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
+from camstudy.data.sources import SOURCES
 from camstudy.explain.families import bind
 from camstudy.figures import FIGURES
 from camstudy.pipeline.paths import CONTROL
-from camstudy.pipeline.shown import resolved, settings, shown
+from camstudy.pipeline.shown import resolved, settings, shown, shown_maps
 from camstudy.pipeline.sources import Sources
 from camstudy.pipeline.study import Study, is_photographs
 from camstudy.tables import TABLES
@@ -75,7 +76,8 @@ class Identities:
                 code=self._code(rule, f"source:{entry['source']}"),
                 content=self.sources.dataset(name),
                 entry=digest(kept),
-                halves="yes" if entry["human_ceiling"] == "from_halves" else None,
+                # Where they are always there, a ceiling that is stated instead of measured changes nothing.
+                halves="yes" if entry["human_ceiling"] == "from_halves" and not _always_halves(entry) else None,
                 shards=digest([self.shard(folder, number) for number in numbers]) if numbers else None,
             )
 
@@ -255,7 +257,7 @@ class Identities:
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
-            stated=digest([shown(study.config, FIGURES[name]), study.config["qualitative"]]),
+            stated=digest(shown_maps(study.config)),
         )
 
     def _drawn(self, record: object, *units: str) -> str:
@@ -305,3 +307,7 @@ class Identities:
         """Return the code of the user's own network and of objects in its arguments; nothing for installed packages."""
         found = self.sources.own_code(entry)
         return f",{found}" if found else ""
+
+
+def _always_halves(entry: Mapping) -> bool:
+    return "human_halves" in SOURCES[entry["source"]].has

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from camstudy.explain.families import bind
 from camstudy.protocols import SCORED, chosen
 
 STATED = (
@@ -18,7 +19,7 @@ STATED = (
     ),
     *("n_images",),
 )
-METHOD = ("title", "method", "parameters", "target", "geometry", "stage", "postprocess", "ranked")
+METHOD = ("title", "target", "postprocess", "ranked")
 # No result depends on them: where and how jobs run, and what they are estimated to take.
 HOW = ("device", "threads", "explain", "resources", "group_minutes", "local_seconds")
 ESTIMATES = ("passes",)
@@ -63,6 +64,15 @@ def shown(config: Mapping, record: object) -> dict:
     return kept
 
 
+def shown_maps(config: Mapping) -> dict:
+    """Return the part of a configuration that a figure of maps depends on: titles, floors, the choice of images."""
+    models = {name: config["catalog"]["models"][name]["title"] for name in config["models"]}
+    entries = {name: config["catalog"]["methods"][name] for name in config["methods"]}
+    methods = {name: [entry["title"], entry["postprocess"]] for name, entry in entries.items()}
+    # In their order, which canonical text would sort.
+    return {"models": [*models.items()], "methods": [*methods.items()], "qualitative": config["qualitative"]}
+
+
 def shown_protocols(config: Mapping, record: object) -> dict[str, str]:
     """Return the protocols, by family, of what a table or figure is made from; one without a family shows all."""
     further = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
@@ -94,7 +104,12 @@ def resolved(config: Mapping) -> dict:
 
 
 def _without(entry: Mapping) -> dict:
-    return {key: value for key, value in entry.items() if key not in ESTIMATES}
+    kept = {key: value for key, value in entry.items() if key not in ESTIMATES}
+    if "method" in kept:
+        kept["parameters"] = dict(bind(kept["method"], kept["parameters"]).parameters)
+    if kept.get("train"):
+        kept["train"] = {key: value for key, value in kept["train"].items() if key != "gpu"}
+    return kept
 
 
 def _swept(config: Mapping) -> list[str]:

@@ -46,7 +46,17 @@ STUDY = TINY | {
         },
     },
 }
-OTHER = STUDY | {"study": "other", "models": ["net"], "comparisons": [], "tables": ["localization"], "figures": []}
+OTHER = STUDY | {
+    "study": "other",
+    "models": ["net"],
+    "comparisons": [],
+    "tables": ["localization"],
+    "figures": [],
+    "protocols": ["rise", "boxes_any_tie"],
+    "seed": 3,
+    "explain": {"chunk_size": 4, "batch_size": 3},
+    "resources": {"minutes_per_job": 7},
+}
 MODELS, METHODS, CONTROL = STUDY["models"], STUDY["methods"], "center_bias"
 
 
@@ -173,8 +183,9 @@ def content(output: Path, identity: str, places: dict[str, list[str]]) -> dict:
     if output.suffix == ".json":
         files = places.get(output.as_posix())
         if files:
-            stats = ledger.survey(".", files)
-            hashes = {name: sha256_file(name) for name in stats}
+            root, files = ("photos", [""]) if files == ["photos"] else (".", files)
+            stats = ledger.survey(root, files)
+            hashes = {name: sha256_file(Path(root, name)) for name in stats}
             ledger.record(ledger.table_of(output), stats, hashes, places=files, kinds={".jpeg", ".safetensors"})
     else:
         output.with_suffix(".run.json").write_text(json.dumps({"identity": identity}))
@@ -201,7 +212,8 @@ def stubbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
         process.start()
         process.join()
         assert process.exitcode == 0
-        project.run("--touch", "--configfile", study)
+        # All of them: for what has no input, a missing record is no reason to be touched.
+        project.run("--touch", "--forceall", "--configfile", study)
     return project
 
 
@@ -383,9 +395,17 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
         text("camstudy/explain/run.py", "    pending = writer.pending()\n", "    pending = list(writer.pending())\n"),
         explained(*MODELS) | scored(*MODELS) | FROM_SCORES | QUALITATIVE,
     ),
-    "a metric's formula": (
-        text("camstudy/metrics/alignment.py", "def dice_at_10(", "SHIFT = 0\n\n\ndef dice_at_10("),
+    "a helper beside metrics": (
+        text(
+            "camstudy/metrics/alignment.py",
+            "def _overlap(",
+            "def _overlap_(maps, human):\n    return 0\n\n\ndef _overlap(",
+        ),
         set(),
+    ),
+    "what two metrics have in common": (
+        text("camstudy/metrics/alignment.py", "divmod(0.9 *", "divmod(0.8 *"),
+        agreeing(*MODELS) | agreeing("control", methods=[CONTROL]) | FROM_SCORES | QUALITATIVE,
     ),
     "the script that draws tables": (
         text(
@@ -414,7 +434,7 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     ),
     "a default of a recipe written out": (
         study("catalog", "models", "net_dcls", "train", value=TRAIN | {"momentum": 0.9, "ema_decay": None, "gpu": 2}),
-        CONFIGURATION,
+        set(),
     ),
     "a default of a model written out": (
         study("catalog", "models", "net", "weights", value={"path": "net.safetensors", "key": None}),
@@ -427,7 +447,7 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
             "input_gradient",
             value={"title": "Gradient", "method": "input_gradient", "parameters": {"reduce": "max_abs"}, "passes": 3},
         ),
-        CONFIGURATION,
+        set(),
     ),
     "a method's parameter": (
         study(
@@ -466,7 +486,7 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     ),
     "the human ceiling": (
         study("catalog", "datasets", "tiny", "human_ceiling", value=0.7),
-        CONFIGURATION | EVERYTHING - of_model("net_dcls") | FROM_SCORES,
+        CONFIGURATION | CEILING | FROM_SCORES,
     ),
     "the order of keys": (turned, set()),
     # The study.
@@ -490,7 +510,8 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     ),
     "another protocol of a family": (
         study("protocols", value=["human_maps", "rise_fast", "boxes_any_tie"]),
-        CONFIGURATION | located(*MODELS) | located("control", methods=[CONTROL]) | FROM_SCORES,
+        # The other study has scored one of the models, and the controls, by it.
+        CONFIGURATION | located("net_dcls") | FROM_SCORES,
     ),
     "intervals in tables": (study("show_intervals", value=True), CONFIGURATION | LOCALIZATION),
     # How jobs run.
@@ -535,3 +556,52 @@ def test_edit(project, edit):
     change, expected = LEDGER[edit]
     change(project)
     assert planned(project) == expected
+
+
+def test_studies_in_turn_make_nothing_anew(project):
+    """They share data, models and maps, and differ in protocols, seeds, batches and estimates."""
+    for _ in range(2):
+        assert planned(project) == set()
+        assert planned(project, "--configfile", "other.yaml") == set()
+
+
+def test_a_trial_touches_nothing(project):
+    found = planned(project, "--config", "n_images=8")
+    own = drawn("tiny", 1) | prepared("tiny") | classified(*MODELS, on=("tiny",)) | explained(*MODELS) | CEILING
+    own |= CONTROL_MAPS | located(*MODELS) | located("control", methods=[CONTROL])
+    own |= faithful(*MODELS, methods=[*METHODS, CONTROL]) | FROM_SCORES | QUALITATIVE | CONFIGURATION
+    named = {message.replace("tiny", "tiny-n8").replace("ledger", "ledger-n8") for message in own}
+    # The data's name is not in the message.
+    assert found == named | agreeing(*MODELS) | agreeing("control", methods=[CONTROL])
+    project.run("--dry-run", "--config", "n_images=8")
+    assert planned(project) == set()
+
+
+def shuffled(project: Project) -> None:
+    """Give the results times in no order, as copying does, and take Snakemake's records away."""
+    shutil.rmtree(project.path / ".snakemake")
+    files = sorted(path for path in (project.path / "results").rglob("*") if path.is_file())
+    for number, path in enumerate(sorted(files, key=lambda path: path.name[::-1])):
+        os.utime(path, (1e9 + 10 * number, 1e9 + 10 * number))
+
+
+def test_a_clone_linked_to_results_plans_nothing_once_they_are_recorded(project, monkeypatch):
+    shuffled(project)
+    assert planned(project)
+    monkeypatch.setenv("CAMSTUDY_ACCEPTING_RECORDS", "1")
+    told = project.run("records")
+    assert "results without a record are what is planned, and recorded now" in told.stdout + told.stderr
+    monkeypatch.delenv("CAMSTUDY_ACCEPTING_RECORDS")
+    assert planned(project) == set()
+
+
+def test_a_clone_linked_to_other_results_stops(project):
+    shuffled(project)
+    study("catalog", "models", "net_dcls", "train", value=TRAIN | {"learning_rate": 0.003})(project)
+    done = project.run("--dry-run", check=False)
+    told = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "Traceback" not in told
+    assert "results/models/net_dcls/model.json (training)" in told
+    assert "`make records` lists them all" in told
+    assert "results/models/net/model.json" not in told

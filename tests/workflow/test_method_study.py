@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import RESNET, Project
+from PIL import Image
 
 N = 8
 STUDY = {

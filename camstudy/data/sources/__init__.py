@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from camstudy.data.files import Files
     from camstudy.data.photographs import Photograph
 
-Truth = Literal["labels", "human_maps", "boxes", "masks", "fixations"]
+Truth = Literal["labels", "human_maps", "human_halves", "boxes", "masks", "fixations"]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ SHARD_SIZE = 512  # scenes
 @SOURCES.register(
     "digits",
     kind="shards",
-    has=("labels", "human_maps", "boxes", "masks"),
+    has=("labels", "human_maps", "human_halves", "boxes", "masks"),
     images=lambda entry: entry["n_images"],
 )
 def read(entry: Mapping, shards: Sequence[str]) -> "ClickMe":
