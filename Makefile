@@ -4,7 +4,7 @@ CORES ?= all
 VENV := .venv
 SNAKEMAKE := $(VENV)/bin/snakemake --profile profiles/local --cores $(CORES)
 
-.PHONY: demo test lint bench report clean
+.PHONY: demo test lint bench report revisions clean
 
 demo: $(VENV)/.installed
 	$(SNAKEMAKE)
@@ -29,6 +29,10 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.run
+
+# After a change of code: which results it leaves as they are, and which it makes anew.
+revisions: $(VENV)/.installed
+	$(VENV)/bin/python -m tests.golden $(REVISIONS_ARGS)
 
 report: $(VENV)/.installed
 	@mkdir -p results/demo/report

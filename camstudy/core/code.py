@@ -41,7 +41,7 @@ SOURCES = {
 }
 INSTALLED = {"site-packages", "dist-packages"}
 # Scripts that make no result of a study.
-TOOLS = {"plan"}
+TOOLS = {"plan", "export_demo_weights"}
 
 
 class Code:
