@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,9 +49,14 @@ class Results:
         from tests.golden import study
 
         found: dict[str, Values] = {}
-        sources = study.sources()
-        silence = io.StringIO()
-        with tempfile.TemporaryDirectory() as folder, redirect_stdout(silence), redirect_stderr(silence):
+        sources, printed, step = study.sources(), io.StringIO(), None
+        with (
+            ExitStack() as failed,
+            tempfile.TemporaryDirectory() as folder,
+            redirect_stdout(printed),
+            redirect_stderr(printed),
+        ):
+            failed.callback(lambda: print(printed.getvalue(), "failed after", step, file=sys.stderr))
             for step in study.run(Path(folder)):
                 units = [step.script]
                 if step.script.startswith(("prepare_", "make_digits")):
@@ -64,6 +69,7 @@ class Results:
                         key, numbers = named(f"{place} {path.suffix} {name}", values)
                         for unit in units:
                             found.setdefault(unit, {})[key] = numbers
+            failed.pop_all()
         return found
 
 
