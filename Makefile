@@ -10,7 +10,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 
 STUDY ?= config/config.yaml
 
-.PHONY: demo records test test-all test-rest test-slow lint bench report clean
+.PHONY: demo records test test-all test-rest test-slow lint bench report revisions clean
 
 demo: $(VENV)/.installed
 	$(SNAKEMAKE)
@@ -45,6 +45,10 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.run
+
+# After a change of code: which results it leaves as they are, and which it makes anew.
+revisions: $(VENV)/.installed
+	$(VENV)/bin/python -m tests.golden $(REVISIONS_ARGS)
 
 report: $(VENV)/.installed
 	@mkdir -p results/studies/demo/report

@@ -41,7 +41,7 @@ SOURCES = {
 }
 INSTALLED = {"site-packages", "dist-packages"}
 # Scripts that make no result of a study.
-TOOLS = {"plan"}
+TOOLS = {"plan", "export_demo_weights"}
 
 
 class Code:
@@ -248,9 +248,11 @@ def _table() -> dict[str, dict[str, int]]:
 @cache
 def _today() -> Code:
     """Return the code as it is now; what was read is kept in the user's cache, as reading takes a third of a second."""
-    place = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "camstudy")
-    checkout = hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]
-    code = Code(cached=place / f"code-{checkout}.json" if place.is_absolute() else None)
+    kept = None
+    with suppress(RuntimeError):  # no home directory
+        place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", PACKAGE.name)
+        kept = place / f"code-{hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]}.json"
+    code = Code(cached=kept)
     atexit.register(code.save)
     return code
 

@@ -284,10 +284,10 @@ class _Reader:
             self.out.append("Field(")
             self.visit(node.annotation, _Scope(scope))
             self.out.append(")")
-        for name, part in (("Target", node.target), ("Value", node.value)):
-            self.out.append(name)
-            if part is not None:
-                self.visit(part, scope)
+        if node.value is None:
+            self.visit(node.target, scope)
+        else:
+            self.visit(ast.Assign([node.target], node.value), scope)
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: _Scope) -> None:
         inner, arguments = _Scope(scope), node.args

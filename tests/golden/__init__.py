@@ -1,0 +1,1 @@
+"""Golden results: what code computed when its revision began; ``make revisions`` compares with them."""

@@ -1,0 +1,132 @@
+"""The golden cases of registered things: every method, metric and variant at small fixed inputs, in float64."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from camstudy.explain import controls  # noqa: F401  (importing them registers them)
+from camstudy.explain.families import METHODS
+from camstudy.metrics.families import METRICS
+from camstudy.models.variants import VARIANTS
+from tests.golden.numbers import noise, weights
+from tests.golden.values import Values, named
+from tests.unit import nets
+
+N, SIDE, CLASSES, THRESHOLDS = 4, 12, 7, 255
+
+# Parameters that a method is tried with, beside its defaults or, where these take long, instead of them.
+SHORT = {
+    "rise": [{"n_masks": 10, "grid": 3}],
+    "meaningful_perturbation": [{"iterations": 6, "mask_size": 6, "blur": 3}],
+    "extremal_perturbation": [{"iterations": 6, "step": 4, "sigma": 5.0}],
+    "opti_cam": [{"iterations": 12}, {"objective": "norm", "early_stop": False, "iterations": 6}],
+    "score_cam": [{}, {"weighting": "softmax_logit", "outside": "mean", "align_corners": True}],
+    "smoothgrad": [{"samples": 3, "reduce": "sum_abs"}],
+    "integrated_gradients": [{"steps": 5}, {"steps": 3, "baseline": "mean", "reduce": "sum"}],
+    "gradcam_plusplus": [{}, {"eps": 1e-3}],
+    "pytorch_grad_cam": [{"class_name": "HiResCAM"}],
+    "pointing_game": [{}, {"ties": "any"}, {"ties": "first", "tolerance": 0}],
+    "energy_pointing_game": [{}, {"max_box_share": 0.3, "negative": "relu"}],
+    "pixel_f1": [{}, {"over_boxes": "mean"}],
+    "dcls": [
+        {"replace": "conv3x3", "kernel_size": 7, "kernel_count": 5, "version": version, "init": init}
+        for version in ("v0", "v1", "gauss")
+        for init in ("random", "preserve")
+    ],
+}
+
+
+def evidence() -> dict[str, object]:
+    """Return what metrics are called with, by the names that their records give to it."""
+    maps, human = noise(N, SIDE, SIDE, seed=1) - 0.2, noise(N, SIDE, SIDE, seed=2)
+    maps[1] = np.round(maps[1], 1)  # ties
+    maps[3] = 0.5  # degenerate
+    low = np.floor(noise(N, 2, 2, seed=3) * 6)
+    boxes = np.concatenate([low, low + 3 + np.floor(noise(N, 2, 2, seed=4) * 3)], 2)
+    boxes[0, 1] = 0
+    logits = noise(N, CLASSES, seed=5) * 8
+    probability, masked = noise(N, seed=6), noise(N, seed=7)
+    return {
+        "heatmap": maps,
+        "human_map": human,
+        "box": boxes,
+        "map_box": boxes[:, 0] + [0, 1, 1, 2],
+        "correct": np.array([True, False, True, True]),
+        "box_hits": (noise(N, THRESHOLDS, seed=8) * 2).astype(np.uint8),
+        "logits": logits,
+        "label": np.argsort(logits, 1)[np.arange(N), [-1, -3, 0, -6]],
+        "probability": probability,
+        "masked_probability": masked,
+        "insertion_curve": np.sort(noise(N, 9, seed=9), 1),
+        "deletion_curve": np.sort(noise(N, 9, seed=10), 1)[:, ::-1],
+        "positive_correct": noise(N, 9, seed=11) < 0.4,
+        "negative_correct": noise(N, 9, seed=12) < 0.6,
+        "map_box_share": noise(N, seed=13),
+        "crop_log_probability": np.log(noise(N, seed=14)),
+        "stage_correlation": 2 * noise(N, 3, seed=15) - 1,
+        "stage_correlation_absolute": noise(N, 3, seed=16),
+        "spearman": 2 * noise(N, seed=17) - 1,
+        "human_ceiling": 0.65,
+    }
+
+
+def network(tail: str) -> nets.Net:
+    """Return a small network with weights made by a formula, float64."""
+    model = nets.Net(tail)
+    values = weights({name: value.numpy() for name, value in model.state_dict().items()})
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in values.items()})
+    return model.double().eval()
+
+
+def images() -> torch.Tensor:
+    """Return images in [0, 1], float64 (3, 3, 16, 16)."""
+    return torch.from_numpy(noise(3, 3, nets.SIDE, nets.SIDE, seed=20))
+
+
+def method(name: str) -> Values:
+    """Return the maps of a method for two networks, one of which has a path around the explained layer."""
+    record, found = METHODS[name], {}
+    for number, parameters in enumerate(SHORT.get(name, [{}])):
+        if record.needs == "dataset":
+            halves = noise(3, 2, 8, 8, seed=21).astype(np.float32)
+            found[f"{number}"] = record.function(np.arange(3), {"human_half": halves}, **parameters)
+            continue
+        for tail in ("linear", "residual"):
+            context = nets.context(network(tail), images())
+            if record.needs == "model":
+                with torch.no_grad():
+                    maps = record.function(context, **parameters)
+            else:
+                activations = torch.from_numpy(noise(3, 5, 4, 4, seed=22) - 0.3)
+                gradients = torch.from_numpy(noise(3, 5, 4, 4, seed=len(tail)) - 0.4)
+                maps = record.function(activations, gradients, **parameters)
+            found[f"{number} {tail}"] = maps.numpy()
+    return dict(named(key, value) for key, value in found.items())
+
+
+def metric(name: str) -> Values | None:
+    """Return the scores of a metric; None where `evidence` does not have what it needs."""
+    known, record = evidence(), METRICS[name]
+    if not known.keys() >= set(record.needs):
+        return None
+    inputs = [known[need] for need in record.needs]
+    tried = SHORT.get(name, [{}])
+    return dict(named(f"{number}", record.function(*inputs, **parameters)) for number, parameters in enumerate(tried))
+
+
+def variant(name: str) -> Values | None:
+    """Return the outputs of a changed network, and of the same folded; None without parameters in `SHORT`."""
+    if name not in SHORT:
+        return None
+    module, found = VARIANTS[name].module(), {}
+    for number, parameters in enumerate(SHORT[name]):
+        model = module.convert(network("residual"), seed=0, **parameters).double()
+        with torch.no_grad():
+            found[f"{number}"] = model(nets.normalize(images())).numpy()
+            found[f"{number} folded"] = module.fold(model)(nets.normalize(images())).numpy()
+    return dict(named(key, value) for key, value in found.items())
+
+
+# By the kind of a unit.
+CASES: dict[str, Callable[[str], Values | None]] = {"method": method, "metric": metric, "variant": variant}
