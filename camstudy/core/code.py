@@ -27,21 +27,17 @@ TABLE = Path(__file__).with_name("revisions.json")
 FORMAT = 1  # of the cache: another number for another content of `Module` or other digests
 
 # Registries by kind: everywhere in camstudy, ``@METHODS.register("gradcam")`` makes a unit ``method:gradcam``.
-REGISTRIES = {"method": "METHODS", "metric": "METRICS", "variant": "VARIANTS", "table": "TABLES", "figure": "FIGURES"}
-# Readers of datasets, which have no registry.
-SOURCES = {
-    "source:digits": "camstudy.data.digits:make_scene",
-    "source:clickme": "camstudy.data.clickme:ClickMe",
-    "source:imagenet": "camstudy.data.imagenet:read_imagenet",
-    "source:voc2012": "camstudy.data.voc:read_voc",
-    "source:cub200": "camstudy.data.cub:read_cub",
-    "source:mit1003": "camstudy.data.gaze:read_mit1003",
-    "source:salicon": "camstudy.data.gaze:read_salicon",
-    "source:cat2000": "camstudy.data.gaze:read_cat2000",
+REGISTRIES = {
+    "method": "METHODS",
+    "metric": "METRICS",
+    "variant": "VARIANTS",
+    "table": "TABLES",
+    "figure": "FIGURES",
+    "source": "SOURCES",
 }
 INSTALLED = {"site-packages", "dist-packages"}
 # Scripts that make no result of a study.
-TOOLS = {"plan", "export_demo_weights"}
+TOOLS = {"plan", "records", "export_demo_weights"}
 
 
 class Code:
@@ -59,7 +55,7 @@ class Code:
     def units(self) -> dict[str, str]:
         """The roots of all that has a revision, see `units`."""
         kinds = {registry: kind for kind, registry in REGISTRIES.items()}
-        found = dict(SOURCES)
+        found = {}
         for path in sorted((self._base / PACKAGE.name).rglob("*.py")):
             module = ".".join(path.relative_to(self._base).with_suffix("").parts).removesuffix(".__init__")
             for registered, definition in self._module(module).registered.items():

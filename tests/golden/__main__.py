@@ -26,7 +26,7 @@ DATA = Path(__file__).with_name("data")
 TOLERANCE = {"method": 1e-6, "metric": 1e-9, "variant": 1e-6}
 STUDY_TOLERANCE = {"train": 1e-3, "score_faithfulness": 1e-3, "score_sanity": 1e-3, "aggregate_stages": 1e-3}
 # Code without a golden result: what it makes is made again at once.
-QUICK = ("table:", "figure:", "make_table", "draw_")
+QUICK = ("table:", "figure:", "make_table", "draw_", "record_study")
 
 
 class Results:
