@@ -332,7 +332,7 @@ EXPLAINING = {"explain", "score_sanity", "time_method"}
         ("camstudy/explain/explainer.py", "self.inputs, self.device", "self.inputs, 'cpu'", EXPLAINING),
         ("camstudy/explain/run.py", "source.stop)", "source.start)", {"explain"}),
         ("camstudy/explain/run.py", "round((time", "abs((time", {"explain"}),
-        ("scripts/explain.py", "dataset.n, settings", "dataset.n + 0, settings", {"explain"}),
+        ("scripts/explain.py", "wildcards.part, dataset.n)", "wildcards.part, dataset.n + 0)", {"explain"}),
         ("camstudy/data/voc.py", "def read_voc(", "THIS = 1\n\n\ndef read_voc(", set()),
         ("camstudy/models/dcls.py", "_GAUSS_MINIMUM = 0.27", "_GAUSS_MINIMUM = 0.28", {"variant:dcls"}),
         ("camstudy/models/dcls.py", "(1 - distance)", "(2 - distance)", {"variant:dcls", "train"}),

@@ -5,39 +5,27 @@ import json
 import pytest
 import yaml
 from conftest import ROOT, TINY
-from test_incrementality import FROM_SCORES, MAP_FIGURES, change_study, planned
+from test_ledger import planned
 
 TABLE = "results/studies/tiny/tables/dcls.csv"
 
 
 def test_divided_maps_give_the_same_table(copied, finished):
-    change_study(copied, "catalog", "methods", "gradcam", value={"method": "gradcam", "title": "Grad-CAM", "parts": 3})
-    models = TINY["models"]
-    parts = {f"Explain {model} on tiny with gradcam/{number}-of-3" for model in models for number in (1, 2, 3)}
-    scores = {f"Compare gradcam of {model} with human maps" for model in models}
-    assert planned(copied) == parts | scores | FROM_SCORES | MAP_FIGURES
+    """All methods divided, into parts of ten images, as those of more passes are into parts of a thousand."""
+    copied.edit("camstudy/parts.py", "PART = 1024", "PART = 10")
+    cam = copied.path / "camstudy/explain/cam.py"
+    needs = 'needs="activations_gradients"'
+    cam.write_text(cam.read_text().replace(needs, f"{needs}, divided=True"))
+    parts = ("00000-00009", "00010-00019", "00020-00023")
+    explain = {f"Explain {model} on tiny with gradcam/{part}" for model in TINY["models"] for part in parts}
+    assert explain <= planned(copied)
     copied.run()
     assert (copied.path / TABLE).read_bytes() == (finished.path / TABLE).read_bytes()
     figure = "results/studies/tiny/figures/qualitative.png"
     assert (copied.path / figure).read_bytes() == (finished.path / figure).read_bytes()
-    part = json.loads((copied.path / "results/heatmaps/tiny/tiny_resnet/gradcam/2-of-3.json").read_text())
-    assert part["n_images"] == TINY["catalog"]["datasets"]["tiny"]["n_images"] / 3
+    part = json.loads((copied.path / "results/heatmaps/tiny/tiny_resnet/gradcam/00020-00023.json").read_text())
+    assert part["n_images"] == 4
     assert planned(copied) == set()
-
-
-def test_scores_are_divided_too(copied, finished):
-    slow = {"resources": {"rules": {"score_agreement": {"seconds_per_image": 10}}, "minutes_per_job": 2}}
-    copied.write_study(TINY | slow)
-    jobs = {job for job in planned(copied) if job.startswith("Compare")}
-    models = TINY["models"]
-    assert jobs == {
-        f"Compare {method}/{number}-of-2 of {model} with human maps"
-        for model in models
-        for method in TINY["methods"]
-        for number in (1, 2)
-    }
-    copied.run()
-    assert (copied.path / TABLE).read_bytes() == (finished.path / TABLE).read_bytes()
 
 
 def plan(project):
@@ -47,7 +35,9 @@ def plan(project):
 
 
 def test_the_plan_counts_the_jobs_of_a_dry_run_and_makes_nothing(copied):
-    change_study(copied, "catalog", "models", "tiny_resnet", "train", "learning_rate", value=0.003)
+    study = json.loads(json.dumps(TINY))
+    study["catalog"]["models"]["tiny_resnet"]["train"]["learning_rate"] = 0.003
+    copied.write_study(study)
     before = {path for path in (copied.path / "results").rglob("*") if path.is_file()}
     jobs = planned(copied)
     printed = plan(copied)

@@ -6,7 +6,7 @@ from camstudy.data.tfrecord import record_offsets
 
 
 def test_truncated_shard(copied):
-    shard = copied.path / "results/raw/tiny/0-of-1.tfrecord"
+    shard = copied.path / "results/raw/tiny/0.tfrecord"
     folder = copied.path / "click-me"
     folder.mkdir()
     (folder / "val-0.tfrecords").write_bytes(shard.read_bytes()[:-1000])

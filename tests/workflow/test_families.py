@@ -36,10 +36,12 @@ STUDY = {
         },
     },
 }
+PARTS = ("00000-00007", "00008-00011")
 MODEL, CONTROL = "results/scores/small/net", "results/scores/small/control/center_bias"
 TARGETS = [
-    *(f"{MODEL}/gradcam/quick.parquet", f"{MODEL}/gradcam/small_boxes.parquet"),
-    *(f"{MODEL}/center_bias/quick/{number}-of-2.parquet" for number in (1, 2)),
+    *(f"{MODEL}/gradcam/quick/{part}.parquet" for part in PARTS),
+    f"{MODEL}/gradcam/small_boxes.parquet",
+    *(f"{MODEL}/center_bias/quick/{part}.parquet" for part in PARTS),
     f"{CONTROL}/small_boxes.parquet",
 ]
 
@@ -48,6 +50,8 @@ TARGETS = [
 def project(tmp_path_factory):
     """A project with these scores and no others."""
     project = Project(tmp_path_factory.mktemp("families"))
+    # Parts of few images, as their size is the same in all studies.
+    project.edit("camstudy/parts.py", "PART = 1024", "PART = 8")
     project.write_study(STUDY)
     project.run("--", *TARGETS)
     return project
@@ -58,7 +62,9 @@ def read(project, *names):
 
 
 def test_faithfulness_has_a_row_per_image_and_its_curves(project):
-    scores, curves = (read(project, f"{MODEL}/gradcam/quick{kind}.parquet") for kind in ("", ".curves"))
+    scores, curves = (
+        read(project, *(f"{MODEL}/gradcam/quick/{part}{kind}.parquet" for part in PARTS)) for kind in ("", ".curves")
+    )
     assert scores["image"].tolist() == curves["image"].tolist() == list(range(N))
     for name in ("insertion", "deletion"):
         points = np.stack(curves[name])
@@ -68,14 +74,14 @@ def test_faithfulness_has_a_row_per_image_and_its_curves(project):
     expected = read(project, f"{MODEL}/accuracy.parquet")
     clean = np.stack(curves["deletion"])[:, 0]
     np.testing.assert_allclose(clean, expected["probability"], atol=1e-5)  # the label is explained
-    assert scores.columns.tolist() == ["image", "label", "target", *METRICS, "degenerate"]
+    assert scores.columns.tolist() == ["image", "name", "label", "target", *METRICS, "degenerate"]
 
 
 def test_a_control_is_tried_in_parts_on_what_the_model_sees(project):
-    parts = [f"{MODEL}/center_bias/quick/{number}-of-2.parquet" for number in (1, 2)]
+    parts = [f"{MODEL}/center_bias/quick/{part}.parquet" for part in PARTS]
     scores = read(project, *parts)
     assert scores["image"].tolist() == list(range(N))
-    own = read(project, f"{MODEL}/gradcam/quick.curves.parquet")
+    own = read(project, *(f"{MODEL}/gradcam/quick/{part}.curves.parquet" for part in PARTS))
     control = read(project, *(name.replace(".parquet", ".curves.parquet") for name in parts))
     # The same image and model, another order of the pixels.
     ends = [[np.stack(table["deletion"])[:, end] for end in (0, -1)] for table in (own, control)]

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from conftest import RESNET, Project
 from pictures import COMPUTED
-from test_incrementality import edit_code
 
 from camstudy.core.identity import canonical
 from camstudy.data.clickme import select
@@ -47,9 +46,9 @@ STUDY = {
     },
 }
 PAIRS = [(model, method) for model in MODELS for method in METHODS]
-FIGURE = "results/small/figures/randomization.png"
+FIGURE = "results/studies/small/figures/randomization.png"
 TIMES = [f"results/cost/twice/small/{model}/{method}.json" for model, method in PAIRS]
-AGGREGATED = "results/small/stages.parquet"
+AGGREGATED = "results/studies/small/stages.parquet"
 TARGETS = [AGGREGATED, *TIMES, "results/cost/twice/net.json"]
 SANITY = {f"Randomise {model} under {method} on small" for model, method in PAIRS}
 TIMING = {f"Measure how long {method} takes for an image of small with {model}" for model, method in PAIRS}
@@ -125,7 +124,7 @@ def test_scores_are_those_of_the_library_on_the_images_chosen(project):
 
 
 def test_stages_are_aggregated_over_images(project):
-    table = pd.read_parquet(project.path / "results/small/stages.parquet")
+    table = pd.read_parquet(project.path / "results/studies/small/stages.parquet")
     assert list(zip(*[iter(table["stage"])] * (STAGES + 1), strict=True)) == [(0, 1, 2, 3)] * len(PAIRS)
     assert list(dict.fromkeys(zip(table["model"], table["method"], strict=True))) == PAIRS
     for model, method in PAIRS:
@@ -157,7 +156,7 @@ def test_what_is_done_stays_and_what_was_interrupted_is_made(project):
 
 
 def test_only_what_changed_runs_again(project):
-    write(project, catalog=with_entry("methods", "gradcam", title="Another", postprocess={"floor": 0.2}, parts=2))
+    write(project, catalog=with_entry("methods", "gradcam", title="Another", postprocess={"floor": 0.2}))
     assert asked(project) == set()
     write(project, catalog=with_entry("methods", "guided", target="label"))
     assert asked(project) == of(SANITY, "guided") | of(TIMING, "guided") | AGGREGATE
@@ -169,7 +168,7 @@ def test_only_what_changed_runs_again(project):
     write(project)
     path = project.path / "camstudy/metrics/randomization.py"
     kept = path.read_text()
-    edit_code(project, "camstudy/metrics/randomization.py")
+    project.edit("camstudy/metrics/randomization.py", "return list(groups), {name", "return [*groups], {name")
     assert asked(project) == SANITY | AGGREGATE
     path.write_text(kept)
 

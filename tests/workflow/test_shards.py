@@ -48,10 +48,11 @@ def test_shards_are_fetched_once_and_prepared_together(project):
     assert json.loads(manifest)["n_images"] == 6
     raw = project.path / "results/raw/people"
     assert sorted(path.name for path in raw.iterdir()) == [
-        f"{shard}.{kind}" for shard in range(3) for kind in ("json", "tfrecords")
+        f"{shard}.{kind}" for shard in range(3) for kind in ("json", "run.json", "tfrecord")
     ]
-    digest = sha256_file(raw / "1.tfrecords")
-    assert read_json(raw / "1.json") == {"sha256": digest, "records": 3, "accepted": ""}
+    digest = sha256_file(raw / "1.tfrecord")
+    record = read_json(raw / "1.json")
+    assert (record["sha256"], record["records"], record["accepted"]) == (digest, 3, "")
     log = (project.path / "results/logs/fetch_shard/people-1.log").read_text()
     assert f"3 records, sha256 {digest}; pin it" in log
 
@@ -60,12 +61,17 @@ def test_shards_are_fetched_once_and_prepared_together(project):
     output = project.run("--dry-run", "results/data/people.json").stdout
     assert "Prepare people" in output
     assert "Fetch" not in output
-    # A pinned checksum is checked on the shard that it belongs to.
+    # Pinning the checksum that a shard has fetches nothing anew; another one is checked on the shard it belongs to.
     study(project, n_images=6, sample_seed=3, shards={"sha256": [None, digest]})
-    output = project.run("results/data/people.json").stderr
+    done = project.run("--dry-run", "results/data/people.json")
+    assert "Nothing to be done" in done.stdout + done.stderr
+    study(project, n_images=6, sample_seed=3, shards={"sha256": [None, "0" * 64]})
+    done = project.run("results/data/people.json", check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1
     assert "Fetch and verify shard 1 of people" in output
     assert "shard 0" not in output
-    assert (project.path / "results/data/people.json").read_text() == manifest
+    assert f"expected {'0' * 64}" in output
 
 
 def test_bad_shards_are_named_and_not_kept(project):
@@ -85,7 +91,7 @@ def test_bad_shards_are_named_and_not_kept(project):
     assert f"{server}/val-3.tfrecords" in output
     assert "Traceback" not in output
     kept = [path.name for path in (project.path / "results/raw/people").iterdir()]
-    assert [name for name in kept if name.endswith(".tfrecords")] == ["0.tfrecords"]
+    assert [name for name in kept if name.endswith(".tfrecord")] == ["0.tfrecord"]
     assert not (project.path / "results/data").exists()
 
 

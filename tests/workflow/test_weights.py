@@ -112,7 +112,7 @@ def test_a_signature_is_in_no_record_log_or_output(project, server):
     assert "convnext_tiny_dcls" in (project.path / "report.html").read_text()
     study("s3cr3t-3", "gone.pth")
     (project.path / "val-0.tfrecords").write_bytes(b"damaged")
-    (project.path / "results/raw/people/0.tfrecords").unlink()
+    (project.path / "results/raw/people/0.tfrecord").unlink()
     outputs.append(project.run(*options, "--forcerun", "fetch_shard", "--", *targets, check=False))
     text = "".join(done.stdout + done.stderr for done in outputs)
     for message in ("gone.pth?...: HTTP 404", "val-0.tfrecords?... is damaged", "Params have changed"):
