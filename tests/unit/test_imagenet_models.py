@@ -64,6 +64,7 @@ def catalog():
             "datasets": {"d": {"source": "digits", "split": "val"}},
             "models": models,
             "methods": {"m": {"method": "gradcam"}},
+            "protocols": yaml.safe_load((ROOT / "config/catalog/protocols.yaml").read_text())["catalog"]["protocols"],
         },
     }
     return validate(study)["catalog"]["models"]

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 from conftest import ROOT, TINY
-from test_ledger import planned
+from test_reruns import planned
 
 TABLE = "results/studies/tiny/tables/dcls.csv"
 

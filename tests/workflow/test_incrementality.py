@@ -1,6 +1,6 @@
 """Real runs after one change each, on a finished study: what is made anew, and that nothing is left afterwards.
 
-Which edit makes what anew is in the ledger (test_ledger.py), planned only.
+Which edit makes what anew is in the ledger (test_reruns.py), planned only.
 """
 
 import json

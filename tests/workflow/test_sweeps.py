@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY
-from test_ledger import planned
+from test_reruns import planned
 
 ASKED = {
     "tables": ["dcls", "threshold_sweep", "layer_sweep", "cost"],
