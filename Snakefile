@@ -1,5 +1,4 @@
-# camstudy: saliency-map studies as a workflow. A study is a YAML file; `snakemake --profile
-# profiles/local --cores all` makes the default one.
+# camstudy: saliency-map studies as a workflow. A study is a YAML file; README.md says how to run one.
 #
 # results/
 # ├── raw/{dataset}/                                 TFRecord shards, drawn (demo dataset) or downloaded
@@ -22,8 +21,7 @@
 #     ├── figures/{figure}.{png,pdf}
 #     └── report/                                    what `make report` makes
 #
-# Everything above studies/ is shared by all studies and never computed twice. Beside each result lies x.run.json: who made
-# it, when and where.
+# All but studies/ is shared by all studies and never computed twice. Beside each result lies the record of its run, x.run.json.
 from snakemake.utils import min_version
 
 min_version("9.27")

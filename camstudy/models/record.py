@@ -48,7 +48,7 @@ def model_record(
 def _made_of(entry: Mapping) -> dict:
     """Return what of an entry made the model, fit to be shown: titles and GPUs did not, addresses may hold secrets."""
     kept = {key: value for key, value in entry.items() if key not in NOT_MADE_OF}
-    if isinstance(kept["weights"], Mapping) and kept["weights"].get("url"):
+    if isinstance(kept.get("weights"), Mapping) and kept["weights"].get("url"):
         kept["weights"] = {**kept["weights"], "url": redact(kept["weights"]["url"])}
     if kept.get("train"):
         kept["train"] = {key: value for key, value in kept["train"].items() if key != "gpu"}

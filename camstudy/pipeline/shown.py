@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from camstudy.explain import controls  # noqa: F401  (importing them registers them)
 from camstudy.explain.families import bind
 from camstudy.protocols import SCORED, chosen
 

@@ -40,11 +40,12 @@ def catalog():
         "dataset": "imagenet_val",
         "models": list(models),
         "methods": ["m"],
-        "metrics": ["faithfulness"],
+        "protocols": ["rise_fast"],
         "catalog": {
             "datasets": read("datasets")["datasets"],
             "models": models,
             "methods": {"m": {"method": "gradcam"}},
+            "protocols": read("protocols")["protocols"],
         },
     }
     return validate(study, check_files=False)["catalog"]

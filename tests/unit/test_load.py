@@ -150,7 +150,7 @@ def test_the_record_says_what_the_model_is(tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(model, path)
     training = {"dataset": "digits", "seed": 0, "epoch": 2, "loss": 0.5}
-    record = json.loads(json.dumps(model_record(model, entry, path, training)))
+    record = json.loads(json.dumps(model_record(model, entry, "code=train:1", path, training)))
     assert record["entry"] == entry
     assert record["sha256"] == sha256_file(path)
     assert record["training"] == training
@@ -166,4 +166,4 @@ def test_the_record_says_what_the_model_is(tmp_path):
 def test_the_record_of_a_model_that_was_not_trained(tmp_path):
     model = initial_model(ENTRY, None, seed=0)
     save_model(model, tmp_path / "model.safetensors")
-    assert model_record(model, ENTRY, tmp_path / "model.safetensors")["training"] is None
+    assert model_record(model, ENTRY, "code=assemble_model:1", tmp_path / "model.safetensors")["training"] is None

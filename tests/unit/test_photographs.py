@@ -279,13 +279,13 @@ def test_an_attempt_goes_on_only_if_all_files_are_as_they_were(tmp_path, replace
     files = Failing(folder)
     start(manifest, listing_of(files.stats))
     with pytest.raises(KeyboardInterrupt):
-        write_photographs(manifest, files, items, attrs=attrs, fingerprint="f", chunk=4)
+        write_photographs(manifest, files, items, attrs=attrs, identity="f", chunk=4)
     if replaced:
         (folder / "0.png").write_bytes(flat(100))
         assert len(flat(100)) == len(flat(0))
     files = Files(folder)
     start(manifest, listing_of(files.stats))
-    write_photographs(manifest, files, items, attrs=attrs, fingerprint="f", chunk=4)
+    write_photographs(manifest, files, items, attrs=attrs, identity="f", chunk=4)
     assert open_dataset(manifest).images()[0][0, 0].tolist() == [100 if replaced else 0] * 3
     assert ("0.png" in files.hashes) == replaced  # else it was there already
 

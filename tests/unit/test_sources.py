@@ -38,7 +38,7 @@ def test_one_source_is_known_without_the_others_and_without_what_reads_files():
 @pytest.mark.parametrize(
     ("name", "entry", "truths"),
     [
-        ("digits", {}, {"labels", "human_maps", "boxes", "masks"}),
+        ("digits", {}, {"labels", "human_maps", "human_halves", "boxes", "masks"}),
         ("clickme", {}, {"labels", "human_maps"}),
         ("imagenet", {"boxes": False}, {"labels"}),
         ("imagenet", {"boxes": True}, {"labels", "boxes"}),
