@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from camstudy.core.identity import agrees, changed
+from camstudy.provenance import run_record_path
 
 METADATA = Path(".snakemake/metadata")
 LONGEST = 254  # of a part of a record's path, one less than most file systems allow
@@ -53,7 +54,7 @@ def record_path(output: str, metadata: Path = METADATA) -> Path:
 
 def read_identity(path: str | Path) -> str | None:
     """Return the identity that a result's manifest or run record states; None where neither does."""
-    for file in (Path(path), run_record(path)):
+    for file in (Path(path), run_record_path(path)):
         if file.suffix == ".json" and file.is_file():
             try:
                 identity = json.loads(file.read_text()).get("identity")
@@ -62,11 +63,6 @@ def read_identity(path: str | Path) -> str | None:
             if isinstance(identity, str) and identity:
                 return identity
     return None
-
-
-def run_record(path: str | Path) -> Path:
-    """Return the run record beside a result: who made it, where, when, on what, for which study."""
-    return Path(path).with_suffix(".run.json")
 
 
 def complaint(found: Unrecorded, most: int = 8) -> str:

@@ -135,7 +135,7 @@ def results(tmp_path, monkeypatch):
         for index in range(part.start, part.stop):
             yield Record(
                 *(np.full((256, 256, 3), index % 256, np.uint8), blank, int(labels[index]), np.stack([blank, blank])),
-                *("results/raw/digits_clickme/0-of-1.tfrecord", index, np.array([[0, 0, 9, 9]]), blank),
+                *("results/raw/digits_clickme/0.tfrecord", index, np.array([[0, 0, 9, 9]]), blank),
             )
 
     attrs = dict.fromkeys(ATTRIBUTES) | {"class_names": DIGITS}

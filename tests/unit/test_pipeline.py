@@ -8,6 +8,7 @@ import yaml
 from conftest import ROOT, TINY
 
 from camstudy.config import validate
+from camstudy.core import code
 from camstudy.pipeline import paths
 from camstudy.pipeline.head import registered, results
 from camstudy.pipeline.identities import Identities
@@ -124,3 +125,29 @@ def test_revisions_are_asked_for_by_the_names_of_their_units():
     Identities(tiny, Sources(tiny), revision).scores("tiny", "tiny_resnet_dcls", "gradcam", "human_maps")
     assert {"score_agreement", "metric:spearman", "explain", "method:gradcam", "train", "variant:dcls"} <= set(asked)
     assert not {"method:threshold_gradcam", "score_faithfulness"} & set(asked)
+
+
+NETWORK = "WIDTH = 16\n\n\ndef unused():\n    return 1\n\n\ndef net(num_classes):\n    return WIDTH * num_classes\n"
+
+
+@pytest.mark.parametrize(
+    ("edit", "changes"),
+    [
+        (lambda text: text.replace("WIDTH = 16", "WIDTH = 8"), True),
+        (lambda text: f"# A comment.\n{text}", False),
+        (lambda text: text.replace("return 1\n", "return 2\n"), False),
+    ],
+)
+def test_a_network_of_ones_own_counts_by_the_code_that_it_uses(tmp_path, monkeypatch, edit, changes):
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = {"tiny_resnet": {"arch": "own_network.net", "kwargs": {}, "train": None, "weights": "random"}}
+    tiny, found = study(catalog={"models": entry}), []
+    for text in (NETWORK, edit(NETWORK)):
+        (tmp_path / "own_network.py").write_text(text)
+        # A process plans once.
+        code._today.cache_clear()
+        code._folders.cache_clear()
+        identity = Identities(tiny, Sources(tiny))
+        found.append([identity.model("tiny_resnet"), identity.explanation("tiny", "tiny_resnet", "gradcam")])
+    assert (found[0] != found[1]) == changes
+    assert (found[0][0] != found[1][0]) == (found[0][1] != found[1][1])
