@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camstudy.errors import CamstudyError
-from camstudy.provenance import write_run_record
+from camstudy.provenance import run_record_path, write_run_record
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +88,8 @@ def step(job: object) -> Iterator[Step]:
     known where Snakemake has no record of it; no rule takes it as input.
     """
     started = time.time()
+    # Of a run before, if this one makes nothing.
+    run_record_path(job.output[0]).unlink(missing_ok=True)
     with logged(job.log[0]) as tell:
         done = Step(tell)
         yield done

@@ -127,7 +127,10 @@ def _read_part(path: str | Path) -> _Part:
     """Read a file of scores and check it against what it says that it holds."""
     import pandas as pd
 
-    frame = pd.read_parquet(path)
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise CamstudyError(f"{path}: no such file, though its record is there; delete the record and rerun") from None
     try:
         stated = frame.attrs.pop("images")
     except KeyError:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from camstudy.errors import CamstudyError
 from camstudy.models.build import apply_variants, build_model, fold_variants
 from camstudy.models.checkpoints import load_weights
 from camstudy.models.seeding import seeded
@@ -17,8 +18,14 @@ def includes_variant(entry: Mapping) -> bool:
 
 
 def weights_of(record: str | Path) -> Path:
-    """Return the weights that lie beside the record of a model, or of weights to start from."""
-    return Path(record).with_suffix(".safetensors")
+    """Return the weights that lie beside the record of a model, or of weights to start from.
+
+    Raises `CamstudyError` if they are gone.
+    """
+    weights = Path(record).with_suffix(".safetensors")
+    if not weights.is_file():
+        raise CamstudyError(f"{weights}: no such file, though {record} is there; delete the record and rerun")
+    return weights
 
 
 def initial_model(entry: Mapping, weights: str | Path | None, seed: int) -> nn.Module:

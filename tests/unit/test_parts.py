@@ -144,3 +144,9 @@ def test_scores_of_other_images_than_said_are_a_programming_error(tmp_path, imag
     with pytest.raises(ValueError, match="are not equally many for each of 4 images"):
         write_scores(tmp_path / "a.parquet", pd.DataFrame({"image": images}), Images(), slice(0, 4))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_is_gone_beside_its_record_is_told(tmp_path):
+    (tmp_path / "boxes.json").write_text("{}")
+    with pytest.raises(CamstudyError, match=r"boxes\.parquet: no such file, though its record is there; delete"):
+        read_tables([("net", "a")], [tmp_path / "boxes.json"])

@@ -80,6 +80,15 @@ def test_demo_weights_can_be_planned(project):
         assert f"Export the demo weights {path.stem}\n" in output
 
 
+def test_a_start_without_a_profile_is_told_what_it_goes_by(project):
+    project.write_study(TINY)
+    without = snakemake(project, "--dry-run", "--configfile", "study.yaml")[1]
+    assert "Snakemake goes by code and input here, too" in without
+    assert "`--profile profiles/local`" in without
+    told = snakemake(project, "--dry-run", "--configfile", "study.yaml", "--profile", "profiles/local")[1]
+    assert "Snakemake goes by" not in told
+
+
 def test_mistake_on_the_command_line(project):
     status, output = snakemake(project, "--dry-run", "--config", "metods=[gradcam]")
     assert status == 1

@@ -121,7 +121,7 @@ def test_nothing_is_left_to_do_and_settings_rescore(project):
     entries["quick"] = entries["quick"] | {"blur": 5}
     project.write_study(STUDY | {"catalog": STUDY["catalog"] | {"protocols": entries}})
     planned = project.run("--dry-run", "--", *TARGETS).stdout
-    assert "Try net on small masked by gradcam\n" in planned
+    assert "Try net on small masked by gradcam/00000-00007\n" in planned
     assert "with the boxes of small" not in planned
     project.write_study(STUDY)
 
@@ -149,7 +149,11 @@ def test_a_name_stands_for_one_thing_in_all_studies(project):
 
 def test_a_trial_leaves_the_study_alone(project):
     before = {path: path.stat().st_mtime_ns for path in (project.path / "results").rglob("*") if path.is_file()}
-    trial = [target.replace("scores/small", "scores/small-n6") for target in TARGETS if "center_bias/q" not in target]
+    trial = [
+        "results/scores/small-n6/net/gradcam/quick.parquet",
+        "results/scores/small-n6/net/gradcam/small_boxes.parquet",
+        "results/scores/small-n6/control/center_bias/small_boxes.parquet",
+    ]
     project.run("--config", "n_images=6", "--", *trial)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert read(project, trial[0])["image"].tolist() == list(range(6))

@@ -49,7 +49,7 @@ def test_a_method_of_ones_own_is_explained_once_for_each_model(copied):
         **{"draw_maps": 1, "record_study": 1, "all": 1},
     }
     table = pd.read_csv(copied.path / "results/studies/tiny/tables/dcls.csv")
-    assert "elementwise" in table["method"].tolist()
+    assert table["elementwise_baseline_alignment"].notna().any()
     assert planned_nothing(copied)
 
 
@@ -89,6 +89,8 @@ def test_finished_results_are_accepted_in_a_clone(copied, monkeypatch):
 
 def test_every_result_has_the_record_of_its_run(finished):
     for path in (finished.path / "results").rglob("*.json"):
+        if any(part.endswith(".zarr") for part in path.parts):
+            continue
         if path.name.endswith(".run.json"):
             record = json.loads(path.read_text())
             assert record["study"] == "tiny"

@@ -58,7 +58,7 @@ def test_weights_are_fetched_assembled_and_recorded(project):
         assert line in (project.path / f"results/logs/fetch_weights/{name}.log").read_text()
     assert read_metadata(project.path / f"results/models/{NAMES[1]}/model.safetensors") == {"dcls_version": "v0"}
     assert sorted(path.name for path in (project.path / "results/weights").iterdir()) == sorted(
-        f"{name}.{ending}" for name in NAMES for ending in ("json", "safetensors")
+        f"{name}.{ending}" for name in NAMES for ending in ("json", "run.json", "safetensors")
     )
 
 
