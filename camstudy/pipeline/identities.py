@@ -134,7 +134,8 @@ class Identities:
             code=self._code("cost", *self._variants(entry)) + self._own_code(entry),
             architecture=digest(view(entry, ARCHITECTURE, "model")),
             input=self._input(entry),
-            protocol=self._protocol(protocol),
+            # How long a method is repeated is nothing to a network.
+            protocol=self._protocol(protocol, "batch_size", "repeats"),
         )
 
     def prediction(self, dataset: str, model: str) -> str:
@@ -296,9 +297,11 @@ class Identities:
         chosen = view(bound, bound, f"parameters {entry['method']}")
         return {"method": digest({**view(entry, EXPLANATION, "method"), "parameters": chosen})}
 
-    def _protocol(self, name: str) -> str:
+    def _protocol(self, name: str, *keys: str) -> str:
+        """Return the part of a protocol, or of some of its keys."""
         entry = self._catalog["protocols"][name]
-        return digest(view(entry, [key for key in entry if key not in NOT_PROTOCOL], f"protocol {entry['family']}"))
+        keys = keys or tuple(key for key in entry if key not in NOT_PROTOCOL)
+        return digest(view(entry, keys, f"protocol {entry['family']}"))
 
     def _variants(self, entry: Mapping, wanted: bool = True) -> list[str]:
         return [f"variant:{name}" for name in entry["variant"]] if wanted else []

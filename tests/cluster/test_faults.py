@@ -117,14 +117,14 @@ def disturb_heads(project):
     head = project.start()
     _, epochs = stop_training(project, head)
     orphan = running(project, "train")
-    others = [project.run("plan"), project.run("results/other/scores.parquet", "--configfile", "other.yaml")]
+    others = [project.run("plan"), project.run("results/studies/other/scores.parquet", "--configfile", "other.yaml")]
     locked = [project.run(check=False)]
     assert head.poll() is None, "the head ended before the others"
     head.kill()
     head.wait()
     locked.append(project.run(check=False))
     project.run("--unlock")
-    others.append(project.run("results/other/tables/dcls.csv", "--configfile", "other.yaml"))
+    others.append(project.run("results/studies/other/tables/dcls.csv", "--configfile", "other.yaml"))
     spared = {job["JobID"]: job["State"] for job in queue(project)}
     head = project.start()
     _, chunks = stop_explaining(project, head)
@@ -226,7 +226,7 @@ def test_a_plan_and_another_study_leave_the_jobs_of_a_head_that_runs_or_was_kill
     assert len(heads_story.others) == 3
     for done in heads_story.others:
         assert "Cancelled SLURM jobs" not in done.stdout + done.stderr
-    assert (heads_story.project.path / "results/other/tables/dcls.csv").exists()
+    assert (heads_story.project.path / "results/studies/other/tables/dcls.csv").exists()
 
 
 def test_a_new_head_cancels_what_a_killed_one_left(heads_story):
