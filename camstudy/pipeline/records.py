@@ -14,6 +14,7 @@ from camstudy.core.identity import agrees, changed
 from camstudy.provenance import run_record_path
 
 METADATA = Path(".snakemake/metadata")
+INCOMPLETE = "incomplete"  # beside it: outputs of jobs that were cut off, which Snakemake makes anew
 LONGEST = 254  # of a part of a record's path, one less than most file systems allow
 
 
@@ -26,7 +27,7 @@ class Unrecorded:
 
 
 def find_unrecorded(results: Iterable[tuple[str, str]], metadata: Path = METADATA) -> Unrecorded:
-    """Return the existing results that Snakemake has no record of.
+    """Return the existing results that Snakemake has no record of, those of jobs that were cut off apart.
 
     Parameters
     ----------
@@ -35,7 +36,8 @@ def find_unrecorded(results: Iterable[tuple[str, str]], metadata: Path = METADAT
     """
     found = Unrecorded()
     for path, planned in results:
-        if not Path(path).exists() or record_path(path, metadata).exists():
+        notes = (metadata, metadata.with_name(INCOMPLETE))
+        if not Path(path).exists() or any(record_path(path, folder).exists() for folder in notes):
             continue
         recorded = read_identity(path)
         if recorded is not None and agrees(recorded, planned):

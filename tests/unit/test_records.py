@@ -42,6 +42,13 @@ def test_results_without_a_record_are_compared(results):
     assert "(2 here)" in told
 
 
+def test_what_a_killed_job_left_is_snakemakes_to_make_anew(results):
+    note = record_path("bare.csv", Path("incomplete"))
+    note.parent.mkdir()
+    note.write_text("{}")
+    assert find_unrecorded(results, Path("metadata")).different == {"other.json": ["model"]}
+
+
 def test_a_long_list_is_cut(results):
     found = find_unrecorded(results, Path("metadata"))
     found.different |= {f"{number}.json": ["code"] for number in range(20)}
