@@ -44,8 +44,8 @@ class Jobs:
 
     def is_brief(self, rule: str, jobs: Iterable[Mapping[str, str]]) -> bool:
         """Whether a rule's jobs, given by their wildcards, are so short that they run beside Snakemake on a cluster."""
-        limit = self.config["local_seconds"]
-        return not limit or max((estimate(self.config, rule, job).seconds for job in jobs), default=0) <= limit
+        seconds = [estimate(self.config, rule, job).seconds for job in jobs]
+        return max(seconds, default=0) <= self.config["local_seconds"]
 
     def group(self, wildcards: object) -> str | None:
         """Group of a step on a GPU: all steps of a model that take minutes, or the parts of a method that do.

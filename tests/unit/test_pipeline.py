@@ -96,6 +96,14 @@ def test_a_short_study_of_a_model_is_one_job():
     assert Jobs(study(group_minutes=0.01, device="cuda")).group(Wildcards(model="tiny_resnet")) is None
 
 
+def test_short_steps_run_beside_snakemake_where_the_profile_says_so():
+    jobs = [{"dataset": "tiny"}]
+    assert not Jobs(study()).is_brief("score_agreement", jobs)
+    assert Jobs(study(local_seconds=30)).is_brief("score_agreement", jobs)
+    # 24 images of 20 ms.
+    assert not Jobs(study(local_seconds=0.4)).is_brief("score_agreement", jobs)
+
+
 def test_controls_are_read_once_for_all_models():
     inputs = Inputs(study())
     assert inputs.heatmaps(Wildcards(dataset="tiny", model="tiny_resnet", method="random")) == [
