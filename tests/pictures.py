@@ -9,8 +9,8 @@ from PIL import Image
 
 REFERENCES = Path(__file__).parent / "unit/data/figures"
 REDUCE = 4  # of 200 dots per inch, so that references stay small
-# Root mean square of the pixels' differences, of 255. The same numbers, drawn by the same Matplotlib, differ by none; a dot
-# at another place makes 2.
+# Root mean square of the pixels' differences, of 255. The same numbers, drawn by the same Matplotlib, differ by none; a
+# dot at another place makes 2.
 SAME = 0.2
 
 
