@@ -91,7 +91,10 @@ def test_heatmap_stores_explain_themselves(finished, model, method):
     assert (attrs["dataset"], attrs["model"], attrs["method"]) == ("tiny", model, method)
     assert attrs["layer"] == (None if is_control else "layer4")
     assert attrs["target_policy"] == (None if is_control else "label")
-    assert attrs["parameters"] == {}
+    # With their defaults.
+    assert attrs["parameters"] == {"random": {"seed": 0, "size": 7}, "center_bias": {"sigma": 0.25, "size": 64}}.get(
+        method, {}
+    )
     assert list(attrs["crop_box"]) == [0, 0, 1, 1]
     assert attrs["reference"] == ("human_half" if method == "human_split_half" else "human_map")
     manifest = json.loads((finished.path / f"results/heatmaps/tiny/{model}/{method}.json").read_text())
