@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from camstudy.errors import CamstudyError
@@ -62,14 +61,6 @@ def identity(address: str, sha256: str | None = None) -> str:
     if sha256 is not None or not named:
         return redact(address)
     return f"{redact(address)}#{hashlib.sha256(repr(named).encode()).hexdigest()[:16]}"
-
-
-def recordable(entry: Mapping) -> dict:
-    """Return a catalogue entry of a model, with the `identity` of its weights' address in the place of the address."""
-    weights = entry.get("weights")
-    if not isinstance(weights, Mapping) or not weights.get("url"):
-        return dict(entry)
-    return {**entry, "weights": {**weights, "url": identity(weights["url"], weights.get("sha256"))}}
 
 
 def mistake(address: str) -> str | None:

@@ -205,16 +205,11 @@ class Code:
                 temporary.replace(self._cached)
 
 
-def digest_of(path: str) -> str:
-    """Return 16 hex digits for the code that a dotted path such as ``mynet.Net`` uses.
-
-    What lies in modules of one's own is followed; of what is installed the dotted path alone counts.
-    """
-    return _today().digest(path)
-
-
 def own_digest(path: str) -> str:
-    """Return `digest_of` a dotted path that leads to modules of one's own, and nothing for what is installed."""
+    """Return 16 hex digits for the code that a dotted path such as ``mynet.Net`` uses, in modules of one's own.
+
+    Nothing for what is installed, of which the path alone tells.
+    """
     code = _today()
     return code.digest(path) if code.slice(path) else ""
 

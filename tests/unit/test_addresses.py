@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from camstudy.addresses import file_name, identity, mistake, recordable, redact, redact_text, safe_name
+from camstudy.addresses import file_name, identity, mistake, redact, redact_text, safe_name
 from camstudy.errors import CamstudyError
 
 SECRET = "s3cr3t"
@@ -89,16 +89,6 @@ def test_a_query_that_names_the_file_counts_unless_a_checksum_does():
     assert identity(one) != identity(two)
     assert identity(one).startswith("https://host.org/get?...#")
     assert identity(one, "0" * 64) == identity(two, "0" * 64) == "https://host.org/get?..."
-
-
-def test_what_may_be_recorded_of_an_entry_differs_in_the_address_alone():
-    entry = {"arch": "a", "weights": {"url": SIGNED, "sha256": None, "key": "k"}, "train": {"epochs": 1}}
-    expected = entry | {"weights": entry["weights"] | {"url": "https://host.org/nets/a.pth?..."}}
-    assert recordable(entry) == expected
-    assert entry["weights"]["url"] == SIGNED
-    for weights in ("random", {"path": "a?b"}, {"timm": True, "url": None}):
-        assert recordable({"weights": weights}) == {"weights": weights}
-    assert recordable({"source": "digits"}) == {"source": "digits"}
 
 
 @pytest.mark.parametrize(
