@@ -8,7 +8,7 @@
 # ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution; of a slow method in parts,
 # │                                                      {method}/00000-01023.zarr + .json
 # ├── scores/{dataset}/human_ceiling.json            the agreement between people
-# ├── scores/{dataset}/{model}/                      accuracy.parquet + .json; {method}/{protocol}.parquet + .json (rows:
+# ├── scores/{dataset}/{model}/                      prediction.parquet + .json; {method}/{protocol}.parquet + .json (rows:
 # │                                                  images), and some {protocol}.{curves,stages}.parquet
 # ├── protocols/{protocol}.json                      what its name stands for in these scores
 # ├── cost/{protocol}/{model}.json                   parameters, multiply-adds, speed, memory

@@ -1,11 +1,11 @@
 """Aggregate how much of the maps survives randomisation: the mean with its interval per model, method and stage."""
 
-from camstudy.aggregate import Settings
-from camstudy.job import step
-from camstudy.parts import read_tables
+from camstudy.analysis.aggregate import Settings
+from camstudy.analysis.steps import summarize_stages
+from camstudy.core.parts import read_tables
+from camstudy.pipeline.job import step
 from camstudy.pipeline.shown import settings
-from camstudy.protocols import chosen
-from camstudy.stages import summarize_stages
+from camstudy.study.protocols import chosen
 
 with step(snakemake):
     summarize_stages(

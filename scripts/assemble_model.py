@@ -1,10 +1,10 @@
 """Assemble a catalogue model that is not trained: its starting weights with its variants applied."""
 
-from camstudy.job import step
-from camstudy.models.checkpoints import save_model
+from camstudy.core.provenance import read_json, write_json
 from camstudy.models.load import initial_model, weights_of
 from camstudy.models.record import model_record
-from camstudy.provenance import read_json, write_json
+from camstudy.models.weights.checkpoints import save_model
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     entry = snakemake.config["catalog"]["models"][snakemake.wildcards.model]

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from camstudy.data.clickme import select
-from camstudy.data.store import open_dataset
+from camstudy.core.parts import by_key, read_records, read_tables
+from camstudy.data.dataset import open_dataset
+from camstudy.data.formats.clickme import select
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
 from camstudy.figures import FIGURES, save
-from camstudy.job import step
-from camstudy.parts import by_key, read_records, read_tables
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     catalog, settings = snakemake.config["catalog"], snakemake.config["qualitative"]

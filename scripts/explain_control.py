@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from camstudy.data.store import open_dataset
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
+from camstudy.core.geometry import FULL
+from camstudy.data.dataset import open_dataset
+from camstudy.explain.methods import controls  # noqa: F401  (importing them registers them)
 from camstudy.explain.registry import METHODS, bind
 from camstudy.explain.store import heatmap_writer
-from camstudy.geometry import FULL
-from camstudy.job import step
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     method = snakemake.config["catalog"]["methods"][snakemake.wildcards.method]

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from camstudy.job import step
+from camstudy.analysis.summary import read_inputs
+from camstudy.pipeline.job import step
 from camstudy.pipeline.shown import shown
-from camstudy.summary import read_inputs
 from camstudy.tables import TABLES
 from camstudy.tables.notes import versions
 from camstudy.tables.render import RENDERERS

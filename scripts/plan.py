@@ -6,8 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from camstudy.plan import measured_rates, pending_jobs, plan, render
-from camstudy.provenance import read_json
+from camstudy.core.provenance import read_json
+from camstudy.pipeline.plan import measured_rates, pending_jobs, plan, render
 
 config, gpu = snakemake.config, snakemake.params.gpu
 with tempfile.NamedTemporaryFile("w", suffix=".json") as file:

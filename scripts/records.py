@@ -6,9 +6,9 @@ import subprocess
 import sys
 import tempfile
 
-from camstudy.job import logged
 from camstudy.pipeline.head import ACCEPTING, results
 from camstudy.pipeline.identities import Identities
+from camstudy.pipeline.job import logged
 from camstudy.pipeline.records import complaint, find_unrecorded
 from camstudy.pipeline.sources import Sources
 from camstudy.pipeline.study import Study

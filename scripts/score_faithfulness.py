@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from camstudy.claims import claim
-from camstudy.data.store import open_dataset
+from camstudy.core.geometry import FULL, within
+from camstudy.core.parts import part_slice, write_scores
+from camstudy.core.provenance import write_record
+from camstudy.data.dataset import open_dataset
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
-from camstudy.geometry import FULL, within
-from camstudy.job import step, torch_device
 from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.faithfulness import FAMILY, Protocol, asks_perturbation
 from camstudy.metrics.probing import probe
@@ -17,8 +17,8 @@ from camstudy.metrics.registry import score_family
 from camstudy.models.build import input_config
 from camstudy.models.inputs import crop_boxes, prepare
 from camstudy.models.load import load_model, weights_of
-from camstudy.parts import part_slice, write_scores
-from camstudy.provenance import write_record
+from camstudy.pipeline.job import step, torch_device
+from camstudy.study.claims import claim
 
 # Images on the device at a time; some 130 MB at 224x224, whatever the batch size.
 STEP = 64

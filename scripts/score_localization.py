@@ -3,16 +3,16 @@
 import numpy as np
 import pandas as pd
 
-from camstudy.claims import claim
-from camstudy.data.store import open_dataset
+from camstudy.core.geometry import boxes_in_view, resample
+from camstudy.core.parts import read_records, write_scores
+from camstudy.core.provenance import write_record
+from camstudy.data.dataset import open_dataset
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
-from camstudy.geometry import boxes_in_view, resample
-from camstudy.job import step
 from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.localization import HITS, box_hits, has_boxes, score_localization
-from camstudy.parts import read_records, write_scores
-from camstudy.provenance import write_record
+from camstudy.pipeline.job import step
+from camstudy.study.claims import claim
 
 # Images compared at a time; float64 maps of 224x224 stay within 30 MB.
 STEP = 64

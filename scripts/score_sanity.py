@@ -3,17 +3,17 @@
 import numpy as np
 import pandas as pd
 
-from camstudy.claims import claim
-from camstudy.data.clickme import select
-from camstudy.data.store import open_dataset
+from camstudy.core.parts import write_scores
+from camstudy.core.provenance import write_record
+from camstudy.data.dataset import open_dataset
+from camstudy.data.formats.clickme import select
 from camstudy.explain.explainer import Explainer
-from camstudy.job import step, torch_device
 from camstudy.metrics.randomization import randomize_explained
 from camstudy.metrics.registry import score_family
 from camstudy.metrics.sanity import FAMILY
 from camstudy.models.load import weights_of
-from camstudy.parts import write_scores
-from camstudy.provenance import write_record
+from camstudy.pipeline.job import step, torch_device
+from camstudy.study.claims import claim
 
 with step(snakemake) as run:
     claim(snakemake.config, snakemake.wildcards.protocol)

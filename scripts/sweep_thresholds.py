@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from camstudy.claims import claim
-from camstudy.data.store import open_dataset
+from camstudy.core.geometry import resample_in_boxes
+from camstudy.core.parts import write_scores
+from camstudy.core.provenance import write_record
+from camstudy.data.dataset import open_dataset
 from camstudy.explain.store import Heatmaps
-from camstudy.geometry import resample_in_boxes
-from camstudy.job import step
 from camstudy.metrics.sweep import sweep_floors
-from camstudy.parts import write_scores
-from camstudy.provenance import write_record
+from camstudy.pipeline.job import step
+from camstudy.study.claims import claim
 
 # Images swept at a time; float32 maps of 224x224 at a dozen floors stay within 40 MB.
 STEP = 16

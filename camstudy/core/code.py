@@ -19,8 +19,8 @@ from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
+from camstudy.core.errors import CamstudyError
 from camstudy.core.syntax import Definition, Module, read_module
-from camstudy.errors import CamstudyError
 
 PACKAGE = Path(__file__).parents[1]
 TABLE = Path(__file__).with_name("revisions.json")

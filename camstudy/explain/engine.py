@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from camstudy.errors import CamstudyError, unknown
+from camstudy.core.errors import CamstudyError, unknown
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import Context, black_pixel
 from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from camstudy.errors import CamstudyError, unknown
-from camstudy.registry import Registry
+from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.registry import Registry
 
 Needs = Literal["activations_gradients", "model", "dataset"]
 
@@ -27,7 +27,7 @@ class Method:
     ``source`` is where it is defined, ``reference`` the dataset array that its maps are compared with.
     ``resolution`` is that of the maps: the target ``"layer"``'s, the ``"input"``'s, or the value of the parameter
     of that name, the side of a map. ``divided`` methods run the network so often for an image that large datasets are
-    divided among jobs (`camstudy.parts`).
+    divided among jobs (`camstudy.core.parts`).
     """
 
     name: str

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from camstudy.data.store import Dataset
+from camstudy.core.geometry import FULL
+from camstudy.core.provenance import versions
+from camstudy.data.dataset import Dataset
 from camstudy.explain.engine import map_shape
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.store import heatmap_writer
-from camstudy.geometry import FULL
 from camstudy.models.inputs import crop_box, crop_boxes
-from camstudy.provenance import versions
 
 # What decides the bits of maps.
 PACKAGES = ("torch", "timm", "DCLS", "grad-cam")
@@ -39,7 +39,7 @@ def explain_dataset(
     manifest : JSON file written last; the store lies beside it
     dataset : images and labels
     explainer : the method with its model, on the device that does the work
-    images : the range, all images or a part of them, from `camstudy.parts.part_slice`
+    images : the range, all images or a part of them, from `camstudy.core.parts.part_slice`
     settings : ``batch_size`` and ``chunk_size`` of the study's ``explain``; no map depends on them
     attrs : attributes of the store but for the range and the crop box, which follows from input and image
     identity : a line of text that is the same as long as the maps are; a partial store with the same one is completed

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from camstudy.errors import CamstudyError
-from camstudy.store import ArraySpec, Store, StoreWriter, open_store
+from camstudy.core.errors import CamstudyError
+from camstudy.core.store import ArraySpec, Store, StoreWriter, open_store
 
 # What every reader may rely on. `reference` names the dataset's array that the maps are compared with, `crop_box` the
 # part of the source image that the model saw, as fractions (top, left, bottom, right), None if it differs by image;

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from camstudy.registry import Registry
+from camstudy.core.registry import Registry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from camstudy.summary import TableInputs
+    from camstudy.analysis.summary import TableInputs
 
 __all__ = ["FIGURES", "FigureRecord", "save"]
 
@@ -25,7 +25,7 @@ __all__ = ["FIGURES", "FigureRecord", "save"]
 class FigureRecord:
     """A figure that studies can ask for.
 
-    ``needs`` says what its function is called with: ``"scores"``, a `camstudy.summary.TableInputs`, or
+    ``needs`` says what its function is called with: ``"scores"``, a `camstudy.analysis.summary.TableInputs`, or
     ``"maps"``, images with their maps (see `camstudy.figures.qualitative.qualitative`). ``also`` names what it is
     drawn from beside the scores: ``sweep``, ``layers``, ``cost``, ``curves`` and ``stages`` of the inputs. ``metrics``
     are the families of metrics that the study must have, ``settings`` keys of the study that it alone states.

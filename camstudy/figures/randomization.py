@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from camstudy.analysis.summary import TableInputs
 from camstudy.figures.style import RULE, SOFT, looks, panels, styled
-from camstudy.summary import TableInputs
 
 COLUMNS, WIDTH, ALONE, HEIGHT = 3, 2.9, 4.2, 2.6  # panels in a row; inches of each, and of the width of a single one
 LEGEND, LINE = 1.9, 0.18  # inches: width of the legend, height of its lines

@@ -7,14 +7,15 @@ from typing import Literal
 
 import numpy as np
 
-from camstudy.registry import Registry
+from camstudy.core.registry import Registry
 
 
 @dataclass(frozen=True)
 class Metric:
     """What is known of a metric; its formula and edge cases are in the function's docstring.
 
-    docs/metrics.md is made of both (`camstudy.metrics.docs`). Keyword-only arguments are the metric's parameters.
+    docs/metrics.md is made of both (`camstudy.study.metrics_reference`). Keyword-only arguments are the metric's
+    parameters.
     """
 
     name: str

@@ -16,8 +16,8 @@ from timm.data import resolve_data_config
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from camstudy.addresses import redact_text
-from camstudy.errors import CamstudyError, unknown
+from camstudy.core.addresses import redact_text
+from camstudy.core.errors import CamstudyError, unknown
 from camstudy.models.seeding import seeded
 from camstudy.models.variants import VARIANTS
 
@@ -55,7 +55,7 @@ def apply_variants(model: nn.Module, entry: Mapping, *, seed: int = 0) -> nn.Mod
     unknown variant and for parameters that it does not have or misses.
     """
     for name, params in (entry.get("variant") or {}).items():
-        function = VARIANTS[name].module().convert
+        function = VARIANTS[name].function
         params = dict(params or {})
         accepted = inspect.signature(function).parameters.keys() - {"model", "seed"}
         for key in params.keys() - accepted:
@@ -71,7 +71,7 @@ def apply_variants(model: nn.Module, entry: Mapping, *, seed: int = 0) -> nn.Mod
 def fold_variants(model: nn.Module, entry: Mapping) -> nn.Module:
     """Return the network of a catalogue entry for inference: what only its variants' training needs is folded."""
     for name in entry.get("variant") or {}:
-        model = VARIANTS[name].module().fold(model)
+        model = VARIANTS[name].fold(model)
     return model
 
 

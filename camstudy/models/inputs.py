@@ -11,8 +11,8 @@ from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from camstudy.errors import CamstudyError
-from camstudy.geometry import Box, resized_crop
+from camstudy.core.errors import CamstudyError
+from camstudy.core.geometry import Box, resized_crop
 
 
 def prepare(
@@ -21,7 +21,7 @@ def prepare(
     """Resize, crop and normalise images as timm does; returns float32 (n, 3, size, size) on ``device``.
 
     One antialiased resize from the original to floor(size / crop_pct), rounded to whole grey levels as PIL
-    does, then the centre crop of `camstudy.geometry.resized_crop`, then (x / 255 - mean) / std.
+    does, then the centre crop of `camstudy.core.geometry.resized_crop`, then (x / 255 - mean) / std.
 
     Parameters
     ----------

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import nn
 
-from camstudy.addresses import redact
+from camstudy.core.addresses import redact
+from camstudy.core.provenance import sha256_file, versions
 from camstudy.models.build import parameter_count
-from camstudy.provenance import sha256_file, versions
 
 PACKAGES = ("torch", "timm", "DCLS")
 

@@ -5,15 +5,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.families import METHODS, bind
+from camstudy.core.errors import CamstudyError
+from camstudy.explain.methods import (
+    METHODS,
+    bind,
+    controls,  # noqa: F401  (importing them registers them)
+)
 from camstudy.figures import FIGURES
 from camstudy.pipeline import paths
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.records import complaint, find_unrecorded
 from camstudy.pipeline.study import Study
-from camstudy.protocols import metric_names, shipped
+from camstudy.study.protocols import metric_names, shipped
 from camstudy.tables import TABLES
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ ACCEPTING = "CAMSTUDY_ACCEPTING_RECORDS"
 
 
 def registered(folder: str | Path) -> dict[str, object]:
-    """Return the names that a configuration may use, for `camstudy.config.validate`; ``folder`` is the workflow's."""
+    """Return the names that a configuration may use; ``folder`` is the workflow's."""
     kinds = {name: "controls" if method.needs == "dataset" else "methods" for name, method in METHODS.items()}
     return {
         "bind": bind,
@@ -50,7 +53,7 @@ def results(study: Study, identity: Identities) -> Iterator[tuple[str, str]]:
         if isinstance(weights, Mapping) and "model" not in weights:
             yield paths.weights(model), identity.weights(model)
         yield paths.model(model), identity.model(model)
-        for name in {data, study.accuracy_dataset}:
+        for name in study.predicted():
             yield paths.prediction(name, model), identity.prediction(name, model)
     if "agreement" in study.families:
         yield paths.ceiling(data), identity.ceiling(data)

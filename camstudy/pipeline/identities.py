@@ -10,7 +10,7 @@ from itertools import product
 from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
 from camstudy.data.sources import SOURCES
-from camstudy.explain.families import bind
+from camstudy.explain.methods import bind
 from camstudy.figures import FIGURES
 from camstudy.pipeline.paths import CONTROL
 from camstudy.pipeline.shown import resolved, settings, shown, shown_maps
@@ -140,7 +140,7 @@ class Identities:
 
     def prediction(self, dataset: str, model: str) -> str:
         """Return the identity of what a model predicts for a dataset."""
-        return line(code=self._code("accuracy"), data=digest(self.dataset(dataset)), **self._seen(model))
+        return line(code=self._code("prediction"), data=digest(self.dataset(dataset)), **self._seen(model))
 
     def explanation(self, dataset: str, model: str, method: str) -> str:
         """Return the identity of a method's maps; ``model`` is `control` for those that look at no model."""
@@ -226,7 +226,7 @@ class Identities:
                     self.scores(name, model, method, study.protocols[family])
                     for family in study.families
                     for model, method in study.maps(family)
-                ] + [self.prediction(study.accuracy_dataset, model) for model in study.models]
+                ] + [self.prediction(study.prediction_dataset, model) for model in study.models]
             elif what == "sweep":
                 pairs = product(study.models, study.swept())
                 made_from = [self.scores(name, model, method, study.protocols["sweep"]) for model, method in pairs]

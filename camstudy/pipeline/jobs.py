@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 
-from camstudy.job import count_gpus
-from camstudy.parts import PART
+from camstudy.core.parts import PART
+from camstudy.pipeline.job import count_gpus
+from camstudy.pipeline.resources import estimate, request
 from camstudy.pipeline.study import Study
-from camstudy.resources import estimate, request
 
 
 class Jobs:
@@ -84,7 +84,7 @@ class Jobs:
             f"score_{name}": study.protocols[name] for name in ("faithfulness", "sanity") if name in study.families
         }
         rules |= {"time_method": study.protocols["cost"]} if study.shows("timing") else {}
-        steps = [("train", {})] + [("accuracy", {"dataset": name}) for name in {study.dataset, study.accuracy_dataset}]
+        steps = [("train", {})] + [("prediction", {"dataset": name}) for name in study.predicted()]
         steps += [
             (rule, {"dataset": study.dataset, "method": method, "protocol": name})
             for rule, name in rules.items()

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.families import bind
-from camstudy.protocols import SCORED, chosen
+from camstudy.explain.methods import (
+    bind,
+    controls,  # noqa: F401  (importing them registers them)
+)
+from camstudy.study.protocols import SCORED, chosen
 
 STATED = (
     *(
         "study",
         "dataset",
-        "accuracy_dataset",
+        "prediction_dataset",
         "models",
         "methods",
         "controls",
@@ -27,7 +29,7 @@ ESTIMATES = ("passes",)
 
 
 def settings(config: Mapping) -> dict:
-    """Return what the statistics of a study depend on, for `camstudy.aggregate.Settings.of`."""
+    """Return what the statistics of a study depend on, for `camstudy.analysis.aggregate.Settings.of`."""
     protocols = chosen(config)
     localization = config["catalog"]["protocols"][protocols["localization"]] if "localization" in protocols else {}
     statistics = {key: config["statistics"][key] for key in ("confidence", "resamples", "correction")}
@@ -92,7 +94,7 @@ def resolved(config: Mapping) -> dict:
         if isinstance(weights, Mapping) and weights.get("model") not in (None, *models):
             models.append(weights["model"])
         recipes.append(catalog["models"][name]["train"])
-    datasets = [config["dataset"], config["accuracy_dataset"], *(recipe["dataset"] for recipe in recipes if recipe)]
+    datasets = [config["dataset"], config["prediction_dataset"], *(recipe["dataset"] for recipe in recipes if recipe)]
     methods = [
         name for name in catalog["methods"] if name in {*config["methods"], *config["controls"], *_swept(config)}
     ]

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
-from camstudy.config import layer_sweep
+from camstudy.core.errors import CamstudyError
+from camstudy.core.parts import part_names
 from camstudy.data.sources import SOURCES
 from camstudy.data.sources.digits import SHARD_SIZE
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.families import METHODS
+from camstudy.explain.methods import (
+    METHODS,
+    controls,  # noqa: F401  (importing them registers them)
+)
 from camstudy.figures import FIGURES
-from camstudy.parts import part_names
 from camstudy.pipeline.paths import CONTROL
+from camstudy.pipeline.resources import expected_images
 from camstudy.pipeline.shown import shown_protocols
-from camstudy.protocols import SCORED, chosen
-from camstudy.resources import expected_images
+from camstudy.study.checks import layer_sweep
+from camstudy.study.protocols import SCORED, chosen
 from camstudy.tables import TABLES
 
 # Families that run the network on many versions of every image, so that large datasets are divided among jobs.
@@ -23,12 +25,12 @@ Pair = tuple[str, str]  # model and method
 
 
 class Study:
-    """A study, as `camstudy.config.validate` returns it, and the questions that rules ask of it."""
+    """A study, as `camstudy.study.checks.validate` returns it, and the questions that rules ask of it."""
 
     def __init__(self, config: Mapping) -> None:
         self.config, self.catalog = config, config["catalog"]
         self.name, self.dataset = config["study"], config["dataset"]
-        self.accuracy_dataset = config["accuracy_dataset"] or config["dataset"]
+        self.prediction_dataset = config["prediction_dataset"] or config["dataset"]
         self.models, self.methods, self.controls = config["models"], config["methods"], config["controls"]
         # By family, those that score the study's maps before the two of the sweep and of cost.
         self.protocols = chosen(config)
@@ -82,7 +84,11 @@ class Study:
     def datasets(self) -> list[str]:
         """Return the datasets that the study looks at or trains on."""
         recipes = [self.catalog["models"][model]["train"] for model in self.models]
-        return list(dict.fromkeys([self.dataset, self.accuracy_dataset, *(r["dataset"] for r in recipes if r)]))
+        return list(dict.fromkeys([self.dataset, self.prediction_dataset, *(r["dataset"] for r in recipes if r)]))
+
+    def predicted(self) -> list[str]:
+        """Return the datasets that the study's models predict."""
+        return list(dict.fromkeys([self.dataset, self.prediction_dataset]))
 
     def prepared(self, *, photographs: bool) -> list[dict[str, str]]:
         """Return the wildcards of the datasets that the study needs, those of photographs or those of shards."""
@@ -106,7 +112,7 @@ class Study:
         return expected_images(self.catalog["datasets"][dataset])
 
     def map_parts(self, dataset: str, model: str, method: str) -> list[str]:
-        """Return what the paths of a method's stores end in, see `camstudy.parts`."""
+        """Return what the paths of a method's stores end in, see `camstudy.core.parts`."""
         record = METHODS[self.catalog["methods"][method]["method"]]
         return part_names(self.images(dataset), divided=record.divided and model != CONTROL)
 

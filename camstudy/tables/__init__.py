@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from camstudy.registry import Registry
+from camstudy.core.registry import Registry
 
 if TYPE_CHECKING:
-    from camstudy.summary import TableInputs
+    from camstudy.analysis.summary import TableInputs
     from camstudy.tables.table import Table
 
 __all__ = ["TABLES", "TableRecord"]

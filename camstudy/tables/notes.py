@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from camstudy.summary import CONTROL, TableInputs
+from camstudy.analysis.summary import CONTROL, TableInputs
 
 
 def about(inputs: TableInputs, alignment: pd.DataFrame, family: str = "agreement") -> Iterator[str]:

@@ -29,8 +29,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from camstudy.errors import CamstudyError
-from camstudy.provenance import read_json, write_json
+from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import read_json, write_json
 
 # In memory: temporary files may be on a network, where files cannot always be locked, as torch's store needs.
 SHARED = "/dev/shm"

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from camstudy.errors import CamstudyError
-from camstudy.models.dcls import clamp_positions, repulsive_loss
+from camstudy.core.errors import CamstudyError
+from camstudy.models.variants.dcls import clamp_positions, repulsive_loss
 from camstudy.training.data import TrainingLoader
 from camstudy.training.distributed import ALONE, Group
 from camstudy.training.optim import make_optimizer, make_schedule

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.families import METHODS
+from camstudy.explain.methods import (
+    METHODS,
+    controls,  # noqa: F401  (importing them registers them)
+)
 from camstudy.metrics.families import METRICS
 from camstudy.models.variants import VARIANTS
 from tests.golden.numbers import noise, weights
@@ -119,12 +121,12 @@ def variant(name: str) -> Values | None:
     """Return the outputs of a changed network, and of the same folded; None without parameters in `SHORT`."""
     if name not in SHORT:
         return None
-    module, found = VARIANTS[name].module(), {}
+    record, found = VARIANTS[name], {}
     for number, parameters in enumerate(SHORT[name]):
-        model = module.convert(network("residual"), seed=0, **parameters).double()
+        model = record.function(network("residual"), seed=0, **parameters).double()
         with torch.no_grad():
             found[f"{number}"] = model(nets.normalize(images())).numpy()
-            found[f"{number} folded"] = module.fold(model)(nets.normalize(images())).numpy()
+            found[f"{number} folded"] = record.fold(model)(nets.normalize(images())).numpy()
     return dict(named(key, value) for key, value in found.items())
 
 

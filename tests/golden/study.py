@@ -22,8 +22,8 @@ from snakemake.settings.types import (
     ResourceSettings,
 )
 
-from camstudy.data.clickme import encode_example
-from camstudy.data.tfrecord import write_shard
+from camstudy.data.formats.clickme import encode_example
+from camstudy.data.formats.tfrecord import write_shard
 from tests import trees
 from tests.golden.numbers import noise, weights
 
@@ -110,8 +110,8 @@ def _jobs(folder: Path) -> Iterator[tuple]:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Leave out what would measure this process or take its output away."""
-    from camstudy import job
     from camstudy.models import speed
+    from camstudy.pipeline import job
 
     with (
         mock.patch.object(job, "logged", return_value=nullcontext(print)),

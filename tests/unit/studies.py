@@ -6,8 +6,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from camstudy.stages import STAGES as STAGE_COLUMNS
-from camstudy.summary import TableInputs
+from camstudy.analysis.steps import STAGES as STAGE_COLUMNS
+from camstudy.analysis.summary import TableInputs
 
 ARCHITECTURES = {
     "resnet_mini": "ResNet-mini",
@@ -79,7 +79,7 @@ def make_inputs(
     study = {
         "study": "demo",
         "dataset": dataset,
-        "accuracy_dataset": None,
+        "prediction_dataset": None,
         "models": list(models),
         "methods": list(methods),
         "controls": list(controls),

@@ -8,10 +8,10 @@ from pytorch_grad_cam import EigenGradCAM, GradCAMElementWise
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from timm.models.vision_transformer import VisionTransformer
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 from camstudy.explain.engine import explain
-from camstudy.explain.families import bind
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import bind
 
 torch.set_num_threads(1)
 

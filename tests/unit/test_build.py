@@ -8,9 +8,9 @@ import torch
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 from camstudy.models import build
-from camstudy.models.dcls import dcls_layers
+from camstudy.models.variants.dcls import dcls_layers
 
 torch.set_num_threads(1)
 
@@ -109,7 +109,7 @@ def test_variants_are_applied_in_order(monkeypatch):
             calls.append((name, seed, width))
             return nn.Sequential(model)
 
-        return SimpleNamespace(module=lambda: SimpleNamespace(convert=function))
+        return SimpleNamespace(function=function)
 
     monkeypatch.setattr(build, "VARIANTS", {"second": record("second"), "first": record("first")})
     model = build.apply_variants(nn.Identity(), {"variant": {"first": {"width": 3}, "second": None}}, seed=9)

@@ -16,12 +16,15 @@ from timm.models.metaformer import MetaFormer, SepConv
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
-from camstudy import geometry
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
+from camstudy.core import geometry
+from camstudy.core.errors import CamstudyError
 from camstudy.explain.engine import explain
-from camstudy.explain.families import METHODS, bind
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import (
+    METHODS,
+    bind,
+    controls,  # noqa: F401  (importing them registers them)
+)
 
 torch.set_num_threads(1)
 
@@ -204,8 +207,9 @@ def test_methods_are_listed_without_torch():
     """What checks a configuration and what reads maps must start fast."""
     code = """
 import sys
-from camstudy.explain import controls, postprocess
-from camstudy.explain.families import METHODS
+from camstudy.explain.methods import controls
+from camstudy.explain import postprocess
+from camstudy.explain.methods import METHODS
 assert METHODS["gradcam"].needs == "activations_gradients"
 assert METHODS["random"].needs == "dataset"
 assert METHODS["score_cam"].needs == "model"

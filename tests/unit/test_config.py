@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from camstudy.config import load_schema, validate
+from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import canonical
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (registers them)
-from camstudy.explain.families import METHODS, bind
-from camstudy.protocols import metric_names, shipped
-from camstudy.trials import original
+from camstudy.explain.methods import (
+    METHODS,
+    bind,
+    controls,  # noqa: F401  (registers them)
+)
+from camstudy.study.checks import load_schema, validate
+from camstudy.study.protocols import metric_names, shipped
+from camstudy.study.trials import original
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,7 +195,7 @@ def test_the_study_s_seed_changes_no_entry(config):
 
 def test_a_trial_has_names_of_its_own(config):
     full, trial = validate(config), validate(put(config, "n_images", 12))
-    assert (trial["study"], trial["dataset"], trial["accuracy_dataset"]) == ("tiny-n12", "scenes-n12", None)
+    assert (trial["study"], trial["dataset"], trial["prediction_dataset"]) == ("tiny-n12", "scenes-n12", None)
     datasets = full["catalog"]["datasets"]
     added = {"scenes-n12": datasets["scenes"] | {"n_images": 12}}
     assert trial["catalog"] == full["catalog"] | {"datasets": datasets | added}
@@ -203,8 +206,8 @@ def test_a_trial_has_names_of_its_own(config):
 
 @pytest.mark.parametrize(("dataset", "expected"), [("scenes", "scenes-n12"), ("scenes_train", "scenes_train")])
 def test_the_accuracy_of_a_trial_is_that_on_its_images_where_they_were_the_same(config, dataset, expected):
-    put(config, "accuracy_dataset", dataset)
-    assert validate(put(config, "n_images", 12))["accuracy_dataset"] == expected
+    put(config, "prediction_dataset", dataset)
+    assert validate(put(config, "n_images", 12))["prediction_dataset"] == expected
 
 
 def test_a_dataset_of_so_many_images_is_no_trial(config):
@@ -364,7 +367,7 @@ def test_shipped_catalogues_are_valid(config):
 
 
 def test_configuration_does_not_import_torch():
-    code = "import sys, camstudy.config, camstudy.configdocs; sys.exit('torch' in sys.modules)"
+    code = "import sys, camstudy.study.checks, camstudy.study.reference; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
@@ -908,7 +911,7 @@ def test_the_report_is_the_same_every_time(config):
     for name in "qwertyuiop":
         config[name] = 1
     code = (
-        "import json, sys\nfrom camstudy.config import validate\n"
+        "import json, sys\nfrom camstudy.study.checks import validate\n"
         "try: validate(json.load(sys.stdin))\nexcept Exception as error: print(error)"
     )
     reports = {
@@ -988,8 +991,8 @@ def test_mistakes_in_sweeps(config, path, value, place, text):
 
 
 def test_an_unknown_dataset_for_accuracy_is_named(config):
-    found = errors(put(config, "accuracy_dataset", "scene"))
-    assert found["accuracy_dataset"].startswith("unknown dataset `scene`, did you mean `scenes`?")
+    found = errors(put(config, "prediction_dataset", "scene"))
+    assert found["prediction_dataset"].startswith("unknown dataset `scene`, did you mean `scenes`?")
 
 
 def test_the_table_of_published_values_needs_them(config, tmp_path):

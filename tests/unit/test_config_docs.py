@@ -67,10 +67,10 @@ def test_no_object_accepts_unknown_keys():
 
 
 def test_reference_is_up_to_date():
-    command = [sys.executable, "-m", "camstudy.configdocs"]
+    command = [sys.executable, "-m", "camstudy.study.reference"]
     fresh = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert REFERENCE.read_text() == fresh, (
-        "docs/configuration.md is stale: python -m camstudy.configdocs > docs/configuration.md"
+        "docs/configuration.md is stale: python -m camstudy.study.reference > docs/configuration.md"
     )
 
 

@@ -9,10 +9,13 @@ import yaml
 from conftest import ROOT
 from test_config import STUDY
 
-from camstudy.config import validate
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (registers them)
-from camstudy.explain.families import METHODS, bind
+from camstudy.core.errors import CamstudyError
+from camstudy.explain.methods import (
+    METHODS,
+    bind,
+    controls,  # noqa: F401  (registers them)
+)
+from camstudy.study.checks import validate
 
 pytestmark = pytest.mark.slow
 

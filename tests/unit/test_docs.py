@@ -12,24 +12,27 @@ from nets import MEAN, SIDE, STD, net, normalize, pixels
 from PIL import Image
 from torch import Tensor
 
-from camstudy.config import validate
-from camstudy.data.clickme import Record
-from camstudy.data.files import Files
-from camstudy.data.photographs import Photograph, write_photographs
-from camstudy.data.store import ATTRIBUTES, open_dataset, write_dataset
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
+from camstudy.core.errors import CamstudyError
+from camstudy.core.parts import write_scores
+from camstudy.data.dataset import ATTRIBUTES, open_dataset, write_dataset
+from camstudy.data.formats.clickme import Record
+from camstudy.data.formats.files import Files
+from camstudy.data.formats.photographs import Photograph, write_photographs
 from camstudy.explain.context import Context
 from camstudy.explain.engine import explain, map_shape
-from camstudy.explain.families import METHODS, bind
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import (
+    METHODS,
+    bind,
+    controls,  # noqa: F401  (importing them registers them)
+)
 from camstudy.explain.registry import check
 from camstudy.explain.store import ATTRIBUTES as MAP_ATTRIBUTES
 from camstudy.explain.store import heatmap_writer
 from camstudy.metrics.alignment import score_agreement
 from camstudy.metrics.families import METRICS
-from camstudy.parts import write_scores
-from camstudy.protocols import metric_names, shipped
+from camstudy.study.checks import validate
+from camstudy.study.protocols import metric_names, shipped
 
 # Images of the demo, and of the page's trial with ImageNet.
 DEMO, TRIAL = 384, 8

@@ -18,14 +18,15 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundE
 from layouts import NARROW, checkpoint, official, randomised
 from timm.models import get_pretrained_cfg
 
-from camstudy.errors import CamstudyError
-from camstudy.models import build, fetch
+from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import sha256_file
+from camstudy.models import build
 from camstudy.models.build import build_model, parameter_count
-from camstudy.models.checkpoints import save_model
-from camstudy.models.dcls import dcls_layers
-from camstudy.models.fetch import fetch_weights
 from camstudy.models.load import initial_model, load_model
-from camstudy.provenance import sha256_file
+from camstudy.models.variants.dcls import dcls_layers
+from camstudy.models.weights import fetch
+from camstudy.models.weights.checkpoints import save_model
+from camstudy.models.weights.fetch import fetch_weights
 
 torch.set_num_threads(1)
 

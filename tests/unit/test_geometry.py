@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from PIL import Image
 from timm.data import create_transform
 
-from camstudy import geometry
-from camstudy.geometry import FULL, resample, resized_crop
+from camstudy.core import geometry
+from camstudy.core.geometry import FULL, resample, resized_crop
 
 torch.set_num_threads(1)
 

@@ -7,7 +7,6 @@ import pytest
 import yaml
 from conftest import ROOT, TINY
 
-from camstudy.config import validate
 from camstudy.core import code
 from camstudy.pipeline import paths
 from camstudy.pipeline.head import registered, results
@@ -16,6 +15,7 @@ from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.jobs import Jobs
 from camstudy.pipeline.sources import Sources
 from camstudy.pipeline.study import Study
+from camstudy.study.checks import validate
 
 CATALOG = ("datasets", "models", "imagenet_models", "finetuning", "methods", "protocols")
 

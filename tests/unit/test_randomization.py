@@ -7,16 +7,16 @@ import torch
 from studies import make_inputs, with_stages
 from torch import nn
 
-from camstudy.aggregate import Settings
-from camstudy.errors import CamstudyError
+from camstudy.analysis.aggregate import Settings
+from camstudy.analysis.statistics import interval
+from camstudy.analysis.steps import STAGES, summarize_stages
+from camstudy.core.errors import CamstudyError
 from camstudy.explain.explainer import Explainer
-from camstudy.explain.families import METHODS
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES, save
 from camstudy.metrics.randomization import randomize_explained
 from camstudy.metrics.sanity import stage_correlation
-from camstudy.stages import STAGES, summarize_stages
-from camstudy.statistics import interval
 
 torch.set_num_threads(1)
 

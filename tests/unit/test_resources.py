@@ -2,8 +2,8 @@
 
 import pytest
 
-from camstudy.plan import measured_rates, pending_jobs, plan, render
-from camstudy.resources import estimate, expected_images, request
+from camstudy.pipeline.plan import measured_rates, pending_jobs, plan, render
+from camstudy.pipeline.resources import estimate, expected_images, request
 
 ROW = {
     "gpu": False,

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from camstudy.explain.engine import explain
-from camstudy.explain.families import bind
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import bind
 from camstudy.metrics.randomization import cascade, randomize, randomize_from_top
 from camstudy.metrics.registry import score_family
 from camstudy.metrics.sanity import stage_correlation

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from trees import CUB, as_train, cat2000, cub200, mit1003, salicon, voc2012
 
-from camstudy.configschema import load_schema
-from camstudy.data.cub import read_cub
-from camstudy.data.photographs import Photograph, mixed
+from camstudy.core.errors import CamstudyError
+from camstudy.data.formats.cub import read_cub
+from camstudy.data.formats.photographs import Photograph, mixed
 from camstudy.data.sources import SOURCES
-from camstudy.errors import CamstudyError
+from camstudy.study.schema import load_schema
 from camstudy.training.data import ChunkShuffle
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from conftest import RESNET, Project
 
-from camstudy.data.store import open_dataset
+from camstudy.core.geometry import resample
+from camstudy.data.dataset import open_dataset
 from camstudy.explain.store import Heatmaps
-from camstudy.geometry import resample
 from camstudy.metrics.localization import energy_pointing_game
 
 N = 12
@@ -51,7 +51,7 @@ def project(tmp_path_factory):
     """A project with these scores and no others."""
     project = Project(tmp_path_factory.mktemp("families"))
     # Parts of few images, as their size is the same in all studies.
-    project.edit("camstudy/parts.py", "PART = 1024", "PART = 8")
+    project.edit("camstudy/core/parts.py", "PART = 1024", "PART = 8")
     project.write_study(STUDY)
     project.run("--", *TARGETS)
     return project
@@ -71,7 +71,7 @@ def test_faithfulness_has_a_row_per_image_and_its_curves(project):
         assert points.shape == (N, 5)  # a quarter of the pixels at a time
         np.testing.assert_allclose(scores[f"{name}_auc"], np.trapezoid(points, dx=1 / 4, axis=1), atol=1e-6)
     np.testing.assert_allclose(np.stack(curves["insertion"])[:, -1], np.stack(curves["deletion"])[:, 0])
-    expected = read(project, f"{MODEL}/accuracy.parquet")
+    expected = read(project, f"{MODEL}/prediction.parquet")
     clean = np.stack(curves["deletion"])[:, 0]
     np.testing.assert_allclose(clean, expected["probability"], atol=1e-5)  # the label is explained
     assert scores.columns.tolist() == ["image", "name", "label", "target", *METRICS, "degenerate"]

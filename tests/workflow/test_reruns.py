@@ -19,13 +19,13 @@ from planning import FORKS
 from trees import as_classes
 
 from camstudy.core import ledger
-from camstudy.provenance import sha256_file
+from camstudy.core.provenance import sha256_file
 
 TRAIN = RESNET["train"]
 PLAIN = {key: value for key, value in RESNET.items() if key != "train"}
 STUDY = TINY | {
     "study": "ledger",
-    "accuracy_dataset": "photos",
+    "prediction_dataset": "photos",
     "models": ["net", "net_dcls"],
     "methods": ["gradcam", "threshold_gradcam", "input_gradient", "score_cam"],
     "controls": ["center_bias"],
@@ -320,7 +320,7 @@ def photo(project: Project) -> str:
     return next(str(path.relative_to(project.path)) for path in sorted((project.path / "photos").rglob("*.JPEG")))
 
 
-CAM, GRADIENTS = "camstudy/explain/cam.py", "camstudy/explain/gradients.py"
+CAM, GRADIENTS = "camstudy/explain/methods/cam.py", "camstudy/explain/methods/gradients.py"
 NEW_METHOD = '''
 
 @METHODS.register("mean_activation", needs="activations_gradients", source="this test")

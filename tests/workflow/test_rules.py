@@ -95,7 +95,7 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
         "time_method": paths.timing(protocol, dataset, model, method),
         "explain": paths.heatmaps(dataset, model, method, "{part}"),
         "explain_control": paths.heatmaps(dataset, paths.CONTROL, method),
-        "accuracy": paths.prediction(dataset, model),
+        "prediction": paths.prediction(dataset, model),
         "human_ceiling": paths.ceiling(dataset),
         "score_faithfulness": paths.scores(dataset, model, method, protocol, "{part}"),
         **dict.fromkeys(("score_agreement", "score_localization", "score_sanity", "sweep_thresholds"), scores),

@@ -9,13 +9,13 @@ import pytest
 from conftest import RESNET, Project
 from PIL import Image
 
+from camstudy.analysis.statistics import interval
 from camstudy.core.identity import canonical
-from camstudy.data.clickme import select
-from camstudy.data.store import open_dataset
+from camstudy.data.dataset import open_dataset
+from camstudy.data.formats.clickme import select
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.store import Heatmaps
 from camstudy.metrics.randomization import randomize_explained
-from camstudy.statistics import interval
 
 N, CHOSEN, STAGES = 12, 5, 3
 METHODS = ["gradcam", "guided"]

@@ -17,7 +17,7 @@ CODE = Code()
 CATALOG = yaml.safe_load(Path(study.__file__).with_name("study.yaml").read_text())["catalog"]
 # Families of metrics that scripts score by.
 FAMILIES = {
-    "accuracy": "prediction",
+    "prediction": "prediction",
     "score_agreement": "agreement",
     "score_faithfulness": "faithfulness",
     "score_localization": "localization",
@@ -131,6 +131,6 @@ def test_registered_things_run_their_own_code(unit):
     assert calls.watch(lambda: cases.CASES[kind](name))
     # The case looks it up. Methods are called with what the engine makes.
     engine = ["explain", "explain_control"] if kind == "method" else []
-    assert set(calls.missing([unit, *engine])) <= {"camstudy.registry:Registry"}
+    assert set(calls.missing([unit, *engine])) <= {"camstudy.core.registry:Registry"}
     # A variant's root returns the module with its functions.
     assert set(calls.missing(engine)) & {f"{module}:{name}" for module, name in sliced(unit)}

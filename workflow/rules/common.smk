@@ -8,13 +8,13 @@ from snakemake.io import regex_from_filepattern
 
 sys.path.insert(0, workflow.basedir)
 
-from camstudy.bookkeeping import keep_books
-from camstudy.claims import refuse_taken
-from camstudy.config import validate
-from camstudy.errors import CamstudyError
+from camstudy.pipeline.bookkeeping import keep_books
+from camstudy.study.claims import refuse_taken
+from camstudy.study.checks import validate
+from camstudy.core.errors import CamstudyError
 from camstudy.figures import FIGURES
-from camstudy.job import share_library
-from camstudy.orphans import cancel_orphans, recorded_jobs
+from camstudy.pipeline.job import share_library
+from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
 from camstudy.pipeline.head import refuse_different, registered, wrong_triggers
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.inputs import Inputs

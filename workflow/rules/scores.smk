@@ -1,17 +1,17 @@
 # Scores: one row per image, one column per metric, and what people reach among themselves. Tables lie beside records.
 
 
-rule accuracy:
+rule prediction:
     input:
         model="results/models/{model}/model.json",
         dataset="results/data/{dataset}.json",
     output:
-        record="results/scores/{dataset}/{model}/accuracy.json",
-        scores="results/scores/{dataset}/{model}/accuracy.parquet",
+        record="results/scores/{dataset}/{model}/prediction.json",
+        scores="results/scores/{dataset}/{model}/prediction.parquet",
     log:
-        "results/logs/accuracy/{dataset}/{model}.log",
+        "results/logs/prediction/{dataset}/{model}.log",
     benchmark:
-        "results/benchmarks/accuracy/{dataset}/{model}.tsv"
+        "results/benchmarks/prediction/{dataset}/{model}.tsv"
     wildcard_constraints:
         model=STUDY.names("models"),
     group:
@@ -22,14 +22,14 @@ rule accuracy:
     resources:
         in_turn=1,
         gpu=JOBS.gpus,
-        mem_mb=JOBS.memory("accuracy"),
-        runtime=JOBS.minutes("accuracy"),
+        mem_mb=JOBS.memory("prediction"),
+        runtime=JOBS.minutes("prediction"),
     params:
         identity=lambda w: IDENTITY.prediction(w.dataset, w.model),
     message:
         "Classify {wildcards.dataset} with {wildcards.model}"
     script:
-        "../../scripts/accuracy.py"
+        "../../scripts/prediction.py"
 
 
 rule score_agreement:

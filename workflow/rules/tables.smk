@@ -33,7 +33,7 @@ rule record_study:
 rule aggregate_scores:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
-        prediction=lambda w: INPUTS.predictions(STUDY.accuracy_dataset),
+        prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
         ceiling=lambda w: INPUTS.ceiling(),
     output:
         scores="results/studies/{study}/scores.parquet",

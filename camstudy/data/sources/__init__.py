@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from camstudy.registry import ModuleRegistry
+from camstudy.core.registry import ModuleRegistry
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from camstudy.data.files import Files
-    from camstudy.data.photographs import Photograph
+    from camstudy.data.formats.files import Files
+    from camstudy.data.formats.photographs import Photograph
 
 Truth = Literal["labels", "human_maps", "human_halves", "boxes", "masks", "fixations"]
 
@@ -27,10 +27,10 @@ class Source:
 
     ``kind`` says what the function is called with, and what it returns:
 
-    - ``"photographs"``: ``function(entry, root)``, the catalogue's entry and a `camstudy.data.files.Root`; returns a
-      `Collection`
+    - ``"photographs"``: ``function(entry, root)``, the catalogue's entry and a `camstudy.data.formats.files.Root`;
+      returns a `Collection`
     - ``"shards"``: ``function(entry, shards)``, the entry and the paths of TFRecord files; returns a
-      `camstudy.data.clickme.ClickMe`
+      `camstudy.data.formats.clickme.ClickMe`
 
     ``images`` returns the number of images of an entry without `n_images`, as far as it is known before its files are
     read; ``layout`` what a user puts into `root`, which errors say. ``has`` is known of every image; ``on_request``

@@ -19,6 +19,6 @@ SIGMA = 40.0  # standard deviation in pixels of about one degree of visual angle
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""
-    from camstudy.data.gaze import fixation_density, read_cat2000
+    from camstudy.data.formats.gaze import fixation_density, read_cat2000
 
     return Collection(*read_cat2000(root), density=partial(fixation_density, sigma=entry["sigma"] or SIGMA))

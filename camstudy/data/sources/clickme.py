@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from camstudy.data.sources import SOURCES
 
 if TYPE_CHECKING:
-    from camstudy.data.clickme import ClickMe
+    from camstudy.data.formats.clickme import ClickMe
 
 # What the authors count; a user's own shards may hold any number.
 SHARD_RECORDS = 3072
@@ -20,6 +20,6 @@ def _images(entry: Mapping) -> int:
 @SOURCES.register("clickme", kind="shards", has=("labels", "human_maps"), images=_images)
 def read(entry: Mapping, shards: Sequence[str]) -> "ClickMe":
     """Return the images as one sequence of records."""
-    from camstudy.data.clickme import ClickMe
+    from camstudy.data.formats.clickme import ClickMe
 
     return ClickMe(shards, num_classes=entry["num_classes"])

@@ -18,6 +18,6 @@ LAYOUT = "put CUB_200_2011.tgz of Caltech-UCSD Birds-200-2011 there, or its fold
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images of a split."""
-    from camstudy.data.cub import read_cub
+    from camstudy.data.formats.cub import read_cub
 
     return Collection(*read_cub(root, entry["num_classes"], entry["split"]))

@@ -39,6 +39,6 @@ def layout(entry: Mapping) -> str:
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images of a split."""
-    from camstudy.data.imagenet import read_imagenet
+    from camstudy.data.formats.imagenet import read_imagenet
 
     return Collection(*read_imagenet(root, entry["num_classes"], entry["split"], entry["boxes"]))

@@ -19,6 +19,6 @@ SIGMA = 35.0  # standard deviation in pixels of about one degree of visual angle
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""
-    from camstudy.data.gaze import fixation_density, read_mit1003
+    from camstudy.data.formats.gaze import fixation_density, read_mit1003
 
     return Collection(*read_mit1003(root), density=partial(fixation_density, sigma=entry["sigma"] or SIGMA))

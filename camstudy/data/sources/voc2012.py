@@ -19,6 +19,6 @@ LAYOUT = "put VOCtrainval_11-May-2012.tar of Pascal VOC 2012 there, or the folde
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the items of a split."""
-    from camstudy.data.voc import read_voc
+    from camstudy.data.formats.voc import read_voc
 
     return Collection(*read_voc(root, entry["split"], entry["keep_difficult"]))

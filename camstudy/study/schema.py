@@ -1,0 +1,196 @@
+"""The schema of the configuration: loading it, and putting what it accepts and refuses into words."""
+
+import copy
+import math
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from camstudy.core.addresses import redact
+from camstudy.core.errors import did_you_mean
+
+SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+
+TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "null": "null",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+LIMITS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
+
+# An address, misspelt or not; other text may have a question mark.
+_ADDRESS = re.compile(r"//|\?.*=|:.*@")
+
+# Where a value is: keys and list positions from the top of the configuration.
+Place = tuple[str | int, ...]
+
+
+@cache
+def load_schema() -> dict:
+    """Return the schema of the configuration (JSON Schema 2020-12)."""
+    # The compiled loader, where PyYAML has it, is ten times as fast.
+    return yaml.load(SCHEMA.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+@cache
+def validator() -> jsonschema.Draft202012Validator:
+    """Return the schema's validator, for which 2.0 is no integer: Python's ``range`` thinks so too."""
+    checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    kind = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)
+    return kind(load_schema())
+
+
+def resolve(schema: Mapping) -> dict:
+    """Return a part of the schema with its ``$ref`` followed; what stands beside the reference wins."""
+    if "$ref" not in schema:
+        return dict(schema)
+    target = load_schema()["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    return {**resolve(target), **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
+def fill(value: object, schema: Mapping) -> object:
+    """Return a copy with the defaults of the schema, at every depth."""
+    schema = resolve(schema)
+    for choice in schema.get("allOf", ()):
+        if validator().evolve(schema=choice["if"]).is_valid(value):
+            value = fill(value, choice["then"])
+    if isinstance(value, list):
+        return [fill(item, schema.get("items", {})) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    others = schema.get("additionalProperties")
+    others = others if isinstance(others, dict) else {}
+    filled = {key: fill(item, properties.get(key, others)) for key, item in value.items()}
+    for key, part in properties.items():
+        if key not in filled and "default" in part:
+            filled[key] = fill(copy.deepcopy(part["default"]), part)
+    if schema.get("x-omit-null"):
+        filled = {key: item for key, item in filled.items() if item is not None}
+    return filled
+
+
+def expectation(schema: Mapping) -> str:
+    """Say in words what a part of the schema accepts: ``an integer of at least 1, or null``."""
+    if "x-expected" in schema:
+        return schema["x-expected"]
+    if "const" in schema:
+        return f"`{show(schema['const'])}`"
+    if "enum" in schema:
+        names = [f"`{show(value)}`" for value in schema["enum"]]
+        return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+    types = _types(schema)
+    phrase = " or ".join(TYPES[name] for name in types if name != "null")
+    bounds = [f"{word} {schema[key]}" for key, word in LIMITS.items() if key in schema]
+    if bounds:
+        phrase += (" of " if bounds[0].startswith("at") else " ") + " and ".join(bounds)
+    return phrase + (", or null" if "null" in types else "")
+
+
+def show(value: object, width: float = 60) -> str:
+    """Write a value in one line as YAML would, with quotes where YAML needs them, cut off at ``width``.
+
+    Of addresses it has what may be shown.
+    """
+    text = yaml.safe_dump(
+        _redacted(value), default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False
+    )
+    text = " ".join(text.removesuffix("\n").removesuffix("\n...").split())
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _redacted(value: object) -> object:
+    if isinstance(value, list):
+        return [_redacted(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _redacted(item) for key, item in value.items()}
+    return redact(value) if isinstance(value, str) and _ADDRESS.search(value) else value
+
+
+def explain(error: jsonschema.ValidationError) -> Iterator[tuple[Place, str]]:
+    """Put an error of the validator into words: yields the place of each mistake and what is wrong there."""
+    place, schema, found = tuple(error.absolute_path), error.schema, error.instance
+    if "propertyNames" in error.absolute_schema_path:
+        yield (*place, found), f"not allowed as a name, expected {expectation(schema)}"
+    elif error.validator == "additionalProperties":
+        valid = schema["properties"]
+        for key in found.keys() - valid.keys():
+            yield (*place, key), f"unknown key{did_you_mean(key, valid)}"
+    elif error.validator == "required":
+        for key in schema["required"]:
+            if key not in found:
+                part = resolve(schema["properties"][key])
+                yield (*place, key), f"missing, expected {expectation(part)}. {part['description']}"
+    elif error.validator == "uniqueItems":
+        for index, item in enumerate(found):
+            if item in found[:index]:
+                yield (*place, index), f"`{show(item)}` is listed twice"
+    else:
+        kind = " (text)" if isinstance(found, str) else ""
+        hint = _hint(found, schema, nested=len(place) > 1)
+        yield place, f"found {show(found)}{kind}, expected {expectation(schema)}{hint}"
+
+
+def _types(schema: Mapping) -> list[str]:
+    types = schema.get("type", [])
+    return [types] if isinstance(types, str) else types
+
+
+def _hint(value: object, schema: Mapping, *, nested: bool) -> str:
+    """Return what to do about the usual slips, those of YAML above all; empty if there is nothing to add."""
+    types = _types(schema)
+    hint = ""
+    if isinstance(value, str):
+        hint = _hint_for_text(value, types, nested)
+        near = did_you_mean(value, filter(None, schema.get("enum", ())))
+        if near.startswith(","):
+            hint = near
+    elif isinstance(value, bool) and ("string" in types or "enum" in schema):
+        hint = "; YAML reads yes, no, on and off as true and false: put quotes around text"
+    elif isinstance(value, int | float) and "string" in types:
+        hint = "; put quotes around it"
+    if "array" in types and not hint and not isinstance(value, list | dict):
+        hint = f"; write [{'' if value is None else show(value)}]"
+    return hint
+
+
+def _hint_for_text(value: str, types: list[str], nested: bool) -> str:
+    write = ""
+    if "number" in types and _is_number(value, float):
+        # YAML takes 1e-3 for text: it wants a point, and a sign in the exponent.
+        if "e" in value.lower() and not re.fullmatch(r"[-+]?\d+\.\d*[eE][-+]\d+", value):
+            return "; write " + re.sub(r"(\.\d+?)0*e", r"\1e", f"{float(value):e}")
+        write = value
+    elif "integer" in types and _is_number(value, int):
+        write = value
+    elif "boolean" in types and value.lower() in ("true", "false", "yes", "no", "on", "off"):
+        write = "true or false"
+    elif "null" in types and value.lower() in ("null", "none", "~"):
+        write = "null"
+    if not write:
+        return ""
+    # Snakemake parses numbers given by --config, but not inside of a mapping.
+    note = " (within `--config key={...}` everything is text: use a file)" if nested else ""
+    return f"; write {write} without quotes{note}"
+
+
+def _is_number(text: str, kind: type) -> bool:
+    try:
+        return math.isfinite(kind(text))
+    except ValueError:
+        return False
