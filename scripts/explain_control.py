@@ -4,7 +4,6 @@ import numpy as np
 
 from camstudy.core.geometry import FULL
 from camstudy.data.dataset import open_dataset
-from camstudy.explain.methods import controls  # noqa: F401  (importing them registers them)
 from camstudy.explain.registry import METHODS, bind
 from camstudy.explain.store import heatmap_writer
 from camstudy.pipeline.job import step

@@ -34,6 +34,7 @@ REGISTRIES = {
     "table": "TABLES",
     "figure": "FIGURES",
     "source": "SOURCES",
+    "term": "TERMS",
 }
 INSTALLED = {"site-packages", "dist-packages"}
 # Scripts that make no result of a study.

@@ -6,11 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camstudy.core.errors import CamstudyError
-from camstudy.explain.methods import (
-    METHODS,
-    bind,
-    controls,  # noqa: F401  (importing them registers them)
-)
+from camstudy.explain.methods import METHODS, bind
 from camstudy.figures import FIGURES
 from camstudy.pipeline import paths
 from camstudy.pipeline.identities import Identities

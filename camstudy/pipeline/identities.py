@@ -17,6 +17,7 @@ from camstudy.pipeline.shown import resolved, settings, shown, shown_maps
 from camstudy.pipeline.sources import Sources
 from camstudy.pipeline.study import Study, is_photographs
 from camstudy.tables import TABLES
+from camstudy.training.terms import asked
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
 ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
@@ -115,9 +116,10 @@ class Identities:
                     "input": self._input(entry),
                     "data": digest(self.dataset(recipe["dataset"])),
                 }
+            terms = [f"term:{term}" for term in asked(recipe)] if recipe else []
             drawn = recipe or isinstance(weights, str) or entry["variant"]
             return line(
-                code=self._code("train" if recipe else "assemble_model", *self._variants(entry))
+                code=self._code("train" if recipe else "assemble_model", *self._variants(entry), *terms)
                 + self._own_code(entry),
                 architecture=digest(view(entry, ARCHITECTURE, "model")),
                 start=start,

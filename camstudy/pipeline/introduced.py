@@ -9,10 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from camstudy.core.identity import INTRODUCED
-from camstudy.explain.methods import (
-    METHODS,
-    controls,  # noqa: F401  (importing them registers them)
-)
+from camstudy.explain.methods import METHODS
 from camstudy.study.schema import load_schema, resolve
 
 

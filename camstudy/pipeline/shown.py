@@ -2,10 +2,7 @@
 
 from collections.abc import Mapping
 
-from camstudy.explain.methods import (
-    bind,
-    controls,  # noqa: F401  (importing them registers them)
-)
+from camstudy.explain.methods import bind
 from camstudy.study.protocols import SCORED, chosen
 
 STATED = (

@@ -7,10 +7,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.core.parts import part_names
 from camstudy.data.sources import SOURCES
 from camstudy.data.sources.digits import SHARD_SIZE
-from camstudy.explain.methods import (
-    METHODS,
-    controls,  # noqa: F401  (importing them registers them)
-)
+from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.pipeline.paths import CONTROL
 from camstudy.pipeline.resources import expected_images

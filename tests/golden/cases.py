@@ -5,12 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from camstudy.explain.methods import (
-    METHODS,
-    controls,  # noqa: F401  (importing them registers them)
-)
+from camstudy.explain.methods import METHODS
 from camstudy.metrics.families import METRICS
 from camstudy.models.variants import VARIANTS
+from camstudy.training.terms import TERMS, Batch
 from tests.golden.numbers import noise, weights
 from tests.golden.values import Values, named
 from tests.unit import nets
@@ -31,6 +29,8 @@ SHORT = {
     "pointing_game": [{}, {"ties": "any"}, {"ties": "first", "tolerance": 0}],
     "energy_pointing_game": [{}, {"max_box_share": 0.3, "negative": "relu"}],
     "pixel_f1": [{}, {"over_boxes": "mean"}],
+    "cross_entropy": [{"label_smoothing": 0.1}],
+    "repulsion": [{"from_epoch": 1}],
     "dcls": [
         {"replace": "conv3x3", "kernel_size": 7, "kernel_count": 5, "version": version, "init": init}
         for version in ("v0", "v1", "gauss")
@@ -130,5 +130,25 @@ def variant(name: str) -> Values | None:
     return dict(named(key, value) for key, value in found.items())
 
 
+def term(name: str) -> Values | None:
+    """Return a term of the loss and its gradient by the logits or by the weights; None without parameters."""
+    if name not in SHORT:
+        return None
+    model = VARIANTS["dcls"].function(network("residual"), seed=0, **SHORT["dcls"][0]).double()
+    logits = torch.from_numpy(noise(3, CLASSES, seed=23)).requires_grad_()
+    batch = Batch(model, images(), torch.tensor([0, 3, 6]), logits, epoch=1)
+    value = TERMS[name].function(batch, **SHORT[name][0])
+    seen = [logits] if TERMS[name].of == "images" else [p for n, p in model.named_parameters() if n.endswith(".P")]
+    gradients = torch.autograd.grad(value, seen, allow_unused=True)
+    found = {"value": value.detach().numpy()}
+    found |= {f"gradient {number}": one.numpy() for number, one in enumerate(gradients) if one is not None}
+    return dict(named(key, value) for key, value in found.items())
+
+
 # By the kind of a unit.
-CASES: dict[str, Callable[[str], Values | None]] = {"method": method, "metric": metric, "variant": variant}
+CASES: dict[str, Callable[[str], Values | None]] = {
+    "method": method,
+    "metric": metric,
+    "variant": variant,
+    "term": term,
+}

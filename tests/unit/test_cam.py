@@ -20,11 +20,7 @@ from camstudy.core import geometry
 from camstudy.core.errors import CamstudyError
 from camstudy.explain.engine import explain
 from camstudy.explain.layers import resolve_target_layer
-from camstudy.explain.methods import (
-    METHODS,
-    bind,
-    controls,  # noqa: F401  (importing them registers them)
-)
+from camstudy.explain.methods import METHODS, bind
 
 torch.set_num_threads(1)
 

@@ -8,14 +8,13 @@ import pytest
 from camstudy.core import code
 from camstudy.core.code import Code
 from camstudy.core.syntax import read_module
-from camstudy.explain.methods import (
-    METHODS,
-    controls,  # noqa: F401  (importing them registers them)
-)
+from camstudy.data.sources import SOURCES
+from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.families import METRICS
 from camstudy.models.variants import VARIANTS
 from camstudy.tables import TABLES
+from camstudy.training.terms import TERMS
 
 
 def digest(text, name="f"):
@@ -254,6 +253,7 @@ def test_what_was_read_is_kept_for_other_processes(tmp_path, monkeypatch):
 
 def test_units_are_what_is_registered():
     registries = {"method": METHODS, "metric": METRICS, "variant": VARIANTS, "table": TABLES, "figure": FIGURES}
+    registries |= {"source": SOURCES, "term": TERMS}
     for kind, registry in registries.items():
         assert {unit for unit in code.units() if unit.startswith(f"{kind}:")} == {f"{kind}:{name}" for name in registry}
     for name, method in METHODS.items():
@@ -337,7 +337,7 @@ EXPLAINING = {"explain", "score_sanity", "time_method"}
         ("scripts/explain.py", "wildcards.part, dataset.n)", "wildcards.part, dataset.n + 0)", {"explain"}),
         ("camstudy/data/formats/voc.py", "def read_voc(", "THIS = 1\n\n\ndef read_voc(", set()),
         ("camstudy/models/variants/dcls.py", "_GAUSS_MINIMUM = 0.27", "_GAUSS_MINIMUM = 0.28", {"variant:dcls"}),
-        ("camstudy/models/variants/dcls.py", "(1 - distance)", "(2 - distance)", {"train"}),
+        ("camstudy/models/variants/dcls.py", "(1 - distance)", "(2 - distance)", {"term:repulsion"}),
     ],
 )
 def test_an_edit_changes_what_uses_it_and_nothing_else(changed, name, old, new, expected):

@@ -12,11 +12,7 @@ import yaml
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import canonical
-from camstudy.explain.methods import (
-    METHODS,
-    bind,
-    controls,  # noqa: F401  (registers them)
-)
+from camstudy.explain.methods import METHODS, bind
 from camstudy.study.checks import load_schema, validate
 from camstudy.study.protocols import metric_names, shipped
 from camstudy.study.trials import original

@@ -10,11 +10,7 @@ from conftest import ROOT
 from test_config import STUDY
 
 from camstudy.core.errors import CamstudyError
-from camstudy.explain.methods import (
-    METHODS,
-    bind,
-    controls,  # noqa: F401  (registers them)
-)
+from camstudy.explain.methods import METHODS, bind
 from camstudy.study.checks import validate
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,6 @@ import zarr
 from scipy import stats
 
 from camstudy.core.errors import CamstudyError
-from camstudy.explain.methods import controls  # noqa: F401  (importing them registers them)
 from camstudy.explain.registry import METHODS, bind
 
 

@@ -21,11 +21,7 @@ from camstudy.data.formats.photographs import Photograph, write_photographs
 from camstudy.explain.context import Context
 from camstudy.explain.engine import explain, map_shape
 from camstudy.explain.layers import resolve_target_layer
-from camstudy.explain.methods import (
-    METHODS,
-    bind,
-    controls,  # noqa: F401  (importing them registers them)
-)
+from camstudy.explain.methods import METHODS, bind
 from camstudy.explain.registry import check
 from camstudy.explain.store import ATTRIBUTES as MAP_ATTRIBUTES
 from camstudy.explain.store import heatmap_writer

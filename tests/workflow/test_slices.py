@@ -103,6 +103,8 @@ def units(step):
         found.append(f"method:{method}")
     if CATALOG["models"].get(names.get("model"), {}).get("variant"):
         found.append("variant:dcls")
+    if step.script == "train":
+        found += [unit for unit in CODE.units if unit.startswith("term:")]
     if step.script in FAMILIES:
         found += [f"metric:{metric.name}" for metric in METRICS.values() if metric.family == FAMILIES[step.script]]
     if step.script.startswith("prepare_"):
@@ -131,6 +133,8 @@ def test_registered_things_run_their_own_code(unit):
     assert calls.watch(lambda: cases.CASES[kind](name))
     # The case looks it up. Methods are called with what the engine makes.
     engine = ["explain", "explain_control"] if kind == "method" else []
-    assert set(calls.missing([unit, *engine])) <= {"camstudy.core.registry:Registry"}
-    # A variant's root returns the module with its functions.
+    registries = {"camstudy.core.registry:Registry", "camstudy.core.registry:ModuleRegistry"}
+    # A term is tried on a network with a variant.
+    used = ["variant:dcls"] if kind == "term" else []
+    assert set(calls.missing([unit, *engine, *used])) <= registries
     assert set(calls.missing(engine)) & {f"{module}:{name}" for module, name in sliced(unit)}
