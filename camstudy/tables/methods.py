@@ -20,6 +20,7 @@ LOCALIZATION = (
     *("official_metric", "localization_error", "pixel_f1", "box_accuracy", "pointing_game", "pointing_game_exact"),
     *("energy_pointing_game", "saliency_metric"),
 )
+USUAL = {"ties": "row_major", "removed": "rounded"}
 SECONDS = "seconds_per_image"
 SHARED = 3  # methods that may be the best, or second best, together
 Key = tuple[str, str, str]  # model, method, metric
@@ -28,7 +29,10 @@ Key = tuple[str, str, str]  # model, method, metric
 def faithfulness(inputs: TableInputs) -> Table:
     """Return a row per model and method: faithfulness metrics and seconds per image."""
     protocol = inputs.protocol("faithfulness")
-    settings = ", ".join(f"{key} {protocol[key]}" for key in ("step", "start", "target", "blur", "normalize"))
+    stated = ["step", "start", "target", "blur", "normalize"]
+    # Those of a later day where they are not as it was before.
+    stated += [key for key, usual in USUAL.items() if protocol[key] != usual]
+    settings = ", ".join(f"{key} {protocol[key]}" for key in stated)
     said = f"Insertion and deletion follow the protocol {inputs.protocol_title('faithfulness')} ({settings})"
     timed = {(record["device"], record["batch_size"]) for record in (inputs.timing or {}).values()}
     devices = "; ".join(f"{device}, batches of {size}" for device, size in sorted(timed))
@@ -38,6 +42,7 @@ def faithfulness(inputs: TableInputs) -> Table:
             f"Seconds per image: explaining alone, on {devices}; × forward: in forward passes of the same images. "
             f"Protocol: {inputs.protocol_title('cost')}."
         )
+    facts += notes.tied(inputs, protocol["ties"])
     return _table(inputs, "faithfulness", FAITHFULNESS, "Faithfulness of explanation methods", facts)
 
 
@@ -176,7 +181,7 @@ def _published(inputs: TableInputs, metrics: Sequence[str]) -> dict[Key, pd.Seri
         for (model, method), time in (inputs.timing or {}).items()
     ]
     measured = inputs.as_published(pd.concat([scores, pd.DataFrame(times)], ignore_index=True))
-    joined = join_published(measured, inputs.published)
+    joined = join_published(measured, inputs.published, protocols=inputs.study["catalog"]["protocols"])
     found = joined[joined["published"].notna()]
     return {(row["model"], row["method"], row["metric"]): row for _, row in found.iterrows()}
 
