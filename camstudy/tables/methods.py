@@ -21,6 +21,7 @@ LOCALIZATION = (
     *("energy_pointing_game", "saliency_metric"),
 )
 USUAL = {"ties": "row_major", "removed": "rounded"}
+PARTS = {"largest": "", "all": ", the best box of all parts of a map"}
 SECONDS = "seconds_per_image"
 SHARED = 3  # methods that may be the best, or second best, together
 Key = tuple[str, str, str]  # model, method, metric
@@ -51,13 +52,19 @@ def localization(inputs: TableInputs) -> Table:
     settings = inputs.protocol("localization")
     facts = [
         f"Protocol: {inputs.protocol_title('localization')}. "
-        f"Pointing game: within {settings['pointing_tolerance']} pixels of a box; of several maxima, "
+        f"Pointing game: within {_tolerance(settings['pointing_tolerance'])} of a box; of several maxima, "
         f"{settings['pointing_ties']} counts. Box accuracy: at the best threshold for this dataset, "
-        f"IoU {', '.join(map(str, settings['iou']))}."
+        f"IoU {', '.join(map(str, settings['iou']))}{PARTS[settings['components']]}."
     ]
     return _table(
         replace(inputs, timing=None), "localization", LOCALIZATION, "Localisation by explanation methods", facts
     )
+
+
+def _tolerance(stated: float | Mapping) -> str:
+    if not isinstance(stated, Mapping):
+        return f"{stated} pixels"
+    return f"{stated['pixels']} pixels{' of the photograph' if stated['of'] == 'photograph' else ''}"
 
 
 def _table(inputs: TableInputs, name: str, metrics: Sequence[str], caption: str, facts: Sequence[str]) -> Table:
