@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
@@ -55,15 +54,30 @@ def prepare(
 def prepare_as_authors(images: np.ndarray, config: Mapping, device: torch.device | str = "cpu") -> torch.Tensor:
     """Prepare square images as the code of arXiv 2408.03164 does; returns what `prepare` does.
 
-    uint8 (n, side, side, 3) to 224x224, bilinear without antialiasing, truncated to whole grey levels; then the
-    model's own transform by PIL, which resizes again. For comparison with published numbers: it blurs, and the human
-    map, which is not cut, is off by the centre crop.
+    uint8 (n, side, side, 3) to 224x224 by `resize_as_tensorflow`, truncated to whole grey levels; then the model's own
+    transform by PIL, which resizes again. For comparison with published numbers: it blurs, and the human map, which is
+    not cut, is off by the centre crop.
     """
     if isinstance(images, Sequence) or images.ndim != 4 or images.shape[1] != images.shape[2]:
         raise CamstudyError("geometry: `authors` is defined for square images of one size; choose `aligned`")
-    batch = torch.as_tensor(images).permute(0, 3, 1, 2).float()
-    batch = interpolate(batch, size=(224, 224), mode="bilinear", align_corners=False, antialias=False)
-    return prepare(list(batch.to(torch.uint8).permute(0, 2, 3, 1).numpy()), config, device)
+    return prepare([resize_as_tensorflow(image, 224).astype(np.uint8) for image in images], config, device)
+
+
+def resize_as_tensorflow(image: np.ndarray, size: int) -> np.ndarray:
+    """Return a square image, (side, side, channels), resized as ``tf.image.resize`` does: float32 (size, size, ...).
+
+    Bilinear without antialiasing, pixel centres at half-integers, borders replicated: a + (b - a) w in float32, between
+    columns first and then between rows. So pixels that are equal stay what they are, to the bit, and grey levels can be
+    truncated; weights (1 - w) a + w b leave some just below, and how many depends on threads and vector instructions.
+    """
+    side, one = len(image), np.float32(1)
+    position = (np.arange(size, dtype=np.float32) + one / 2) * (np.float32(side) / np.float32(size)) - one / 2
+    below = np.floor(position)
+    weight = (position - below)[:, None]
+    low, high = np.maximum(below, 0).astype(int), np.minimum(np.ceil(position), side - 1).astype(int)
+    image = image.astype(np.float32)
+    image = image[:, low] + (image[:, high] - image[:, low]) * weight
+    return image[low] + (image[high] - image[low]) * weight[:, None]
 
 
 def _normalized(batch: torch.Tensor, config: Mapping) -> torch.Tensor:

@@ -87,6 +87,8 @@ def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
         return 1
     method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if rule in EXPLAINING else {}
     times = _protocol(config, wildcards)["stages"] + 1 if rule == "score_sanity" else 1
+    if rule == "score_faithfulness" and _protocol(config, wildcards)["ties"] == "mean":
+        times = 2
     return times * method.get("passes", 1) * _area(config, wildcards)
 
 

@@ -6,6 +6,8 @@ import pandas as pd
 
 from camstudy.analysis.summary import CONTROL, TableInputs
 
+TIED = 0.05  # share of an image's pixels from which on ties are worth a note
+
 
 def about(inputs: TableInputs, alignment: pd.DataFrame, family: str = "agreement") -> Iterator[str]:
     """Yield the dataset with the number of images of these scores, its human maps, and the alignment by a protocol."""
@@ -47,6 +49,26 @@ def degenerate(inputs: TableInputs, scores: pd.DataFrame, scored: str = "scored 
         stage = f", stage {row.stage}" if "stage" in found else ""
         names.append(f"{title}{inputs.method_title(row.method)}{stage}: {row.n_degenerate:.0f}")
     return f"Degenerate maps (constant or non-finite), {policy}: {'; '.join(names)}."
+
+
+def tied(inputs: TableInputs, ties: str) -> Iterator[str]:
+    """Yield the maps of which many pixels have one value, with their share, where it was scored, and their order."""
+    orders = {
+        "row_major": "from the first down",
+        "reversed": "from the last up",
+        "mean": "from the first down and from the last up, of which the mean counts",
+    }
+    scores = inputs.scores[inputs.scores["metric"] == "tied_pixels"]
+    found = scores[scores["mean"] >= TIED]
+    if len(found):
+        names = []
+        for row in found.itertuples():
+            title = "" if row.model == CONTROL or len(inputs.study["models"]) == 1 else f"{inputs.title(row.model)}, "
+            names.append(f"{title}{inputs.method_title(row.method)}: {100 * row.mean:.0f} %")
+        yield (
+            f"Tied pixels, of the most frequent value of a map, come {orders[ties]}; their share, where it is "
+            f"{100 * TIED:.0f} % or more: {'; '.join(names)}."
+        )
 
 
 def intervals(inputs: TableInputs) -> str:

@@ -59,7 +59,7 @@ def test_damaged_configurations_are_told(file):
     if file:
         catalogs = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config/catalog").glob("*.yaml"))]
         config = {"catalog": {}} | yaml.safe_load(file.read_text())
-        for kind in ("datasets", "models", "methods"):
+        for kind in ("datasets", "models", "methods", "protocols"):
             for catalog in catalogs:
                 config["catalog"].setdefault(kind, {}).update(catalog["catalog"].get(kind, {}))
     rng, taken = random.Random(0), 0

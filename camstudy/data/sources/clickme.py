@@ -22,4 +22,4 @@ def read(entry: Mapping, shards: Sequence[str]) -> "ClickMe":
     """Return the images as one sequence of records."""
     from camstudy.data.formats.clickme import ClickMe
 
-    return ClickMe(shards, num_classes=entry["num_classes"])
+    return ClickMe(shards, num_classes=entry["num_classes"], jpeg=entry["jpeg"])
