@@ -4,13 +4,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from timm.models import get_pretrained_cfg
 from torch import nn
 
 from camstudy.addresses import file_name, redact
 from camstudy.download import fetch
 from camstudy.errors import CamstudyError
-from camstudy.models.build import build_model, timm_weights_file
+from camstudy.models.build import build_model, timm_config, timm_weights_file
 from camstudy.models.checkpoints import load_into, load_state, load_weights, timm_names
 from camstudy.models.load import includes_variant
 from camstudy.provenance import sha256_file
@@ -73,7 +72,7 @@ def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
 
 def _load_timm(model: nn.Module, arch: str, path: Path) -> None:
     """Load a file of timm's; if the model has other classes than it, the classifier keeps its initial weights."""
-    cfg, own, state = get_pretrained_cfg(arch), model.state_dict(), load_state(path)
+    cfg, own, state = timm_config(arch), model.state_dict(), load_state(path)
     if not state.keys() <= own.keys():
         state = timm_names(model, state, where=str(path))
     state = dict(state)

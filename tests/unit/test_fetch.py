@@ -470,7 +470,7 @@ def test_timms_weights_with_a_class_for_the_background(tmp_path, monkeypatch):
         state[name] = torch.cat([torch.full_like(state[name][:1], 99), state[name]])
     safetensors.torch.save_file(state, tmp_path / "model.safetensors")
     cfg = dataclasses.replace(get_pretrained_cfg("convnext_tiny.fb_in1k"), label_offset=1)
-    monkeypatch.setattr(fetch, "get_pretrained_cfg", lambda _: cfg)
+    monkeypatch.setattr(fetch, "timm_config", lambda _: cfg)
     wanted = entry("convnext_tiny", url=url(tmp_path / "model.safetensors")) | {"num_classes": 1000}
     fetched, _ = fetch_weights(wanted, tmp_path / "d")
     assert torch.equal(fetched.head.fc.bias, model.head.fc.bias)
