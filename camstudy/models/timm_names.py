@@ -42,6 +42,21 @@ def facts(arch: str) -> Facts:
     return Facts(name, arch in table["renamed"], classes, table["crop_mode"].get(tagged, MODE))
 
 
+def random_head(classes: int | None, wanted: int) -> str:
+    """Return what is wrong with weights of so many ``classes`` for a model that is not trained; nothing if they fit."""
+    if classes in (None, wanted):
+        return ""
+    if not classes:
+        return (
+            "the weights have no classifier, so that it would stay random, and the model is not trained; add `train`, "
+            "or take weights that have one"
+        )
+    return (
+        f"the weights have a classifier of {classes} classes, the model one of {wanted}, so that it would stay random, "
+        f"and the model is not trained; set `num_classes: {classes}` if your data have these classes, or add `train`"
+    )
+
+
 @cache
 def _table() -> dict:
     """Return the file's content, by name what it has by value."""
