@@ -7,7 +7,11 @@ import tempfile
 from pathlib import Path
 
 from camstudy.core.provenance import read_json
+from camstudy.pipeline.identities import Identities
+from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.plan import measured_rates, pending_jobs, plan, render
+from camstudy.pipeline.sources import Sources
+from camstudy.pipeline.study import Study
 
 config, gpu = snakemake.config, snakemake.params.gpu
 with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
@@ -34,10 +38,7 @@ for path in Path("results").glob("models/*/model.run.json"):
     if (record := read_json(path)).get("images_per_second"):
         record["seconds_per_image"] = 1 / record["images_per_second"]
     records.append((("train", path.parent.name), record))
-rates = measured_rates(records, cpu=not gpu)
-print(
-    render(
-        config["study"],
-        plan(config, pending_jobs(asked.stdout.splitlines(), snakemake.params.outputs), rates, gpu=gpu),
-    )
-)
+rates, jobs = measured_rates(records, cpu=not gpu), pending_jobs(asked.stdout.splitlines(), snakemake.params.outputs)
+study = Study(config, lambda: listings)
+listings = Listings(study.catalog["datasets"], Identities(study, Sources(study)).dataset)
+print(render(config["study"], plan(config, jobs, rates, gpu=gpu, images_of=study.expected_images)))

@@ -9,13 +9,16 @@ import tempfile
 from camstudy.pipeline.head import ACCEPTING, results
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.job import logged
+from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.records import complaint, find_unrecorded
 from camstudy.pipeline.sources import Sources
 from camstudy.pipeline.study import Study
 
 with logged(snakemake.log[0]) as tell:
-    study = Study(snakemake.config)
-    found = find_unrecorded(results(study, Identities(study, Sources(study))))
+    study = Study(snakemake.config, lambda: listings)
+    identity = Identities(study, Sources(study))
+    listings = Listings(study.catalog["datasets"], identity.dataset)
+    found = find_unrecorded(results(study, identity))
     if found.equal:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(snakemake.config, file)

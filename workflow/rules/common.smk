@@ -19,6 +19,7 @@ from camstudy.pipeline.head import refuse_different, registered, wrong_triggers
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.jobs import Jobs
+from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.sources import Sources
 from camstudy.pipeline.study import Study, is_drawn, is_photographs
 
@@ -33,10 +34,11 @@ resource_scopes:
 try:
     # In place: scripts get this very object.
     config.update(validate(config, registered(workflow.basedir)))
-    STUDY = Study(config)
+    STUDY = Study(config, lambda: LISTINGS)
     # What other studies have made under a protocol's name is not replaced by something else.
     refuse_taken(config, STUDY.used_protocols())
     IDENTITY = Identities(STUDY, Sources(STUDY))
+    LISTINGS = Listings(STUDY.catalog["datasets"], IDENTITY.dataset)
     if workflow.is_main_process:
         refuse_different(STUDY, IDENTITY)
 except CamstudyError as error:
