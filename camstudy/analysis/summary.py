@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from camstudy.analysis.published import read_published
+from camstudy.core.names import untried_name
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
-from camstudy.study.trials import original
 
 CONTROL = "control"  # stands where the long table has a model's name
 STRICTER_LEVELS = (0.01, 0.001)
@@ -144,7 +144,7 @@ class TableInputs:
 
     def as_published(self, scores: pd.DataFrame) -> pd.DataFrame:
         """Return scores under the datasets' names without a trial, which publications know nothing of."""
-        return scores.assign(dataset=[original(self.study, name) for name in scores["dataset"]])
+        return scores.assign(dataset=[untried_name(name, self.study["n_images"]) for name in scores["dataset"]])
 
 
 @dataclass(frozen=True)

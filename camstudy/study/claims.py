@@ -6,8 +6,8 @@ from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import introduced
+from camstudy.core.names import untried_name
 from camstudy.core.provenance import read_json, write_json
-from camstudy.study.trials import original
 
 NOTES = Path("results/protocols")
 
@@ -36,7 +36,7 @@ def claim(config: Mapping, name: str) -> None:
     refuse_taken(config, [name])
     entry, path = definition(config["catalog"]["protocols"][name]), _note(name)
     if not path.exists() or _complete(read_json(path)["definition"]) != _complete(entry):
-        write_json(path, {"definition": entry, "study": original(config, config["study"])})
+        write_json(path, {"definition": entry, "study": untried_name(config["study"], config["n_images"])})
 
 
 def refuse_taken(config: Mapping, names: Iterable[str]) -> None:
@@ -44,7 +44,7 @@ def refuse_taken(config: Mapping, names: Iterable[str]) -> None:
 
     The same study may change its mind: its scores are made anew. A trial is no other study.
     """
-    study = original(config, config["study"])
+    study = untried_name(config["study"], config["n_images"])
     for name in names:
         path, entry = _note(name), definition(config["catalog"]["protocols"][name])
         if not path.exists():
