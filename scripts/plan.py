@@ -6,10 +6,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from camstudy.core.plugins import load
 from camstudy.core.provenance import read_json
 from camstudy.pipeline.plan import measured_rates, pending_jobs, plan, render
 
 config, gpu = snakemake.config, snakemake.params.gpu
+load(config.get("plugins", ()))
 with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
     json.dump(config, file)
     file.flush()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 
+from camstudy.core.plugins import load
 from camstudy.pipeline.head import ACCEPTING, results
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.job import logged
@@ -14,6 +15,7 @@ from camstudy.pipeline.sources import Sources
 from camstudy.pipeline.study import Study
 
 with logged(snakemake.log[0]) as tell:
+    load(snakemake.config.get("plugins", ()))
     study = Study(snakemake.config)
     found = find_unrecorded(results(study, Identities(study, Sources(study))))
     if found.equal:

@@ -178,7 +178,8 @@ def fill(value: object, schema: Mapping) -> object:
     others = others if isinstance(others, dict) else {}
     filled = {key: fill(item, properties.get(key, others)) for key, item in value.items()}
     for key, part in properties.items():
-        if key not in filled and "default" in (part := resolve(part)):
+        part = resolve(part)
+        if key not in filled and "default" in part and not part.get("x-stays-absent"):
             filled[key] = fill(copy.deepcopy(part["default"]), part)
     if schema.get("x-omit-null"):
         filled = {key: item for key, item in filled.items() if item is not None}
