@@ -6,14 +6,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from camstudy.core.plugins import load
 from camstudy.core.provenance import read_json
-from camstudy.pipeline.identities import Identities
-from camstudy.pipeline.listings import Listings
+from camstudy.pipeline.head import identified
 from camstudy.pipeline.plan import measured_rates, pending_jobs, plan, render
-from camstudy.pipeline.sources import Sources
-from camstudy.pipeline.study import Study
 
 config, gpu = snakemake.config, snakemake.params.gpu
+load(config.get("plugins", ()))
 with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
     json.dump(config, file)
     file.flush()
@@ -39,6 +38,5 @@ for path in Path("results").glob("models/*/model.run.json"):
         record["seconds_per_image"] = 1 / record["images_per_second"]
     records.append((("train", path.parent.name), record))
 rates, jobs = measured_rates(records, cpu=not gpu), pending_jobs(asked.stdout.splitlines(), snakemake.params.outputs)
-study = Study(config, lambda: listings)
-listings = Listings(study.catalog["datasets"], Identities(study, Sources(study)).dataset)
+study, _ = identified(config)
 print(render(config["study"], plan(config, jobs, rates, gpu=gpu, images_of=study.expected_images)))
