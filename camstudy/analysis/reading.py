@@ -11,6 +11,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.core.finding import find_pairs
 from camstudy.core.parts import read_records
 
+GRID = ("model", "method", "image")
 LABELS = ("image", "name", "label", "target")
 
 
@@ -34,10 +35,9 @@ def long_scores(
 
     Raises `CamstudyError` for scores that are not there or lack images.
     """
-    found = find_pairs(Path(results, "scores", dataset), models, methods, protocol)
+    tables = _tables(dataset, protocol, models, methods, kind, results)
     frames = []
-    for (model, method), records in found.items():
-        frame = read_records(records, kind)
+    for (model, method), frame in tables.items():
         frame.insert(0, "model", model)
         frame.insert(1, "method", method)
         frames.append(frame)
@@ -61,26 +61,39 @@ def open_scores(
     >>> scores = open_scores("digits_clickme", "human_maps")  # doctest: +SKIP
     >>> both = open_maps("digits_clickme").assign(scores)  # doctest: +SKIP
     """
-    frame = long_scores(dataset, protocol, models, methods, results=results)
-    images = frame.drop_duplicates("image").sort_values("image")
-    names = {key: list(dict.fromkeys(frame[key])) for key in ("model", "method")}
-    shape = (*map(len, names.values()), len(images))
-    if len(frame) != np.prod(shape):
-        raise CamstudyError(
-            f"protocol `{protocol}`: {len(frame)} rows are not one for each of {shape[0]} models, {shape[1]} methods "
-            f"and {shape[2]} images; read them with `long_scores`"
-        )
-    coords = {**names, "image": images["name"].to_numpy(object)}
-    if "label" in images:
-        coords["label"] = ("image", images["label"].to_numpy())
-    # In the order of the files, which is that of models and methods, images sorted within.
-    frame = frame.assign(row=np.arange(len(frame)) // shape[2]).sort_values(["row", "image"])
-    variables = {
-        name: ((*names, "image"), _values(column).reshape(shape))
-        for name, column in frame.items()
-        if name not in {*names, *LABELS, "row"}
-    }
+    tables = _tables(dataset, protocol, models, methods, "", results)
+    names = [list(dict.fromkeys(some)) for some in zip(*tables, strict=True)]
+    first = next(iter(tables.values())).sort_values("image")
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in first if name not in LABELS}
+    for (model, method), frame in tables.items():
+        order = np.argsort(frame["image"].to_numpy(), kind="stable")
+        images = frame["image"].to_numpy()[order]
+        if not np.array_equal(images, first["image"]) or len(np.unique(images)) < len(images) or {*frame} != {*first}:
+            raise CamstudyError(
+                f"protocol `{protocol}`: not one row for each image, or other images or metrics for `{model}` by "
+                f"`{method}` than for `{names[0][0]}` by `{names[1][0]}`; read them with `long_scores`"
+            )
+        for name, values in columns.items():
+            values.append(_values(frame[name])[order])
+    coords = {"model": names[0], "method": names[1], "image": first["name"].to_numpy(object)}
+    if "label" in first:
+        coords["label"] = ("image", first["label"].to_numpy())
+    shape = (len(names[0]), len(names[1]), len(first))
+    variables = {name: (GRID, np.stack(values).reshape(shape)) for name, values in columns.items()}
     return xarray.Dataset(variables, coords, {"dataset": dataset, "protocol": protocol})
+
+
+def _tables(
+    dataset: str,
+    protocol: str,
+    models: Sequence[str] | None,
+    methods: Sequence[str] | None,
+    kind: str,
+    results: str | Path,
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return the scores by model and method."""
+    found = find_pairs(Path(results, "scores", dataset), models, methods, protocol)
+    return {pair: read_records(records, kind) for pair, records in found.items()}
 
 
 def _values(column: pd.Series) -> np.ndarray:

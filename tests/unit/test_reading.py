@@ -284,8 +284,13 @@ def test_scores_of_a_sample_and_of_several_rows(study):
     np.testing.assert_array_equal(some["heatmap"].values[0, 0], known["maps"]["net", "gradcam"][[2, 5, 13]])
     assert len(long_scores("squares", "cascade", kind="stages", results=results)) == 6
     write_table(results, known["dataset"], "net/rise/floors", stages, sample)
-    with pytest.raises(CamstudyError, match="`floors`: 6 rows are not one for each of 1 models, 1 methods and 3"):
+    with pytest.raises(CamstudyError, match=r"`floors`: not one row for each image, .* `net` by `rise`"):
         open_scores("squares", "floors", results=results)
+    write_table(results, known["dataset"], "net/rise/cascade", frame.iloc[:2], sample[:2])
+    with pytest.raises(
+        CamstudyError, match="or other images or metrics for `net` by `rise` than for `net` by `gradcam`"
+    ):
+        open_scores("squares", "cascade", results=results)
 
 
 def test_data_is_read_when_it_is_used(written, monkeypatch):
