@@ -12,18 +12,17 @@ from camstudy.explain.store import ATTRIBUTES, heatmap_writer
 
 N = 20
 FULL, CROP = [0.0, 0.0, 1.0, 1.0], [0.125, 0.125, 0.875, 0.875]
-# What makes a result whole, and in parts.
-WHOLE, PARTS = ((0, N),), ((0, 12), (12, N))
+PARTS = ((0, 12), (12, N))
 
 
 def write_maps(results: Path, dataset: Dataset, model: str, method: str, maps: np.ndarray, **options) -> np.ndarray:
     """Write maps (n, h, w), of which the stores may be divided into ``parts``; return them."""
-    box, parts = np.asarray(options.get("box", FULL), float), options.get("parts", WHOLE)
-    attrs = dict.fromkeys(ATTRIBUTES) | {"dataset": "squares", "model": model, "method": method}
+    box, parts = np.asarray(options.get("box", FULL), float), options.get("parts", ((0, dataset.n),))
+    attrs = dict.fromkeys(ATTRIBUTES) | {"dataset": dataset.path.stem, "model": model, "method": method}
     for start, stop in parts:
         part = "" if len(parts) == 1 else f"/{start:05d}-{stop - 1:05d}"
         writer = heatmap_writer(
-            results / f"heatmaps/squares/{model}/{method}{part}.json",
+            results / f"heatmaps/{dataset.path.stem}/{model}/{method}{part}.json",
             shape=maps.shape[1:],
             chunk=8,
             attrs=attrs | {"images": [start, stop, dataset.n], "crop_box": box.tolist() if box.ndim == 1 else None},
@@ -41,7 +40,7 @@ def write_maps(results: Path, dataset: Dataset, model: str, method: str, maps: n
 
 def write_table(results: Path, dataset: Dataset, name: str, frame: pd.DataFrame, images: object = None) -> None:
     """Write scores of a model, or of one with a method, and their record."""
-    path = results / f"scores/squares/{name}.parquet"
+    path = results / f"scores/{dataset.path.stem}/{name}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_scores(path, frame, dataset, slice(0, dataset.n) if images is None else images)
     path.with_suffix(".json").write_text("{}")

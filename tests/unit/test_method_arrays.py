@@ -1,5 +1,6 @@
 """Arrays that a method declares beside its maps: stored with them, under the same checks, and read as they are."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,15 @@ def test_names_that_are_taken_are_refused(name):
     arrays = {name: MapArray("float32"), "curve": DECLARED["curve"]}
     with pytest.raises(ValueError, match=f"an array cannot be called `{name}`"):
         METHODS.register("taken", needs="model", source="tests", arrays=arrays)(plain)
+
+
+def test_the_example_of_the_page_runs_as_printed():
+    text = (Path(__file__).parents[2] / "docs/extending.md").read_text()
+    (block,) = (code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "MapArray" in code)
+    exec(block, {})
+    method, (activations, gradients) = bind("gradcam_weights", {"ranks": 2}), torch.randn(2, 3, 5, 4, 4).double()
+    maps, arrays = separate(method, method(activations, gradients))
+    a, weights = activations.numpy(), gradients.numpy().mean((2, 3))
+    np.testing.assert_allclose(maps, np.maximum(np.einsum("nk,nkyx->nyx", weights, a), 0))
+    np.testing.assert_allclose(arrays["weight"], np.sort(weights, 1)[:, :-3:-1])
+    assert method.shapes((4, 4)) == {"weight": (2,)}

@@ -222,7 +222,7 @@ def test_maps_and_predictions_of_other_images_are_refused(study, tmp_path):
     results, known = study
     (tmp_path / "fewer").mkdir()
     fewer = write_store(tmp_path / "fewer/squares.json", *(array[: N - 1] for array in squares(N)))
-    write_maps(results, fewer, "net", "short", known["maps"]["net", "gradcam"][: N - 1], parts=((0, N - 1),))
+    write_maps(results, fewer, "net", "short", known["maps"]["net", "gradcam"][: N - 1])
     with pytest.raises(CamstudyError, match="maps of `net` by `short` are of other images than those of `net`"):
         open_maps("squares", ["net"], ["gradcam", "short"], size=(5, 5), results=results)
     with pytest.raises(CamstudyError, match=r"net/prediction\.json: predictions of other images"):
