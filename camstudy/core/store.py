@@ -224,19 +224,20 @@ class StoreWriter:
 class StoredArray:
     """An array of a finished store, for reading: ``array[part]`` with a slice or positions of its first dimension.
 
-    A chunk that cannot be read is a `CamstudyError`, which names it.
+    ``dims`` are the names of its dimensions. A chunk that cannot be read is a `CamstudyError`, which names it.
     """
 
     def __init__(self, path: Path, name: str, array: zarr.Array) -> None:
         self._path, self._name, self._array = path, name, array
         self.shape, self.chunks, self.dtype, self.size = array.shape, array.chunks, array.dtype, array.size
+        self.dims: tuple[str, ...] = array.metadata.dimension_names
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, part: Part) -> np.ndarray:
         with _naming_damage(self._path, self._name, self._array, part):
-            return self._array.oindex[part]
+            return self._array.oindex[_as_slice(part)]
 
 
 class Store(Mapping[str, StoredArray]):
@@ -286,6 +287,16 @@ def open_store(manifest: str | Path, require: Sequence[str] = ()) -> Store:
     for name, array in arrays.items():
         _check_complete(Path(manifest), name, array)
     return Store(path, arrays, group.attrs)
+
+
+def _as_slice(part: Part) -> Part:
+    """Return neighbouring positions as a slice, which zarr reads faster, and all else as it is."""
+    positions = part if isinstance(part, slice) else np.asarray(part)
+    if isinstance(part, slice) or positions.ndim != 1 or not positions.size or positions.dtype.kind not in "iu":
+        return part
+    if positions[0] >= 0 and np.all(np.diff(positions) == 1):
+        return slice(int(positions[0]), int(positions[-1]) + 1)
+    return part
 
 
 def _ragged(spec: ArraySpec) -> bool:

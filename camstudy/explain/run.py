@@ -12,7 +12,7 @@ from camstudy.core.provenance import versions
 from camstudy.data.dataset import Dataset
 from camstudy.explain.engine import map_shape
 from camstudy.explain.explainer import Explainer
-from camstudy.explain.store import heatmap_writer
+from camstudy.explain.store import heatmap_writer, stored_arrays
 from camstudy.models.inputs import crop_box, crop_boxes
 
 # What decides the bits of maps.
@@ -49,9 +49,11 @@ def explain_dataset(
     labels, batch_size = explainer.labels(dataset), settings["batch_size"]
     authors = explainer.method["geometry"] == "authors"
     boxes = None if dataset.sizes is None else crop_boxes(inputs, dataset.sizes)
+    shape = map_shape(explainer.model, explainer.layer, inputs["size"], explainer.bound)
     writer = heatmap_writer(
         manifest,
-        shape=map_shape(explainer.model, explainer.layer, inputs["size"], explainer.bound),
+        shape=shape,
+        arrays=stored_arrays(explainer.bound, shape),
         chunk=settings["chunk_size"],
         attrs={
             **attrs,
@@ -74,7 +76,8 @@ def explain_dataset(
             batch_size=batch_size,
         )
         seen = {} if boxes is None else {"crop_box": boxes[source]}
-        writer.write(part, heatmap=maps, target=found.target, **seen)
+        arrays = found.arrays[explainer.method["method"]]
+        writer.write(part, heatmap=maps, target=found.target, **seen, **arrays)
         batch_size = found.batch_size
     writer.finish(versions=versions(*PACKAGES))
     explained = sum(part.stop - part.start for part in pending)

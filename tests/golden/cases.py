@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from camstudy.explain.methods import METHODS
+from camstudy.explain.registry import Method
 from camstudy.metrics.families import METRICS
 from camstudy.models.variants import VARIANTS
 from camstudy.training.terms import TERMS, Batch
@@ -93,7 +94,8 @@ def method(name: str) -> Values:
     for number, parameters in enumerate(SHORT.get(name, [{}])):
         if record.needs == "dataset":
             halves = noise(3, 2, 8, 8, seed=21).astype(np.float32)
-            found[f"{number}"] = record.function(np.arange(3), {"human_half": halves}, **parameters)
+            maps = record.function(np.arange(3), {"human_half": halves}, **parameters)
+            found |= beside(f"{number}", maps, record)
             continue
         for tail in ("linear", "residual"):
             context = nets.context(network(tail), images())
@@ -104,8 +106,14 @@ def method(name: str) -> Values:
                 activations = torch.from_numpy(noise(3, 5, 4, 4, seed=22) - 0.3)
                 gradients = torch.from_numpy(noise(3, 5, 4, 4, seed=len(tail)) - 0.4)
                 maps = record.function(activations, gradients, **parameters)
-            found[f"{number} {tail}"] = maps.numpy()
-    return dict(named(key, value) for key, value in found.items())
+            found |= beside(f"{number} {tail}", maps, record)
+    return dict(named(key, np.asarray(value)) for key, value in found.items())
+
+
+def beside(key: str, result: object, record: Method) -> dict[str, object]:
+    """Return the maps of a method and, if it declares any, the arrays beside them."""
+    maps, arrays = result if record.arrays else (result, {})
+    return {key: maps} | {f"{key} {name}": values for name, values in arrays.items()}
 
 
 def metric(name: str) -> Values | None:
