@@ -66,8 +66,8 @@ def evidence() -> dict[str, object]:
         "negative_correct": noise(N, 9, seed=12) < 0.6,
         "map_box_share": noise(N, seed=13),
         "crop_log_probability": np.log(noise(N, seed=14)),
-        "stage_correlation": 2 * noise(N, 3, seed=15) - 1,
-        "stage_correlation_absolute": noise(N, 3, seed=16),
+        "step_correlation": 2 * noise(N, 3, seed=15) - 1,
+        "step_correlation_absolute": noise(N, 3, seed=16),
         "spearman": 2 * noise(N, seed=17) - 1,
         "human_ceiling": 0.65,
     }
