@@ -36,7 +36,7 @@ class TableInputs:
     layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.analysis.aggregate.CURVES`
-    stages : only where it is asked for, the columns of `camstudy.analysis.steps.STAGES`
+    steps : only where it is asked for, the columns of `camstudy.analysis.steps.STEPS`
     timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
     versions : the versions of each library that the results were made with
     published : only where it is asked for, what `camstudy.analysis.published.read_published` returns
@@ -52,7 +52,7 @@ class TableInputs:
     cost: Mapping[str, Mapping] | None = None
     curves: pd.DataFrame | None = None
     published: pd.DataFrame | None = None
-    stages: pd.DataFrame | None = None
+    steps: pd.DataFrame | None = None
     timing: Mapping[tuple[str, str], Mapping] | None = None
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -202,14 +202,14 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     named = dict(files.items())
     records, scores = [*map(read_json, named["models"])], pd.read_parquet(named["scores"])
     titles = {name: entry["title"] for name, entry in study["catalog"]["models"].items()}
-    further = {name: pd.read_parquet(named[name]) for name in ("sweep", "layers", "curves", "stages") if name in named}
+    beside = {name: pd.read_parquet(named[name]) for name in ("sweep", "layers", "curves", "steps") if name in named}
     if "cost" in named:
-        further["cost"] = dict(zip(study["models"], map(read_json, named["cost"]), strict=True))
+        beside["cost"] = dict(zip(study["models"], map(read_json, named["cost"]), strict=True))
     if "timing" in named:
         pairs = itertools.product(study["models"], study["methods"])
-        further["timing"] = dict(zip(pairs, map(read_json, named["timing"]), strict=True))
+        beside["timing"] = dict(zip(pairs, map(read_json, named["timing"]), strict=True))
     if "published" in named and published:
-        further["published"] = read_published(published)
+        beside["published"] = read_published(published)
     ceiling = read_json(named["ceiling"][0]) if named["ceiling"] else {}
     return TableInputs(
         scores=scores,
@@ -218,5 +218,5 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
         study=study,
         dataset=dict(open_store(named["dataset"]).attrs) | {"human_ceiling": ceiling.get("human_ceiling")},
         versions=all_versions([*records, {"versions": scores.attrs.get("versions", {})}]),
-        **further,
+        **beside,
     )

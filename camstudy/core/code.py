@@ -31,6 +31,7 @@ FORMAT = 1  # of the cache: another number for another content of `Module` or ot
 REGISTRIES = {
     "method": "METHODS",
     "metric": "METRICS",
+    "family": "FAMILIES",
     "variant": "VARIANTS",
     "table": "TABLES",
     "figure": "FIGURES",

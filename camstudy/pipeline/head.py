@@ -34,7 +34,7 @@ def registered(folder: str | Path) -> dict[str, object]:
     return {
         "bind": bind,
         **{kind: [name for name, its in kinds.items() if its == kind] for kind in ("methods", "controls")},
-        "rules": [script.stem for script in Path(folder, "scripts").glob("*.py")],
+        "rules": [script.stem for script in Path(folder, "scripts").glob("*.py")] + ["score_on_model"],
         "families": {name: record.metrics for name, record in [*TABLES.items(), *FIGURES.items()]},
         "protocols": shipped(),
         "metrics": metric_names,
@@ -88,7 +88,7 @@ def results(study: Study, identity: Identities) -> Iterator[tuple[str, str]]:
         yield paths.model(model), identity.model(model)
         for name in study.predicted():
             yield paths.prediction(name, model), identity.prediction(name, model)
-    if "agreement" in study.families:
+    if study.reaches_ceiling():
         yield paths.ceiling(data), identity.ceiling(data)
     for model, method in study.maps():
         for part in study.map_parts(data, model, method):

@@ -12,6 +12,7 @@ from camstudy.core.identity import digest, line, view
 from camstudy.data.sources import SOURCES
 from camstudy.explain.methods import bind
 from camstudy.figures import FIGURES
+from camstudy.metrics.scoring import FAMILIES
 from camstudy.models import timm_names
 from camstudy.pipeline.paths import CONTROL
 from camstudy.pipeline.shown import resolved, settings, shown, shown_maps
@@ -190,25 +191,22 @@ class Identities:
     def scores(self, dataset: str, model: str, method: str, protocol: str) -> str:
         """Return the identity of scores under a protocol of any family."""
         entry, stated = self._catalog["methods"][method], self._catalog["protocols"][protocol]
-        family, control = stated["family"], self.study.is_control(method)
-        made: dict[str, str | None] = {}
-        if family == "sanity":
-            made = {"layer": self._layer(model, method), **self._seen(model, dataset), **self._method(method)}
-            units = (f"method:{entry['method']}",)
-        else:
-            maps = self.explanation(dataset, CONTROL if control else model, method)
-            made = {"maps": digest(maps)}
-            units = ()
-            if family != "sweep":
-                made["postprocess"] = digest(view(entry, SCORING, "method"))
-            if family == "faithfulness":
-                made |= self._seen(model, dataset)
-            if family == "localization" and model != CONTROL:
-                made["prediction"] = digest(self.prediction(dataset, model))
-        rule = "sweep_thresholds" if family == "sweep" else f"score_{family}"
+        needs, units, made = FAMILIES[stated["family"]].needs, [f"family:{stated['family']}"], {}
+        if "method" in needs:
+            units.append(f"method:{entry['method']}")
+            made |= {"layer": self._layer(model, method), **self._method(method)}
+        if {"maps", "raw_maps"} & {*needs}:
+            maps = self.explanation(dataset, CONTROL if self.study.is_control(method) else model, method)
+            made["maps"] = digest(maps)
+        if "maps" in needs:
+            made["postprocess"] = digest(view(entry, SCORING, "method"))
+        if "model" in needs:
+            made |= self._seen(model, dataset)
+        if "prediction" in needs and model != CONTROL:
+            made["prediction"] = digest(self.prediction(dataset, model))
         metrics = [f"metric:{name}" for name in stated.get("metrics", ())]
         return line(
-            code=self._code(rule, *units, *metrics),
+            code=self._code("score", *units, *metrics),
             data=digest(self.dataset(dataset)),
             protocol=self._protocol(protocol),
             **made,
@@ -219,11 +217,11 @@ class Identities:
         return line(code=self._code("record_study"), stated=digest(resolved(self.study.config)))
 
     def aggregate(self, what: str) -> str:
-        """Return the identity of a long table: `scores`, `sweep`, `layers`, `curves` or `stages`."""
+        """Return the identity of a long table: `scores`, `sweep`, `layers`, `curves` or `steps`."""
 
         def make() -> str:
             study, name = self.study, self.study.dataset
-            family = {"layers": "agreement", "curves": "faithfulness", "stages": "sanity"}.get(what)
+            family = {"layers": "agreement", **study.tables_beside()}.get(what)
             if what == "scores":
                 made_from = [
                     self.scores(name, model, method, study.protocols[family])
@@ -236,7 +234,7 @@ class Identities:
             else:
                 pairs = product(study.models, study.stages()) if what == "layers" else study.maps(family)
                 made_from = [self.scores(name, model, method, study.protocol(family)) for model, method in pairs]
-            if "agreement" in study.families and what in ("scores", "sweep", "layers"):
+            if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))
             stated = settings(study.config) if what != "curves" else {}
             if what == "scores":
@@ -267,7 +265,7 @@ class Identities:
     def _drawn(self, record: object, *units: str) -> str:
         study = self.study
         made_from = [self.aggregate("scores"), *(self.model(model) for model in study.models)]
-        for source in record.also:
+        for source in record.sources:
             if source == "cost":
                 made_from += [self.cost(model, study.protocols["cost"]) for model in study.models]
             elif source == "timing":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 
 from camstudy.core.parts import PART
+from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline.job import count_gpus
 from camstudy.pipeline.resources import estimate, request
 from camstudy.pipeline.study import Study
@@ -60,7 +61,7 @@ class Jobs:
         if part is None:
             return None
         protocol = getattr(wildcards, "protocol", None)
-        rule = "score_faithfulness" if protocol else "explain"
+        rule = "score_on_model" if protocol else "explain"
         # Of a whole part, as the last one is counted among the others.
         job = dict(wildcards.items()) | {"part": f"/{0:05d}-{PART - 1:05d}"}
         seconds = self._estimate(rule, job, gpu=bool(self.gpus()))
@@ -84,15 +85,13 @@ class Jobs:
         if model not in study.models or not recipe or recipe["gpu"] > 1:
             return False
         methods = dict.fromkeys([*study.methods, *(study.swept() if study.shows("sweep") else []), *study.stages()])
-        rules = {"explain": None}
-        rules |= {
-            f"score_{name}": study.protocols[name] for name in ("faithfulness", "sanity") if name in study.families
-        }
-        rules |= {"time_method": study.protocols["cost"]} if study.shows("timing") else {}
+        rules = [("explain", None)]
+        rules += [("score_on_model", study.protocols[name]) for name in study.families if FAMILIES[name].on_model]
+        rules += [("time_method", study.protocols["cost"])] if study.shows("timing") else []
         steps = [("train", {})] + [("prediction", {"dataset": name}) for name in study.predicted()]
         steps += [
             (rule, {"dataset": study.dataset, "method": method, "protocol": name})
-            for rule, name in rules.items()
+            for rule, name in rules
             for method in methods
         ]
         gpu = bool(self.gpus())

@@ -56,14 +56,14 @@ def plan(
     for rule, wildcards in jobs:
         key = rule, *(wildcards[name] for name in ("model", "method") if name in wildcards)
         rate, row = measured.get(key), rows[rule]
-        needs = estimate(config, rule, wildcards, gpu=gpu, seconds_per_image=rate, images_of=images_of)
+        taken = estimate(config, rule, wildcards, gpu=gpu, seconds_per_image=rate, images_of=images_of)
         row.jobs += 1
         row.measured += key in measured
-        row.seconds += needs.seconds
-        row.gpu_seconds += needs.seconds * needs.gpus
-        row.longest = max(row.longest, needs.seconds)
-        row.disk_mb += needs.disk_mb
-        row.files += needs.files
+        row.seconds += taken.seconds
+        row.gpu_seconds += taken.seconds * taken.gpus
+        row.longest = max(row.longest, taken.seconds)
+        row.disk_mb += taken.disk_mb
+        row.files += taken.files
     return {rule: row for rule, row in rows.items() if row.jobs}
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from camstudy.data.sources import SOURCES
 from camstudy.explain.methods import bind
+from camstudy.metrics.scoring import FAMILIES, Family
 
-EXPLAINING = ("explain", "score_sanity", "time_method")  # rules whose time depends on the method
+EXPLAINING = ("explain", "time_method")  # rules whose time depends on the method, beside families that explain anew
 SIDE = 224  # of the images that seconds and memory of the table are stated for
 LAST_STAGE = 7  # side of the maps that disk of the table is stated for
 
@@ -89,31 +90,40 @@ def request(
     images_of: Callable[[str], int] | None = None,
 ) -> dict[str, int]:
     """Return `mem_mb` and `runtime` in minutes to ask for: time with a margin, and both once more at each attempt."""
-    needs, settings = estimate(config, rule, wildcards, gpu=gpu, images_of=images_of), config["resources"]
-    minutes = max(settings["safety"] * needs.seconds / 60, settings["least_minutes"])
-    return {"mem_mb": math.ceil(attempt * needs.memory_mb), "runtime": math.ceil(attempt * minutes)}
+    taken, settings = estimate(config, rule, wildcards, gpu=gpu, images_of=images_of), config["resources"]
+    minutes = max(settings["safety"] * taken.seconds / 60, settings["least_minutes"])
+    return {"mem_mb": math.ceil(attempt * taken.memory_mb), "runtime": math.ceil(attempt * minutes)}
 
 
 def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
     """Return how many passes at 224x224 an image costs; 1 where no network runs."""
     if not config["resources"]["rules"][rule]["gpu"]:
         return 1
-    method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if rule in EXPLAINING else {}
-    times = _protocol(config, wildcards)["stages"] + 1 if rule == "score_sanity" else 1
-    if rule == "score_faithfulness" and _protocol(config, wildcards)["ties"] == "mean":
-        times = 2
+    family = _family(config, wildcards)
+    explains = rule in EXPLAINING or (family is not None and "method" in family.needs)
+    method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if explains else {}
+    times = family.passes(_protocol(config, wildcards)) if family else 1
     return times * method.get("passes", 1) * _area(config, wildcards)
 
 
 def _images(config: Mapping, rule: str, images: int, wildcards: Mapping[str, str]) -> int:
     """Return the number of images that a rule takes of a dataset that has so many."""
-    chosen = {"score_sanity": "n_images", "time_method": "batch_size"}.get(rule)
+    family = _family(config, wildcards)
+    chosen = family.sample if family else {"time_method": "batch_size"}.get(rule)
     return min(images, _protocol(config, wildcards)[chosen]) if chosen else images
 
 
 def _protocol(config: Mapping, wildcards: Mapping[str, str]) -> Mapping:
     """Return the entry of the protocol that a job scores or measures by."""
     return config["catalog"]["protocols"][wildcards["protocol"]]
+
+
+def _family(config: Mapping, wildcards: Mapping[str, str]) -> Family | None:
+    """Return the family by which a job scores maps; None for other jobs."""
+    if not wildcards.get("protocol"):
+        return None
+    name = _protocol(config, wildcards)["family"]
+    return None if name == "cost" else FAMILIES[name]
 
 
 def _map_area(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:

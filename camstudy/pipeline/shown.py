@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from camstudy.explain.methods import bind
-from camstudy.study.protocols import SCORED, chosen
+from camstudy.study.protocols import chosen, scored
 
 STATED = (
     *(
@@ -48,10 +48,10 @@ def shown(config: Mapping, record: object) -> dict:
     """
     catalog, methods = config["catalog"], [*config["methods"], *config["controls"]]
     kept = {key: config[key] for key in (*STATED, *record.settings)}
-    if "sweep" in record.also:
+    if "sweep" in record.sources:
         kept["sweep"] = config["sweep"]
         methods += [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")]
-    if "layers" in record.also:
+    if "layers" in record.sources:
         kept["layer_sweep"] = config["layer_sweep"]
         methods += config["layer_sweep"]["methods"]
     entries = {name: catalog["methods"][name] for name in methods}
@@ -75,11 +75,11 @@ def shown_maps(config: Mapping) -> dict:
 
 def shown_protocols(config: Mapping, record: object) -> dict[str, str]:
     """Return the protocols, by family, of what a table or figure is made from; one without a family shows all."""
-    further = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
-    known = chosen(config)
-    families = {*record.metrics} or {family for family in known if family in SCORED}
-    families |= {further[name] for name in record.also if name in further}
-    return {family: name for family, name in known.items() if family in families}
+    measured = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
+    protocols = chosen(config)
+    families = {*record.metrics} or {family for family in protocols if family in scored()}
+    families |= {measured[name] for name in record.sources if name in measured}
+    return {family: name for family, name in protocols.items() if family in families}
 
 
 def resolved(config: Mapping) -> dict:

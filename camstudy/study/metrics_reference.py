@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from camstudy.metrics.families import METRICS
 from camstudy.metrics.registry import Metric
+from camstudy.metrics.scoring import FAMILIES, Family
 
 INTRODUCTION = """\
 # Metrics
@@ -29,34 +30,13 @@ from 0 to 1, also where tables print percent.
 - Probabilities are the softmax, in float64, of logits computed in float32.
 """
 
-FAMILIES = {
-    "agreement": (
-        "Agreement with people",
-        "Of a heatmap and the human map of the same image: protocols of the family `agreement`.",
-    ),
-    "prediction": ("Predictions", "Of a model's logits, without heatmaps: `prediction.parquet`."),
-    "faithfulness": (
-        "Faithfulness",
-        "Of the network's answers to images masked by a heatmap: protocols of the family `faithfulness`, with the "
-        "curves of insertion and deletion in `{protocol}.curves.parquet`. The class is the one that the heatmap "
-        "explains. Protocols that ship:",
-    ),
-    "localization": (
-        "Localisation",
-        "Of a heatmap and the boxes of the image's objects: protocols of the family `localization`.",
-    ),
-    "sanity": (
-        "Sanity checks",
-        "Of heatmaps before and after the model's weights are randomised: protocols of the family `sanity`, with every "
-        "stage in `{protocol}.stages.parquet`.",
-    ),
-}
+PREDICTION = ("Predictions", "Of a model's logits, without heatmaps: `prediction.parquet`.")
 BETTER = {"up": "higher", "down": "lower"}
 
 
 def reference() -> str:
     """Return the reference as Markdown: a table of all metrics, then a section per family and metric."""
-    families = list(dict.fromkeys([*FAMILIES, *(metric.family for metric in METRICS.values())]))
+    families = list(dict.fromkeys(metric.family for metric in METRICS.values()))
     return "\n".join([INTRODUCTION, *_overview(families), *(line for family in families for line in _family(family))])
 
 
@@ -70,13 +50,22 @@ def _overview(families: list[str]) -> Iterator[str]:
 
 
 def _family(family: str) -> Iterator[str]:
-    title, text = FAMILIES.get(family, (family.capitalize(), ""))
+    other = PREDICTION if family == "prediction" else (family.capitalize(), "")
+    title, text = _about(FAMILIES[family]) if family in FAMILIES else other
     yield from (f"## {title}", "", text, "")
     if family == "faithfulness":
-        yield from _protocols()
+        yield from ("The class is the one that the heatmap explains. Protocols that ship:", "", *_protocols())
     for metric in METRICS.values():
         if metric.family == family:
             yield from _metric(metric)
+
+
+def _about(family: Family) -> tuple[str, str]:
+    """Return the title of a family, and what its module says of it."""
+    text = inspect.getmodule(family.function).__doc__.partition("\n")[0]
+    text = f"{text.rstrip('.')}. Protocols of the family `{family.name}`"
+    tables = " and ".join(f"`{{protocol}}.{kind}.parquet`" for kind in family.beside)
+    return family.title, f"{text}, with {tables} beside their scores." if tables else f"{text}."
 
 
 def _protocols() -> Iterator[str]:

@@ -8,14 +8,28 @@ import yaml
 
 from camstudy.core.errors import unknown
 from camstudy.data.sources import SOURCES
+from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.claims import definition, differences
 from camstudy.study.schema import Place, fill, load_schema
 
 SHIPPED = Path(__file__).parents[2] / "config" / "catalog" / "protocols.yaml"
-# Families that score maps, of which a study lists protocols.
-SCORED = ("agreement", "faithfulness", "localization", "sanity")
-# Families of which a study names a protocol elsewhere, and where.
-ELSEWHERE = {"sweep": ("sweep", "protocol"), "cost": ("cost",)}
+LISTED = ("protocols",)  # where a study lists its protocols
+# What families need to know of every image, as sources call it, and what a dataset without it has.
+TRUTHS = {
+    "human_map": ("human_maps", "no human maps"),
+    "boxes": ("boxes", "no boxes"),
+    "fixations": ("fixations", "no fixations"),
+}
+
+
+def scored() -> list[str]:
+    """Return the families of which a study lists protocols, those that score its maps."""
+    return [name for name, family in FAMILIES.items() if family.place == LISTED]
+
+
+def elsewhere() -> dict[str, tuple[str, ...]]:
+    """Return the families of which a study names a protocol elsewhere, and where: the sweep's, and that of cost."""
+    return {name: family.place for name, family in FAMILIES.items() if family.place != LISTED} | {"cost": ("cost",)}
 
 
 @cache
@@ -34,11 +48,17 @@ def chosen(config: Mapping) -> dict[str, str]:
 
 
 def metric_names(family: str) -> list[str]:
-    """Return the metrics that protocols of a family may list: all that are registered but those made of others."""
+    """Return the metrics that protocols of a family may list: those that its evidence suffices for."""
+    return [name for name, lacks in _registered(family).items() if not lacks]
+
+
+def _registered(family: str) -> dict[str, list[str]]:
+    """Return the metrics of a family, each with what it needs and the family does not find."""
     from camstudy.metrics.families import METRICS
 
+    gives = FAMILIES[family].gives if family in FAMILIES else ()
     own = [metric for metric in METRICS.values() if metric.family == family]
-    return [metric.name for metric in own if "human_ceiling" not in metric.needs]
+    return {metric.name: [need for need in metric.needs if need not in gives] for metric in own}
 
 
 def check_protocols(config: Mapping, known: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
@@ -52,7 +72,7 @@ def check_protocols(config: Mapping, known: Mapping[str, object]) -> Iterator[tu
         yield from _check_shipped(place, entry, known.get("protocols", {}).get(name))
         yield from _check_metrics(place, entry, known)
     yield from _check_chosen(config, entries)
-    yield from _check_dataset(config, entries)
+    yield from _check_evidence(config, entries)
     yield from _check_shown(config, entries, known.get("families", {}))
 
 
@@ -68,7 +88,12 @@ def _check_metrics(place: Place, entry: Mapping, known: Mapping[str, object]) ->
     family = entry.get("family")
     usual = {name for other in known.get("protocols", {}).values() for name in other.get("metrics", ())}
     for index, name in enumerate(entry.get("metrics", ())):
-        if "metrics" in known and name is not None and name not in usual and name not in known["metrics"](family):
+        if "metrics" not in known or name is None or name in usual or name in known["metrics"](family):
+            continue
+        if lacks := _registered(family).get(name):
+            text = f"`{name}` needs {', '.join(lacks)}, but {family} finds {', '.join(FAMILIES[family].gives)}"
+            yield (*place, "metrics", index), f"{text}; take it out, or register it in the family that finds it"
+        else:
             yield (*place, "metrics", index), str(unknown(f"metric of {family}", name, known["metrics"](family)))
 
 
@@ -77,38 +102,36 @@ def _check_chosen(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, st
     seen: dict[str, str] = {}
     for index, name in enumerate(config["protocols"]):
         family = entries.get(name, {}).get("family")
-        if family in ELSEWHERE:
-            place = ".".join(ELSEWHERE[family])
+        if family in elsewhere():
+            place = ".".join(elsewhere()[family])
             yield ("protocols", index), f"`{name}` is of the family {family}; name it as `{place}`"
         elif family in seen and name != seen[family]:
             text = f"`{name}` and `{seen[family]}` are both of the family {family}, of which a study has one"
             yield ("protocols", index), f"{text}; drop one of them, or make two studies"
         elif family is not None:
             seen[family] = name
-    for family, place in ELSEWHERE.items():
+    for family, place in elsewhere().items():
         name = config[place[0]][place[1]] if len(place) > 1 else config[place[0]]
         found = entries.get(name, {}).get("family", family)
         if found != family:
             yield place, f"`{name}` is of the family {found}; name a protocol of {_of(family, entries)}"
 
 
-def _check_dataset(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, str]]:
-    """Find what maps are to be compared with and is not there: jobs would fail after the last map."""
+def _check_evidence(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, str]]:
+    """Find what a family needs to know of images and the dataset lacks: jobs would fail after the last map."""
     dataset = config.get("catalog", {}).get("datasets", {}).get(config.get("dataset"), {})
     if "source" not in dataset:
         return
     source, lacks = SOURCES[dataset["source"]], {}
-    truths = source.truths(dataset)
-    if "human_maps" not in truths:
-        lacks["agreement"] = "no human maps"
-    elif dataset.get("human_ceiling") is None:
-        lacks["agreement"] = "no `human_ceiling` (1 leaves correlations as they are)"
-    if "boxes" not in truths:
-        lacks["localization"] = "no boxes (`boxes: true` reads them)" if "boxes" in source.on_request else "no boxes"
+    for need, (truth, text) in TRUTHS.items():
+        if truth not in source.truths(dataset):
+            lacks[need] = f"{text} (`{truth}: true` reads them)" if truth in source.on_request else text
+    if dataset.get("human_ceiling") is None:
+        lacks["human_ceiling"] = "no `human_ceiling` (1 leaves correlations as they are)"
     for index, name in enumerate(config["protocols"]):
         family = entries.get(name, {}).get("family")
-        if family in lacks:
-            text = f"found `{name}`, of {family}, but dataset `{config['dataset']}` has {lacks[family]}"
+        if missing := [need for need in FAMILIES[family].needs if need in lacks] if family in FAMILIES else []:
+            text = f"found `{name}`, of {family}, but dataset `{config['dataset']}` has {lacks[missing[0]]}"
             yield ("protocols", index), f"{text}; take another dataset, or drop `{name}`"
 
 

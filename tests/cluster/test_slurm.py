@@ -71,7 +71,7 @@ def test_a_changed_model_submits_that_models_jobs_alone(cluster, local, changed_
         ("train", CHANGED),
         ("prediction", f"tiny_{CHANGED}"),
         ("explain", f"tiny_{CHANGED}_gradcam"),
-        ("score_agreement", f"tiny_{CHANGED}_gradcam_human_maps"),
+        ("score", f"tiny_{CHANGED}_gradcam_human_maps"),
         ("aggregate_scores", "tiny"),
     ]
     cluster.settle()

@@ -311,7 +311,7 @@ def changed(tmp_path_factory):
 
 
 CAM = "camstudy/explain/methods/cam.py"
-EXPLAINING = {"explain", "score_sanity", "time_method"}
+EXPLAINING = {"explain", "family:sanity", "time_method"}
 
 
 @pytest.mark.parametrize(

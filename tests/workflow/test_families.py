@@ -74,7 +74,7 @@ def test_faithfulness_has_a_row_per_image_and_its_curves(project):
     expected = read(project, f"{MODEL}/prediction.parquet")
     clean = np.stack(curves["deletion"])[:, 0]
     np.testing.assert_allclose(clean, expected["probability"], atol=1e-5)  # the label is explained
-    assert scores.columns.tolist() == ["image", "name", "label", "target", *METRICS, "degenerate"]
+    assert scores.columns.tolist() == ["image", "name", "label", "target", "degenerate", *METRICS]
 
 
 def test_a_control_is_tried_in_parts_on_what_the_model_sees(project):
@@ -121,8 +121,8 @@ def test_nothing_is_left_to_do_and_settings_rescore(project):
     entries["quick"] = entries["quick"] | {"blur": 5}
     project.write_study(STUDY | {"catalog": STUDY["catalog"] | {"protocols": entries}})
     planned = project.run("--dry-run", "--", *TARGETS).stdout
-    assert "Try net on small masked by gradcam/00000-00007\n" in planned
-    assert "with the boxes of small" not in planned
+    assert "Score gradcam of net on small/00000-00007 by quick\n" in planned
+    assert "by small_boxes" not in planned
     project.write_study(STUDY)
 
 

@@ -15,14 +15,7 @@ from tests.golden import cases, study
 
 CODE = Code()
 CATALOG = yaml.safe_load(Path(study.__file__).with_name("study.yaml").read_text())["catalog"]
-# Families of metrics that scripts score by.
-FAMILIES = {
-    "prediction": "prediction",
-    "score_agreement": "agreement",
-    "score_faithfulness": "faithfulness",
-    "score_localization": "localization",
-    "score_sanity": "sanity",
-}
+FAMILIES = study.families()
 
 
 class Calls:
@@ -98,15 +91,17 @@ def units(step):
     """Return the units whose code a step may run: its script, and what its wildcards name."""
     names = step.wildcards
     found = [step.script]
-    if "method" in names and step.script in ("explain", "explain_control", "score_sanity", "time_method"):
+    if "method" in names and step.script in ("explain", "explain_control", "score", "time_method"):
         method = names["method"].partition("_stage")[0]
         found.append(f"method:{method}")
     if CATALOG["models"].get(names.get("model"), {}).get("variant"):
         found.append("variant:dcls")
     if step.script == "train":
         found += [unit for unit in CODE.units if unit.startswith("term:")]
-    if step.script in FAMILIES:
-        found += [f"metric:{metric.name}" for metric in METRICS.values() if metric.family == FAMILIES[step.script]]
+    family = FAMILIES[names["protocol"]] if step.script == "score" else step.script
+    found += [f"metric:{metric.name}" for metric in METRICS.values() if metric.family == family]
+    if step.script == "score":
+        found.append(f"family:{family}")
     if step.script.startswith("prepare_"):
         found.append(f"source:{CATALOG['datasets'][names['dataset']]['source']}")
     return found + [f"{kind}:{names[kind]}" for kind in ("table", "figure") if kind in names]
@@ -117,8 +112,8 @@ def test_steps_of_the_workflow_run_the_code_of_their_units(tmp_path):
     for step in study.run(tmp_path, figures=True, watched=calls.watch):
         assert calls.found, step
         ran.add(step.script)
-        if step.script == "explain":
-            # The engine alone knows no method.
+        if step.script in ("explain", "score"):
+            # The engine alone knows no method, and no family of metrics.
             assert calls.missing([step.script])
         if lost := calls.missing(units(step)):
             missing[step.script, *step.wildcards.values()] = lost
