@@ -6,8 +6,8 @@ from camstudy.analysis.aggregate import Settings, compare, summarize
 from camstudy.core.parts import read_tables
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import settings
 from camstudy.study.protocols import chosen
+from camstudy.study.stated import settings
 
 with step(snakemake):
     config, families = snakemake.config, {}

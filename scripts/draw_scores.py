@@ -3,7 +3,6 @@
 from camstudy.analysis.summary import read_inputs
 from camstudy.figures import FIGURES, save
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import shown
 
 with step(snakemake):
     record = FIGURES[snakemake.wildcards.figure]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from camstudy.analysis.summary import read_inputs
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import shown
 from camstudy.tables import TABLES
 from camstudy.tables.notes import random_weights, versions
 from camstudy.tables.render import RENDERERS

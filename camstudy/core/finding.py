@@ -6,8 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError, did_you_mean
-
-CONTROL = "control"  # the model's place in the paths of maps that look at no model
+from camstudy.core.names import CONTROL
 
 Pair = tuple[str, str]
 

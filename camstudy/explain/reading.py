@@ -8,9 +8,10 @@ import numpy as np
 import xarray
 
 from camstudy.core.errors import CamstudyError, unknown
-from camstudy.core.finding import CONTROL, find_pairs
+from camstudy.core.finding import find_pairs
 from camstudy.core.geometry import resample_in_boxes, within
 from camstudy.core.lazy import lazy
+from camstudy.core.names import CONTROL
 from camstudy.core.parts import read_records
 from camstudy.core.store import ArraySpec
 from camstudy.explain.postprocess import apply

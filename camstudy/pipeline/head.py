@@ -13,12 +13,12 @@ from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.records import complaint, find_unrecorded
 from camstudy.pipeline.sources import Sources
-from camstudy.pipeline.study import Study
 from camstudy.study.catalog import with_catalogs
 from camstudy.study.checks import validate
 from camstudy.study.claims import refuse_taken
 from camstudy.study.plugins import add_plugins
 from camstudy.study.protocols import metric_names, shipped
+from camstudy.study.study import Study
 from camstudy.tables import TABLES
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from itertools import product
 
 from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
+from camstudy.core.names import CONTROL
 from camstudy.data.sources import SOURCES
 from camstudy.explain.methods import bind
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.models import timm_names
-from camstudy.pipeline.paths import CONTROL
-from camstudy.pipeline.shown import resolved, settings, shown, shown_maps
 from camstudy.pipeline.sources import Sources
-from camstudy.pipeline.study import Study, is_photographs
+from camstudy.study.stated import resolved, settings, stated, stated_maps
+from camstudy.study.study import Study, is_photographs
 from camstudy.tables import TABLES
 from camstudy.training.terms import asked
 
@@ -259,7 +259,7 @@ class Identities:
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
-            stated=digest(shown_maps(study.config)),
+            stated=digest(stated_maps(study.config)),
         )
 
     def _drawn(self, record: object, *units: str) -> str:
@@ -275,7 +275,7 @@ class Identities:
                 made_from.append(self.sources.published())
             else:
                 made_from.append(self.aggregate(source))
-        return line(code=self._code(*units), made_from=digest(made_from), stated=digest(shown(study.config, record)))
+        return line(code=self._code(*units), made_from=digest(made_from), stated=digest(stated(study.config, record)))
 
     def _seen(self, model: str, dataset: str) -> dict[str, str | None]:
         """Return the parts of a finished model and of what it gets to see of a dataset."""

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from itertools import product
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.names import CONTROL
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline import paths
-from camstudy.pipeline.paths import CONTROL
-from camstudy.pipeline.study import Study
+from camstudy.study.study import Study
 from camstudy.tables import TABLES
 
 

@@ -14,9 +14,8 @@ from camstudy.core import ledger
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import agrees, digest
 from camstudy.core.provenance import read_json, write_json
-from camstudy.data.sources import SOURCES, Listing
+from camstudy.data.sources import SOURCES, Listing, expected_images
 from camstudy.pipeline import paths
-from camstudy.pipeline.resources import expected_images
 
 NOT_LISTED = ("root", "licence", "human_ceiling", "human_maps", "n_images", "sample_seed", "boxes", "sigma")
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pandas as pd
 
 from camstudy.analysis.published import join_published
-from camstudy.analysis.summary import CONTROL, Estimate, TableInputs, finite
+from camstudy.analysis.summary import Estimate, TableInputs, finite
+from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
 from camstudy.tables import notes
 from camstudy.tables.table import Column, Row, Table

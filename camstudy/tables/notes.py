@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pandas as pd
 
-from camstudy.analysis.summary import CONTROL, TableInputs
+from camstudy.analysis.summary import TableInputs
+from camstudy.core.names import CONTROL
 
 TIED = 0.05  # share of an image's pixels from which on ties are worth a note
 

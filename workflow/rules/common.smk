@@ -17,7 +17,7 @@ from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.job import share_library
 from camstudy.pipeline.jobs import Jobs
 from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
-from camstudy.pipeline.study import is_drawn, is_photographs
+from camstudy.study.study import is_drawn, is_photographs
 
 share_library()
 keep_books()

@@ -23,6 +23,7 @@ def _passes(protocol: Mapping) -> int:
 @FAMILIES.register(
     "faithfulness",
     title="Faithfulness",
+    metrics="faithfulness",
     needs=("maps", "model"),
     gives=(
         *("probability", "masked_probability", "map_box_share", "crop_log_probability"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @FAMILIES.register(
     "localization",
     title="Localization",
+    metrics="localization",
     needs=("maps", "boxes", "prediction"),
     gives=("heatmap", "box", "map_box", "box_hits", "correct"),
     of_models=("correct",),
