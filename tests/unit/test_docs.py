@@ -186,3 +186,14 @@ def test_stores_are_what_the_page_shows(results, capsys):
     expected = [maps[labels == digit].mean(0) for digit in range(10)]
     np.testing.assert_allclose(names["mean_of_class"].values, expected, rtol=1e-5)
     assert (names["pixels"].shape, abs(int(names["pixels"].mean()) - 140) < 3) == ((10, 20, 3), True)
+
+
+def test_tests_that_definitions_name_exist():
+    section = (ROOT / "docs/definitions.md").read_text().partition("## Compared with others")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 10
+    for row in rows:
+        *_, tests, _ = row.split("|")
+        named = re.findall(r"`(test_\w+\.py)`", tests)
+        assert named, row
+        assert all((ROOT / "tests/unit" / name).exists() for name in named), row
