@@ -8,15 +8,15 @@
 # ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution; of a slow method in parts,
 # │                                                      {method}/00000-01023.zarr + .json
 # ├── scores/{dataset}/human_ceiling.json            the agreement between people
-# ├── scores/{dataset}/{model}/                      accuracy.parquet + .json; {method}/{protocol}.parquet + .json (rows:
-# │                                                  images), and some {protocol}.{curves,stages}.parquet
+# ├── scores/{dataset}/{model}/                      prediction.parquet + .json; {method}/{protocol}.parquet + .json (rows:
+# │                                                  images), and some {protocol}.{curves,steps}.parquet
 # ├── protocols/{protocol}.json                      what its name stands for in these scores
 # ├── cost/{protocol}/{model}.json                   parameters, multiply-adds, speed, memory
 # ├── cost/{protocol}/{dataset}/{model}/{method}.json   seconds per image
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
 # └── studies/{study}/
 #     ├── config.yaml                                the configuration with every default
-#     ├── {scores,comparisons,curves,sweep,layers,stages}.parquet   the long tables
+#     ├── {scores,comparisons,curves,sweep,layers,steps}.parquet   the long tables
 #     ├── tables/{table}.{csv,md,tex,html}
 #     ├── figures/{figure}.{png,pdf}
 #     └── report/                                    what `make report` makes
@@ -27,13 +27,6 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: "config/catalog/datasets.yaml"
-configfile: "config/catalog/models.yaml"
-configfile: "config/catalog/imagenet_models.yaml"
-configfile: "config/catalog/finetuning.yaml"
-configfile: "config/catalog/methods.yaml"
-configfile: "config/catalog/protocols.yaml"
-configfile: "config/resources.yaml"
 configfile: "config/config.yaml"
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.table import Row
 from benchmarks.timing import device, interleave, one_thread, versus
-from camstudy.models.dcls import convert, dcls_layers, fold
+from camstudy.models.variants.dcls import convert, dcls_layers, fold
 
 CONVNEXT = {"replace": "depthwise", "kernel_size": 17, "kernel_count": 34, "version": "v0", "init": "random"}
 RESNET = {"replace": "conv3x3", "kernel_size": 7, "kernel_count": 5, "version": "v0", "init": "random"}

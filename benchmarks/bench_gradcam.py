@@ -12,8 +12,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from benchmarks.table import Row
 from benchmarks.timing import device, float32, interleave, one_thread, versus
 from camstudy.explain.engine import explain
-from camstudy.explain.families import bind
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import bind
 
 MODELS = ("resnet50", "convnext_tiny")
 

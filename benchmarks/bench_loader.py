@@ -17,9 +17,9 @@ from torchvision.transforms import v2
 
 from benchmarks.table import Row
 from benchmarks.timing import interleave, one_thread, ratio
-from camstudy.data.imagenet import read_imagenet
-from camstudy.data.photographs import write_photographs
-from camstudy.data.store import ATTRIBUTES, open_dataset
+from camstudy.data.dataset import ATTRIBUTES, open_dataset
+from camstudy.data.formats.imagenet import read_imagenet
+from camstudy.data.formats.photographs import write_photographs
 from camstudy.training.data import TrainingLoader, augmentation
 from camstudy.training.distributed import Group
 

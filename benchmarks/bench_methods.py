@@ -18,8 +18,8 @@ from torch import nn
 from benchmarks.table import Row
 from benchmarks.timing import device, float32, interleave, one_thread, versus
 from camstudy.explain.engine import explain
-from camstudy.explain.families import METHODS, bind
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import METHODS, bind
 
 SHARED = [name for name, method in METHODS.items() if method.needs == "activations_gradients"]
 CHUNK = 32  # images at once in Score-CAM and Ablation-CAM

@@ -10,9 +10,9 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.table import Row
 from benchmarks.timing import interleave, one_thread, versus
+from camstudy.core.geometry import resample
+from camstudy.core.store import store_path
 from camstudy.explain.store import ATTRIBUTES, Heatmaps, heatmap_writer
-from camstudy.geometry import resample
-from camstudy.store import store_path
 
 
 class Size(NamedTuple):

@@ -1,9 +1,9 @@
 """Average the curves of insertion and deletion over the images of a study."""
 
-from camstudy.aggregate import mean_curves
-from camstudy.job import step
-from camstudy.parts import read_tables
-from camstudy.protocols import chosen
+from camstudy.analysis.aggregate import mean_curves
+from camstudy.core.parts import read_tables
+from camstudy.pipeline.job import step
+from camstudy.study.protocols import chosen
 
 with step(snakemake):
     frames = read_tables(snakemake.params.maps, snakemake.input.scores, kind="curves")

@@ -1,12 +1,12 @@
 """Aggregate the layer sweep of a study: mean alignment with its interval per model, method and stage."""
 
-from camstudy.aggregate import Settings, summarize
-from camstudy.config import layer_sweep
-from camstudy.job import step
-from camstudy.parts import read_tables
+from camstudy.analysis.aggregate import Settings, summarize
+from camstudy.core.parts import read_tables
+from camstudy.core.provenance import read_json
+from camstudy.pipeline.job import step
 from camstudy.pipeline.shown import settings
-from camstudy.protocols import chosen
-from camstudy.provenance import read_json
+from camstudy.study.checks import layer_sweep
+from camstudy.study.protocols import chosen
 
 with step(snakemake):
     layers = summarize(

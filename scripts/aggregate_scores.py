@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from camstudy.aggregate import Settings, compare, summarize
-from camstudy.job import step
-from camstudy.parts import read_tables
+from camstudy.analysis.aggregate import Settings, compare, summarize
+from camstudy.core.parts import read_tables
+from camstudy.core.provenance import all_versions, read_json
+from camstudy.pipeline.job import step
 from camstudy.pipeline.shown import settings
-from camstudy.protocols import chosen
-from camstudy.provenance import all_versions, read_json
+from camstudy.study.protocols import chosen
 
 with step(snakemake):
     config, families = snakemake.config, {}
@@ -24,7 +24,7 @@ with step(snakemake):
         # Of correlations, those that tables show; of other families, all metrics.
         shown = ("alignment",) if family == "agreement" else None
         comparisons.append(compare(frames, pairs, **on, metrics=shown))
-    scores.append(summarize(about_models, dataset=config["accuracy_dataset"] or config["dataset"], **where))
+    scores.append(summarize(about_models, dataset=config["prediction_dataset"] or config["dataset"], **where))
     table = pd.concat(scores, ignore_index=True)
     # Kept in the file; tables state where they differ.
     table.attrs["versions"] = all_versions(map(read_json, [*snakemake.input.scores, *snakemake.input.prediction]))

@@ -1,10 +1,10 @@
 """Aggregate the threshold sweep of a study: mean alignment with its interval per model, method and floor."""
 
-from camstudy.aggregate import Settings, summarize_sweep
-from camstudy.job import step
-from camstudy.parts import read_tables
+from camstudy.analysis.aggregate import Settings, summarize_sweep
+from camstudy.core.parts import read_tables
+from camstudy.core.provenance import read_json
+from camstudy.pipeline.job import step
 from camstudy.pipeline.shown import settings
-from camstudy.provenance import read_json
 
 with step(snakemake):
     summarize_sweep(

@@ -2,12 +2,12 @@
 
 from dataclasses import asdict
 
-from camstudy.claims import claim
-from camstudy.job import step, torch_device
-from camstudy.metrics.cost import multiply_adds
+from camstudy.core.provenance import versions, write_json
 from camstudy.models.build import input_config, parameter_count
+from camstudy.models.cost import multiply_adds
 from camstudy.models.speed import measure, network
-from camstudy.provenance import versions, write_json
+from camstudy.pipeline.job import step, torch_device
+from camstudy.study.claims import claim
 
 with step(snakemake) as run:
     claim(snakemake.config, snakemake.wildcards.protocol)

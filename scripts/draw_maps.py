@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from camstudy.data.clickme import select
-from camstudy.data.store import open_dataset
-from camstudy.explain.postprocess import apply
-from camstudy.explain.store import Heatmaps
+from camstudy.core.parts import by_key, read_records, read_tables
+from camstudy.data.dataset import open_dataset
+from camstudy.data.formats.clickme import select
+from camstudy.explain.reading import label_maps
 from camstudy.figures import FIGURES, save
-from camstudy.job import step
-from camstudy.parts import by_key, read_records, read_tables
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     catalog, settings = snakemake.config["catalog"], snakemake.config["qualitative"]
@@ -30,11 +29,9 @@ with step(snakemake):
     maps, scores, boxes = {}, {}, {}
     tables = read_tables(snakemake.params.shown, inputs.scores)
     for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
-        key, heatmaps = (models[model], methods[method]), Heatmaps(manifests)
-        maps[key], boxes[key[0]] = (
-            apply(heatmaps.maps(chosen), catalog["methods"][method]["postprocess"]),
-            heatmaps.boxes(chosen),
-        )
+        key, floors = (models[model], methods[method]), {method: catalog["methods"][method]["postprocess"]}
+        found = label_maps({(model, method): manifests}, postprocess=floors).isel(model=0, method=0, image=chosen)
+        maps[key], boxes[key[0]] = found["heatmap"].values, found["view"].values
         if tables:
             scores[key] = tables[model, method].set_index("image").loc[chosen, "spearman"].to_numpy()
     objects = dataset.boxes(chosen) if "box" in dataset.group else None

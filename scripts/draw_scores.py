@@ -1,9 +1,9 @@
 """Draw a figure of a study from its scores."""
 
+from camstudy.analysis.summary import read_inputs
 from camstudy.figures import FIGURES, save
-from camstudy.job import step
+from camstudy.pipeline.job import step
 from camstudy.pipeline.shown import shown
-from camstudy.summary import read_inputs
 
 with step(snakemake):
     record = FIGURES[snakemake.wildcards.figure]

@@ -1,13 +1,13 @@
 """Explain every image of a dataset with one method and one model; chunks that a killed job left are kept."""
 
-from camstudy.data.store import open_dataset
+from camstudy.core.parts import part_slice
+from camstudy.core.provenance import read_json
+from camstudy.data.dataset import open_dataset
 from camstudy.explain.explainer import Explainer
-from camstudy.explain.families import METHODS
+from camstudy.explain.methods import METHODS
 from camstudy.explain.run import explain_dataset
-from camstudy.job import step, torch_device
 from camstudy.models.load import weights_of
-from camstudy.parts import part_slice
-from camstudy.provenance import read_json
+from camstudy.pipeline.job import step, torch_device
 
 with step(snakemake) as run:
     names = {name: snakemake.wildcards[name] for name in ("dataset", "model", "method")}

@@ -2,21 +2,22 @@
 
 import numpy as np
 
-from camstudy.data.store import open_dataset
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.registry import METHODS, bind
-from camstudy.explain.store import heatmap_writer
-from camstudy.geometry import FULL
-from camstudy.job import step
+from camstudy.core.geometry import FULL
+from camstudy.data.dataset import open_dataset
+from camstudy.explain.methods import METHODS, bind
+from camstudy.explain.registry import separate
+from camstudy.explain.store import heatmap_writer, stored_arrays
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     method = snakemake.config["catalog"]["methods"][snakemake.wildcards.method]
     dataset = open_dataset(snakemake.input.dataset)
     function = bind(method["method"], method["parameters"])
-    shape = function(np.arange(1), dataset.group).shape[1:]
+    shape = separate(function, function(np.arange(1), dataset.group))[0].shape[1:]
     writer = heatmap_writer(
         snakemake.output.manifest,
         shape=shape,
+        arrays=stored_arrays(function, shape),
         chunk=snakemake.config["explain"]["chunk_size"],
         identity=snakemake.params.identity,
         names=dataset.names(),
@@ -34,6 +35,6 @@ with step(snakemake):
         },
     )
     for part in writer.pending():
-        maps = function(np.arange(part.start, part.stop), dataset.group)
-        writer.write(part, heatmap=maps, target=dataset.labels[part])
+        maps, arrays = separate(function, function(np.arange(part.start, part.stop), dataset.group))
+        writer.write(part, heatmap=maps, target=dataset.labels[part], **arrays)
     writer.finish()

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from camstudy.job import step
-from camstudy.provenance import read_json, write_json
+from camstudy.core.provenance import read_json, write_json
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     shutil.copyfile(Path(snakemake.input.record).with_suffix(".safetensors"), snakemake.output.weights)

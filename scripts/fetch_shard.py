@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from camstudy.addresses import redact
+from camstudy.core.addresses import redact
+from camstudy.core.download import fetch
+from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import parts
-from camstudy.data.tfrecord import read_shard
-from camstudy.download import fetch
-from camstudy.errors import CamstudyError
-from camstudy.job import step
-from camstudy.provenance import write_json
+from camstudy.core.provenance import write_json
+from camstudy.data.formats.tfrecord import read_shard
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     number, shard = int(snakemake.wildcards.shard), Path(snakemake.output.shard)

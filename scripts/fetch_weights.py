@@ -4,10 +4,10 @@ from pathlib import Path
 
 from camstudy.core import ledger
 from camstudy.core.identity import parts
-from camstudy.job import step
-from camstudy.models.checkpoints import save_model
-from camstudy.models.fetch import fetch_weights
-from camstudy.provenance import write_json
+from camstudy.core.provenance import write_json
+from camstudy.models.weights.checkpoints import save_model
+from camstudy.models.weights.fetch import fetch_weights
+from camstudy.pipeline.job import step
 
 with step(snakemake) as run:
     name, record_path = snakemake.wildcards.model, snakemake.output.record

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from camstudy.data.store import open_dataset
-from camstudy.geometry import resample
-from camstudy.job import step
+from camstudy.core.geometry import resample
+from camstudy.core.provenance import write_json
+from camstudy.data.dataset import open_dataset
 from camstudy.metrics.alignment import spearman
-from camstudy.provenance import write_json
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     ceiling = snakemake.config["catalog"]["datasets"][snakemake.wildcards.dataset]["human_ceiling"]

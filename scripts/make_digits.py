@@ -2,12 +2,12 @@
 
 from tqdm import tqdm
 
-from camstudy.data.clickme import encode_example
+from camstudy.core.provenance import sha256_file, write_json
 from camstudy.data.digits import make_scene
+from camstudy.data.formats.clickme import encode_example
+from camstudy.data.formats.tfrecord import write_shard
 from camstudy.data.sources.digits import SHARD_SIZE
-from camstudy.data.tfrecord import write_shard
-from camstudy.job import step
-from camstudy.provenance import sha256_file, write_json
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     entry = snakemake.config["catalog"]["datasets"][snakemake.wildcards.dataset]

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from camstudy.core.identity import parts
 from camstudy.core.ledger import table_of
-from camstudy.data.clickme import select
-from camstudy.data.files import start
-from camstudy.data.shards import note_shards
+from camstudy.data.dataset import write_dataset
+from camstudy.data.formats.clickme import select
+from camstudy.data.formats.files import start
+from camstudy.data.formats.shards import note_shards
 from camstudy.data.sources import SOURCES
-from camstudy.data.store import write_dataset
-from camstudy.job import step
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     entry, manifest = snakemake.config["catalog"]["datasets"][snakemake.wildcards.dataset], snakemake.output.manifest

@@ -2,11 +2,11 @@
 
 from camstudy.core.identity import parts
 from camstudy.core.ledger import listing_of, table_of
-from camstudy.data.clickme import select
-from camstudy.data.files import Root, start
-from camstudy.data.photographs import write_photographs
+from camstudy.data.formats.clickme import select
+from camstudy.data.formats.files import Root, start
+from camstudy.data.formats.photographs import write_photographs
 from camstudy.data.sources import SOURCES
-from camstudy.job import step
+from camstudy.pipeline.job import step
 
 with step(snakemake):
     name, manifest = snakemake.wildcards.dataset, snakemake.output.manifest

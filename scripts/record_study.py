@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from camstudy.addresses import redact_text
-from camstudy.job import step
+from camstudy.core.addresses import redact_text
+from camstudy.pipeline.job import step
 from camstudy.pipeline.shown import resolved
 
 with step(snakemake):

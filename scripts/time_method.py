@@ -1,12 +1,12 @@
 """Measure how long a method takes for an image, beside one forward pass of the model."""
 
-from camstudy.claims import claim
-from camstudy.data.store import open_dataset
+from camstudy.core.provenance import versions, write_json
+from camstudy.data.dataset import open_dataset
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.timing import time_method
-from camstudy.job import step, torch_device
 from camstudy.models.load import weights_of
-from camstudy.provenance import versions, write_json
+from camstudy.pipeline.job import step, torch_device
+from camstudy.study.claims import claim
 
 with step(snakemake) as run:
     claim(snakemake.config, snakemake.wildcards.protocol)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from camstudy.job import step, torch_device
-from camstudy.models.checkpoints import save_model
+from camstudy.core.provenance import read_json, write_json
 from camstudy.models.load import weights_of
 from camstudy.models.record import model_record
-from camstudy.provenance import read_json, write_json
+from camstudy.models.weights.checkpoints import save_model
+from camstudy.pipeline.job import step, torch_device
 from camstudy.training.run import train_entry
 
 with step(snakemake) as run:

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from camstudy.data.gaze import read_cat2000, read_mit1003, read_salicon
+from camstudy.data.formats.gaze import read_cat2000, read_mit1003, read_salicon
 
 # ILSVRC2012_IDs follow neither the synsets' order nor the labels'; 5 and 6 are inner nodes of the hierarchy.
 SYNSETS = [

@@ -21,8 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from camstudy.errors import CamstudyError
-from camstudy.provenance import sha256_file
+from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import sha256_file
 
 Stat = tuple[int, int]  # size in bytes, time of modification in nanoseconds
 READERS = 8  # threads: file systems of clusters answer late

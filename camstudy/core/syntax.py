@@ -13,7 +13,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 # Facts of registered things that are printed, and change no result.
-DOCUMENTARY = {"label", "source", "direction", "unit", "range", "title", "metrics", "images", "layout", "divided"}
+DOCUMENTARY = {
+    "label",
+    "source",
+    "direction",
+    "unit",
+    "range",
+    "title",
+    "metrics",
+    "images",
+    "layout",
+    "divided",
+    "passes",
+}
 
 _SKIPPED = {"ctx", "type_comment", "type_params", "kind", "returns"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 
 Result = TypeVar("Result")
 

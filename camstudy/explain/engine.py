@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from camstudy.errors import CamstudyError, unknown
+from camstudy.core.errors import CamstudyError, unknown
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import Context, black_pixel
 from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
-from camstudy.explain.registry import BoundMethod
+from camstudy.explain.registry import BoundMethod, separate
 
 TARGETS = ("label", "predicted")
 
@@ -22,13 +22,14 @@ class Explanation:
     """What `explain` returns for n images: raw ``maps[name]``, float32 (n, h, w), and classes, int64 (n,).
 
     ``target`` is the class explained. ``batch_size`` is the one to continue with: smaller than asked for when
-    the device ran out of memory.
+    the device ran out of memory. ``arrays[name]`` holds what the method's record declares beside the maps, by name.
     """
 
     maps: dict[str, np.ndarray]
     target: np.ndarray
     predicted: np.ndarray
     batch_size: int
+    arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def explain(
     black = black_pixel(mean, std, images).to(device)
     asks = any(_asks(method) for method in methods.values())
 
-    def work(part: slice, size: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    def work(part: slice, size: int) -> tuple[dict, dict, np.ndarray, np.ndarray]:
         return _explain_batch(
             model,
             layer,
@@ -102,12 +103,16 @@ def explain(
 
     with frozen(model), torch.enable_grad(), plain_float32(device):
         batches, batch_size = in_batches(work, len(images), batch_size, device, asks=asks)
-    maps, targets, predicted = zip(*batches, strict=True)
+    maps, arrays, targets, predicted = zip(*batches, strict=True)
     return Explanation(
         {name: np.concatenate([part[name] for part in maps]) for name in methods},
         np.concatenate(targets),
         np.concatenate(predicted),
         batch_size,
+        {
+            name: {key: np.concatenate([part[name][key] for part in arrays]) for key in arrays[0][name]}
+            for name in methods
+        },
     )
 
 
@@ -138,7 +143,7 @@ def _explain_batch(
     black: Tensor,
     numbers: Sequence[int],
     batch_size: int,
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]], np.ndarray, np.ndarray]:
     shared = not all(_asks(method) for method in methods.values())
     found = _shared_pass(model, layer, images, labels, target, gradients=shared)
     activations = to_nchw(found.output, found.layout)
@@ -154,12 +159,12 @@ def _explain_batch(
         numbers=numbers,
         batch_size=batch_size,
     )
-    maps = {}
+    maps, arrays = {}, {}
     with torch.no_grad():
         for name, method in methods.items():
             result = method(context) if _asks(method) else method(activations, found.gradients)
-            maps[name] = result.cpu().numpy()
-    return maps, found.target.cpu().numpy(), found.logits.argmax(1).cpu().numpy()
+            maps[name], arrays[name] = separate(method, result)
+    return maps, arrays, found.target.cpu().numpy(), found.logits.argmax(1).cpu().numpy()
 
 
 def _shared_pass(

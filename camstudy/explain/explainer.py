@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from camstudy.data.store import Dataset
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.data.dataset import Dataset
 from camstudy.explain.engine import Explanation, explain
-from camstudy.explain.families import bind
 from camstudy.explain.layers import TargetLayer, resolve_target_layer
+from camstudy.explain.methods import bind
 from camstudy.explain.registry import BoundMethod
 from camstudy.models.build import input_config
 from camstudy.models.inputs import prepare, prepare_as_authors

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 
 RELUS = {F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 CLIPS = {F.hardtanh, F.hardtanh_}

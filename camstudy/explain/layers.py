@@ -12,7 +12,7 @@ import torchvision
 from timm.models import VGG, ConvNeXt, FastVit, MetaFormer, ResNet, VisionTransformer
 from torch import Tensor, nn
 
-from camstudy.errors import CamstudyError, unknown
+from camstudy.core.errors import CamstudyError, unknown
 
 LAYOUTS = ("nchw", "nhwc", "tokens")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from camstudy.errors import CamstudyError, unknown
+from camstudy.core.errors import CamstudyError, unknown
 
 
 def apply(maps: np.ndarray, postprocess: Mapping[str, float]) -> np.ndarray:

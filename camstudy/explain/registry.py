@@ -2,13 +2,49 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from camstudy.errors import CamstudyError, unknown
-from camstudy.registry import Registry
+import numpy as np
+
+from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.registry import Registry
 
 Needs = Literal["activations_gradients", "model", "dataset"]
+
+
+# Names that the stores of maps give to arrays and dimensions of their own.
+RESERVED = ("heatmap", "target", "crop_box", "image", "label", "class_name", "y", "x", "edge", "model", "method")
+
+
+@dataclass(frozen=True)
+class MapArray:
+    """An array that a method returns beside its maps, one piece for each image, and that is stored beside them.
+
+    ``dims`` names the dimensions of an image's piece, none for a number. ``sizes`` says how large each one is: a
+    number, or the name of the method's parameter that is it. ``("y", "x")``, of floats only, are those of the map, come
+    last and have no size here: where maps are resampled, so is the array.
+    """
+
+    dtype: str
+    dims: tuple[str, ...] = ()
+    sizes: Mapping[str, int | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        own = self.dims[:-2] if self.over_maps else self.dims
+        if np.dtype(self.dtype).kind not in "fiu":
+            raise ValueError(
+                f"array of {self.dtype}: only floats and integers have a value that says that none is there"
+            )
+        if {"y", "x"} & {*own} or (self.over_maps and np.dtype(self.dtype).kind != "f"):
+            raise ValueError(f"array over {self.dims} of {self.dtype}: `y` and `x` come last and hold floats")
+        if {*own} != {*self.sizes} or {*own} & {*RESERVED} or len({*own}) < len(own):
+            raise ValueError(f"array over {self.dims}: `sizes` has {[*self.sizes]}; each dimension needs its own")
+
+    @property
+    def over_maps(self) -> bool:
+        """Whether it has a value for each pixel of the map."""
+        return self.dims[-2:] == ("y", "x")
 
 
 @dataclass(frozen=True)
@@ -27,7 +63,8 @@ class Method:
     ``source`` is where it is defined, ``reference`` the dataset array that its maps are compared with.
     ``resolution`` is that of the maps: the target ``"layer"``'s, the ``"input"``'s, or the value of the parameter
     of that name, the side of a map. ``divided`` methods run the network so often for an image that large datasets are
-    divided among jobs (`camstudy.parts`).
+    divided among jobs (`camstudy.core.parts`). A method with ``arrays`` returns ``(maps, {name: values})``, with values
+    (n, ...) of the maps' kind for each name in it.
     """
 
     name: str
@@ -37,6 +74,13 @@ class Method:
     reference: Literal["human_map", "human_half"] = "human_map"
     resolution: str = "layer"
     divided: bool = False
+    arrays: Mapping[str, MapArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        used = {dim for array in self.arrays.values() for dim in array.dims}
+        for name in self.arrays:
+            if name in RESERVED or name in used:
+                raise ValueError(f"method `{self.name}`: an array cannot be called `{name}`, as others are")
 
 
 METHODS: Registry[Method] = Registry("explanation method", Method)
@@ -59,6 +103,15 @@ class BoundMethod:
         if self.method.resolution in ("layer", "input"):
             return size if self.method.resolution == "input" else None
         return self.parameters[self.method.resolution]
+
+    def shapes(self, map_shape: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+        """Return the shape that each of the method's ``arrays`` has for an image whose map is of ``map_shape``."""
+        sides = dict(zip("yx", map_shape, strict=True))
+        found = {}
+        for name, array in self.method.arrays.items():
+            sizes = {dim: self.parameters[size] if isinstance(size, str) else size for dim, size in array.sizes.items()}
+            found[name] = tuple((sides | sizes)[dim] for dim in array.dims)
+        return found
 
     def __call__(self, *inputs: object) -> object:
         """Call the method's function."""
@@ -85,6 +138,37 @@ def bind(name: str, parameters: Mapping[str, object]) -> BoundMethod:
             raise CamstudyError(f"method `{name}` needs the parameter `{parameter}`; add it to `parameters`")
         _check_type(name, parameter, value, valid[parameter])
     return BoundMethod(method, values)
+
+
+def separate(method: Callable, result: object) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return what a method gave as maps and its other arrays, in numpy; of a plain function all is maps.
+
+    Raises `CamstudyError` where it is not what the method's record declares.
+    """
+    declared = method.method.arrays if isinstance(method, BoundMethod) else {}
+    if not declared and not isinstance(result, tuple):
+        return _numpy(result), {}
+    name = method.method.name if isinstance(method, BoundMethod) else method.__name__
+    if not declared:
+        raise CamstudyError(f"method `{name}`: returns more than maps; declare it in `arrays`")
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
+        raise CamstudyError(f"method `{name}`: declares `arrays`, so that it must return (maps, arrays by name)")
+    maps, found = _numpy(result[0]), {key: _numpy(values) for key, values in result[1].items()}
+    if found.keys() != declared.keys():
+        raise CamstudyError(f"method `{name}`: declares the arrays {sorted(declared)}, but returns {sorted(found)}")
+    for key, shape in method.shapes(maps.shape[1:]).items():
+        values, dtype, shape = found[key], declared[key].dtype, (len(maps), *shape)
+        if values.shape != shape or not np.can_cast(values.dtype, dtype, "same_kind"):
+            raise CamstudyError(
+                f"method `{name}`: its array `{key}` is declared as {dtype} {shape} for {len(maps)} images, but is "
+                f"{values.dtype} {values.shape}"
+            )
+    return maps, found
+
+
+def _numpy(values: object) -> np.ndarray:
+    """Return numpy's array of a tensor or of an array."""
+    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
 
 
 def check(valid: bool, method: str, parameter: str, value: object, expected: str) -> None:

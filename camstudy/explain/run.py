@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from camstudy.data.store import Dataset
+from camstudy.core.geometry import FULL
+from camstudy.core.provenance import versions
+from camstudy.data.dataset import Dataset
 from camstudy.explain.engine import map_shape
 from camstudy.explain.explainer import Explainer
-from camstudy.explain.store import heatmap_writer
-from camstudy.geometry import FULL
+from camstudy.explain.store import heatmap_writer, stored_arrays
 from camstudy.models.inputs import crop_box, crop_boxes
-from camstudy.provenance import versions
 
 # What decides the bits of maps.
 PACKAGES = ("torch", "timm", "DCLS", "grad-cam")
@@ -39,7 +39,7 @@ def explain_dataset(
     manifest : JSON file written last; the store lies beside it
     dataset : images and labels
     explainer : the method with its model, on the device that does the work
-    images : the range, all images or a part of them, from `camstudy.parts.part_slice`
+    images : the range, all images or a part of them, from `camstudy.core.parts.part_slice`
     settings : ``batch_size`` and ``chunk_size`` of the study's ``explain``; no map depends on them
     attrs : attributes of the store but for the range and the crop box, which follows from input and image
     identity : a line of text that is the same as long as the maps are; a partial store with the same one is completed
@@ -49,9 +49,11 @@ def explain_dataset(
     labels, batch_size = explainer.labels(dataset), settings["batch_size"]
     authors = explainer.method["geometry"] == "authors"
     boxes = None if dataset.sizes is None else crop_boxes(inputs, dataset.sizes)
+    shape = map_shape(explainer.model, explainer.layer, inputs["size"], explainer.bound)
     writer = heatmap_writer(
         manifest,
-        shape=map_shape(explainer.model, explainer.layer, inputs["size"], explainer.bound),
+        shape=shape,
+        arrays=stored_arrays(explainer.bound, shape),
         chunk=settings["chunk_size"],
         attrs={
             **attrs,
@@ -74,7 +76,8 @@ def explain_dataset(
             batch_size=batch_size,
         )
         seen = {} if boxes is None else {"crop_box": boxes[source]}
-        writer.write(part, heatmap=maps, target=found.target, **seen)
+        arrays = found.arrays[explainer.method["method"]]
+        writer.write(part, heatmap=maps, target=found.target, **seen, **arrays)
         batch_size = found.batch_size
     writer.finish(versions=versions(*PACKAGES))
     explained = sum(part.stop - part.start for part in pending)

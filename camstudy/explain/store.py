@@ -4,6 +4,7 @@
 - `target`: int64 (image), the class explained; -1 of a control where there are no classes
 - `crop_box`: float64 (image, edge), where images differ in it: top, left, bottom, right of what the model saw, in
   fractions of the image
+- what the method's record declares beside the maps (`camstudy.explain.registry.MapArray`): (image, ...)
 - coordinates: `image`: str, the image's name in the dataset; `label`: int64; `y`, `x`: float64, the centres of the
   maps' pixels in fractions of what the model saw
 """
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from camstudy.errors import CamstudyError
-from camstudy.store import ArraySpec, Store, StoreWriter, open_store
+from camstudy.core.errors import CamstudyError
+from camstudy.core.store import ArraySpec, Store, StoreWriter, open_store
+from camstudy.explain.registry import BoundMethod
 
 # What every reader may rely on. `reference` names the dataset's array that the maps are compared with, `crop_box` the
 # part of the source image that the model saw, as fractions (top, left, bottom, right), None if it differs by image;
@@ -22,6 +24,8 @@ from camstudy.store import ArraySpec, Store, StoreWriter, open_store
 ATTRIBUTES = {
     *("dataset", "images", "model", "method", "parameters", "layer", "target_policy", "crop_box", "reference"),
 }
+# Arrays that every store has, or may have; all others are the method's.
+OWN = ("heatmap", "target", "crop_box", "image", "label", "y", "x")
 
 
 def heatmap_writer(
@@ -33,16 +37,18 @@ def heatmap_writer(
     identity: str,
     names: Sequence[str],
     labels: Sequence[int],
+    arrays: Mapping[str, ArraySpec] | None = None,
 ) -> StoreWriter:
     """Open the store of ``manifest`` for maps of ``shape``; a partial one with the same identity goes on.
 
     Its positions begin at 0 for the first of ``attrs["images"]``; ``names`` and ``labels`` are those of its images in
-    the dataset. What is to be written: `heatmap`, `target`, and without a crop box for all, `crop_box`.
+    the dataset. What is to be written: `heatmap`, `target`, without a crop box for all, `crop_box`, and ``arrays``, as
+    `stored_arrays` returns them.
     """
     if attrs.keys() != ATTRIBUTES:
         raise ValueError(f"{manifest}: attributes {sorted(attrs.keys() ^ ATTRIBUTES)} are missing or unknown")
     start, stop, _ = attrs["images"]
-    arrays = {"heatmap": ArraySpec("float32", shape, ("y", "x")), "target": ArraySpec("int64")}
+    arrays = {"heatmap": ArraySpec("float32", shape, ("y", "x")), "target": ArraySpec("int64"), **(arrays or {})}
     if attrs["crop_box"] is None:
         arrays["crop_box"] = ArraySpec("float64", (4,), ("edge",))
     fixed = {"image": (("image",), names), "label": (("image",), np.asarray(labels, np.int64))}
@@ -52,10 +58,17 @@ def heatmap_writer(
     )
 
 
+def stored_arrays(method: BoundMethod, shape: tuple[int, int]) -> dict[str, ArraySpec]:
+    """Return how the store of a method's maps of ``shape`` holds the arrays that it declares, none for most methods."""
+    declared, shapes = method.method.arrays, method.shapes(shape)
+    return {name: ArraySpec(array.dtype, shapes[name], array.dims) for name, array in declared.items()}
+
+
 class Heatmaps:
     """The maps of one method and model for a whole dataset, from one store or from those of its parts.
 
-    ``n`` is the number of images, ``attrs`` holds `ATTRIBUTES` but for ``images``. Maps stay at native resolution;
+    ``n`` is the number of images, ``attrs`` holds `ATTRIBUTES` but for ``images``, ``arrays`` an image's dimensions and
+    shape, and the dtype, of what the method has stored beside its maps, by name. Maps stay at native resolution;
     `camstudy.explain.postprocess.apply` does the rest of methods that have a postprocess.
 
     Parameters
@@ -66,6 +79,7 @@ class Heatmaps:
     def __init__(self, manifests: Sequence[str | Path]) -> None:
         self._parts: list[tuple[int, int, Store]] = []
         self.n, self.attrs = 0, {}
+        self.arrays: dict[str, tuple[tuple[str, ...], tuple[int, ...], np.dtype]] = {}
         stores = [open_store(manifest, require=("heatmap", "target")) for manifest in manifests]
         for store in sorted(stores, key=lambda store: store.attrs["images"][0]):
             path, attrs = store.path, {name: value for name, value in store.attrs.items() if name in ATTRIBUTES}
@@ -77,8 +91,14 @@ class Heatmaps:
                     f"{path}: holds images {start} to {stop} of {n} and does not continue the parts before it, which "
                     f"end at {self.n}; delete the manifests beside it and rerun"
                 )
+            arrays = {name: store[name] for name in store if name not in OWN}
+            arrays = {name: (array.dims[1:], array.shape[1:], array.dtype) for name, array in arrays.items()}
+            if arrays != (self.arrays if self._parts else arrays):
+                raise CamstudyError(
+                    f"{path}: holds other arrays than the parts before it; delete the manifests and rerun"
+                )
             self._parts.append((start, stop, store))
-            self.n = stop
+            self.n, self.arrays = stop, arrays
         if self.n != n:
             raise CamstudyError(f"{path}: the parts end at image {self.n} of {n}; delete the manifests and rerun")
 
@@ -90,6 +110,19 @@ class Heatmaps:
     def maps(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
         """Return raw maps of a slice of images or of positions, float32 (k, h, w)."""
         return self._read("heatmap", part)
+
+    def array(self, name: str, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return one of ``arrays``, (k, ...)."""
+        return self._read(name, part)
+
+    def names(self) -> np.ndarray:
+        """Return the images' names in the dataset, str (n,)."""
+        return self._read("image", slice(None)).astype(object)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class indices, int64 (n,)."""
+        return self._read("label", slice(None))
 
     def targets(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
         """Return the explained classes, int64 (k,)."""

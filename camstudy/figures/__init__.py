@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from camstudy.registry import Registry
+from camstudy.core.registry import Registry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from camstudy.summary import TableInputs
+    from camstudy.analysis.summary import TableInputs
 
 __all__ = ["FIGURES", "FigureRecord", "save"]
 
@@ -25,9 +25,9 @@ __all__ = ["FIGURES", "FigureRecord", "save"]
 class FigureRecord:
     """A figure that studies can ask for.
 
-    ``needs`` says what its function is called with: ``"scores"``, a `camstudy.summary.TableInputs`, or
-    ``"maps"``, images with their maps (see `camstudy.figures.qualitative.qualitative`). ``also`` names what it is
-    drawn from beside the scores: ``sweep``, ``layers``, ``cost``, ``curves`` and ``stages`` of the inputs. ``metrics``
+    ``needs`` says what its function is called with: ``"scores"``, a `camstudy.analysis.summary.TableInputs`, or
+    ``"maps"``, images with their maps (see `camstudy.figures.qualitative.qualitative`). ``sources`` names what it is
+    drawn from beside the scores: ``sweep``, ``layers``, ``cost``, ``curves`` and ``steps`` of the inputs. ``metrics``
     are the families of metrics that the study must have, ``settings`` keys of the study that it alone states.
     """
 
@@ -35,7 +35,7 @@ class FigureRecord:
     function: Callable[..., Figure]
     title: str
     needs: Literal["scores", "maps"]
-    also: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("agreement",)
     settings: tuple[str, ...] = ()
 
@@ -72,7 +72,7 @@ def _accuracy_alignment(inputs: TableInputs) -> Figure:
 
 
 @FIGURES.register(
-    "insertion_deletion", title="Insertion and deletion", needs="scores", also=("curves",), metrics=("faithfulness",)
+    "insertion_deletion", title="Insertion and deletion", needs="scores", sources=("curves",), metrics=("faithfulness",)
 )
 def _insertion_deletion(inputs: TableInputs) -> Figure:
     from camstudy.figures.methods import insertion_deletion
@@ -92,21 +92,21 @@ def _faithfulness_localization(inputs: TableInputs) -> Figure:
     return faithfulness_localization(inputs)
 
 
-@FIGURES.register("threshold_sweep", title="Sensitivity to the threshold", needs="scores", also=("sweep",))
+@FIGURES.register("threshold_sweep", title="Sensitivity to the threshold", needs="scores", sources=("sweep",))
 def _threshold_sweep(inputs: TableInputs) -> Figure:
     from camstudy.figures.sweeps import threshold_sweep
 
     return threshold_sweep(inputs)
 
 
-@FIGURES.register("layer_sweep", title="Alignment by stage", needs="scores", also=("layers",))
+@FIGURES.register("layer_sweep", title="Alignment by stage", needs="scores", sources=("layers",))
 def _layer_sweep(inputs: TableInputs) -> Figure:
     from camstudy.figures.sweeps import layer_sweep
 
     return layer_sweep(inputs)
 
 
-@FIGURES.register("alignment_cost", title="Alignment against cost", needs="scores", also=("cost",))
+@FIGURES.register("alignment_cost", title="Alignment against cost", needs="scores", sources=("cost",))
 def _alignment_cost(inputs: TableInputs) -> Figure:
     from camstudy.figures.alignment_cost import alignment_cost
 
@@ -114,7 +114,7 @@ def _alignment_cost(inputs: TableInputs) -> Figure:
 
 
 @FIGURES.register(
-    "randomization", title="Maps of randomised models", needs="scores", also=("stages",), metrics=("sanity",)
+    "randomization", title="Maps of randomised models", needs="scores", sources=("steps",), metrics=("sanity",)
 )
 def _randomization(inputs: TableInputs) -> Figure:
     from camstudy.figures.randomization import randomization

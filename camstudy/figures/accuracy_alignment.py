@@ -2,11 +2,11 @@
 
 from matplotlib.figure import Figure
 
-from camstudy.errors import CamstudyError
+from camstudy.analysis.summary import Estimate, TableInputs
+from camstudy.core.errors import CamstudyError
 from camstudy.figures.arrows import PANEL, draw, label
 from camstudy.figures.pairs import architectures, legend_handles
 from camstudy.figures.style import SOFT, footer, panels, styled
-from camstudy.summary import Estimate, TableInputs
 
 
 @styled()

@@ -3,9 +3,9 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from camstudy.analysis.summary import CONTROL, Estimate, TableInputs
 from camstudy.figures.pairs import architectures, ends, legend_handles
 from camstudy.figures.style import COLORS, RULE, SOFT, footer, panels, styled
-from camstudy.summary import CONTROL, Estimate, TableInputs
 
 OFFSET = 0.16  # of a model from its architecture's line, so that the two intervals do not overlap
 PANEL, LETTER = 3.1, 0.058  # approximate width of a panel and of a letter of a control's label, inches

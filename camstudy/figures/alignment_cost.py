@@ -3,10 +3,10 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.figures.arrows import PANEL, draw, label
 from camstudy.figures.pairs import architectures, legend_handles
 from camstudy.figures.style import SOFT, footer, panels, styled
-from camstudy.summary import Estimate, TableInputs
 
 
 @styled()

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
+from camstudy.analysis.summary import Estimate
 from camstudy.figures.pairs import Architecture, ends
 from camstudy.figures.style import COLORS, RULE
-from camstudy.summary import Estimate
 
 MARKERS = "osD^v"  # the next one where the colours have been used up
 PANEL = 3.6  # inches

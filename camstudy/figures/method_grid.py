@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from camstudy.core.geometry import FULL, Box
 from camstudy.figures.pictures import color, note, overlay, wrap
 from camstudy.figures.style import COLORS, SOFT, TEXT, styled
-from camstudy.geometry import FULL, Box
 
 CELL, GAP, MARGIN = 0.8, 0.03, 0.08  # inches
 SIDE, HEADER = 0.2, 0.5

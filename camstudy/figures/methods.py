@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from camstudy.analysis.summary import CONTROL, Estimate, TableInputs
 from camstudy.figures.pairs import ends
 from camstudy.figures.style import RULE, SOFT, looks, panels, styled
 from camstudy.metrics.families import METRICS
-from camstudy.summary import CONTROL, Estimate, TableInputs
 
 WIDTH, HEIGHT = 2.5, 2.3  # inches of a panel
 AXES = (("average_gain", "pixel_f1"), ("insertion_auc", "box_accuracy"))

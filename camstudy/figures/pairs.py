@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from matplotlib.lines import Line2D
 
-from camstudy.summary import Estimate, TableInputs
+from camstudy.analysis.summary import Estimate, TableInputs
 
 
 @dataclass(frozen=True)

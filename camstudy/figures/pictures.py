@@ -6,8 +6,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
+from camstudy.core.geometry import Box, resample
 from camstudy.figures.style import HEAT
-from camstudy.geometry import Box, resample
 
 GREY = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # luminance of red, green and blue (ITU-R BT.709)
 

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from camstudy.core.geometry import FULL, Box
 from camstudy.figures.pictures import color, note, overlay, wrap
 from camstudy.figures.style import COLORS, HEAT, SOFT, TEXT, styled
-from camstudy.geometry import FULL, Box
 
 # Inches: side of a map; space between maps, between images, around; room for titles, method names, scale.
 CELL, GAP, BAND_GAP, MARGIN = 0.86, 0.04, 0.16, 0.1

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.figures.pairs import Architecture, architectures, ends
 from camstudy.figures.style import COLORS, LINES, RULE, SOFT, footer, panels, styled
-from camstudy.summary import Estimate, TableInputs
 
 BASELINE, VARIANT = COLORS[0], COLORS[1]
 COLUMNS, WIDTH, HEIGHT = 4, 2.1, 1.75  # panels in a row; inches of each

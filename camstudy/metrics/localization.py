@@ -1,7 +1,7 @@
 """Localisation: whether heatmaps lie on the objects, whose boxes are known.
 
 Maps (n, H, W) and boxes (n, k, 4) are in the same geometry, the square that the model saw: maps resized to it,
-boxes by `camstudy.geometry.boxes_in_view`, as edges (top, left, bottom, right) in pixels, all zero where an image
+boxes by `camstudy.core.geometry.boxes_in_view`, as edges (top, left, bottom, right) in pixels, all zero where an image
 has fewer than k. Images without any box do not count, and their values mean nothing: see `has_boxes`. A
 *degenerate* heatmap (constant, or with a non-finite value) is taken as zero everywhere.
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.core.geometry import FULL, Box, resample_in_boxes
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import black_pixel, mask_pixels
 from camstudy.explain.layers import frozen
-from camstudy.geometry import FULL, Box, resample_in_boxes
 from camstudy.metrics.faithfulness import Protocol, Ties, blur_kernel, min_max
 from camstudy.metrics.localization import map_box
 

@@ -13,18 +13,18 @@ from camstudy.explain.engine import Explanation
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import frozen
 from camstudy.metrics.alignment import degenerate
-from camstudy.metrics.sanity import stage_correlation
+from camstudy.metrics.sanity import step_correlation
 
 
 @dataclass(frozen=True)
 class Randomized:
     """What `randomize_explained` returns for n images.
 
-    ``stages`` and ``evidence`` are those of `randomize_from_top`. ``degenerate`` says which maps of the trained model
+    ``steps`` and ``evidence`` are those of `randomize_from_top`. ``degenerate`` says which maps of the trained model
     are, bool (n,), and ``target`` which classes are explained, int64 (n,).
     """
 
-    stages: list[str]
+    steps: list[str]
     evidence: dict[str, np.ndarray]
     degenerate: np.ndarray
     target: np.ndarray
@@ -36,7 +36,7 @@ def randomize_explained(
     labels: np.ndarray,
     *,
     numbers: Sequence[int],
-    max_stages: int = 12,
+    max_steps: int = 12,
     seed: int = 0,
     batch_size: int = 32,
 ) -> Randomized:
@@ -50,7 +50,7 @@ def randomize_explained(
     images : prepared ones (n, 3, s, s)
     labels : integers (n,)
     numbers : the images' positions in the dataset
-    max_stages, seed : of `randomize_from_top`
+    max_steps, seed : of `randomize_from_top`
     batch_size : images per forward pass; halved as often as the device runs out of memory
     """
     trained: list[tuple[np.ndarray, Explanation]] = []
@@ -64,10 +64,10 @@ def randomize_explained(
         batch_size = found[1].batch_size
         return found[0]
 
-    stages, evidence = randomize_from_top(
-        explainer.model, maps, size=explainer.inputs["size"], max_stages=max_stages, seed=seed
+    steps, evidence = randomize_from_top(
+        explainer.model, maps, size=explainer.inputs["size"], max_steps=max_steps, seed=seed
     )
-    return Randomized(stages, evidence, degenerate(trained[0][0]), trained[0][1].target)
+    return Randomized(steps, evidence, degenerate(trained[0][0]), trained[0][1].target)
 
 
 def randomize_from_top(
@@ -75,12 +75,12 @@ def randomize_from_top(
     explain: Callable[[nn.Module], np.ndarray],
     *,
     size: int,
-    max_stages: int = 12,
+    max_steps: int = 12,
     seed: int = 0,
 ) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Return the stages' names and the evidence for `camstudy.metrics.sanity`.
+    """Return the steps' names and the evidence for `camstudy.metrics.sanity`.
 
-    Maps are made once for the trained model and once for each stage, in which one part more is randomised than in
+    Maps are made once for the trained model and once for each step, in which one part more is randomised than in
     the one before. The model is left as it was, also after an error.
 
     Parameters
@@ -89,53 +89,53 @@ def randomize_from_top(
     explain : returns the model's maps (n, h, w) of the same images and classes each time. Classes must not be chosen
         anew by what the model predicts, which changes.
     size : side of the model's input in pixels, for the blank image that finds the order of its parts
-    max_stages : at most so many parts, at least 1
+    max_steps : at most so many parts, at least 1
     seed : of the random weights
 
     Returns
     -------
-    ``(names, evidence)``: paths of modules from the top; `stage_correlation` and `stage_correlation_absolute`,
-    float64 (n, stages), and `stage_degenerate`, bool, for pairs of maps of which one is degenerate.
+    ``(names, evidence)``: paths of modules from the top; `step_correlation` and `step_correlation_absolute`,
+    float64 (n, steps), and `step_degenerate`, bool, for pairs of maps of which one is degenerate.
     """
-    groups = cascade(model, size=size, max_stages=max_stages)
+    groups = cascade(model, size=size, max_steps=max_steps)
     original = explain(model)
     found: dict[str, list[np.ndarray]] = {}
     with _restored(model):
-        for group in tqdm(groups.values(), "stages", mininterval=10):
+        for group in tqdm(groups.values(), "steps", mininterval=10):
             randomize(model, group, seed)
             maps = explain(model)
             for name, values in (
-                ("stage_correlation", stage_correlation(original, maps)),
-                ("stage_correlation_absolute", stage_correlation(original, maps, absolute=True)),
-                ("stage_degenerate", degenerate(original) | degenerate(maps)),
+                ("step_correlation", step_correlation(original, maps)),
+                ("step_correlation_absolute", step_correlation(original, maps, absolute=True)),
+                ("step_degenerate", degenerate(original) | degenerate(maps)),
             ):
                 found.setdefault(name, []).append(values)
     return list(groups), {name: np.stack(values, 1) for name, values in found.items()}
 
 
-def cascade(model: nn.Module, *, size: int, max_stages: int) -> dict[str, list[str]]:
+def cascade(model: nn.Module, *, size: int, max_steps: int) -> dict[str, list[str]]:
     """Return the model's parts from the top as ``{path: names of parameters}``; each parameter is in one part.
 
     The whole model is divided into its children, then again and again the part with the most modules, until there
-    are ``max_stages`` parts; children that are too many for that share parts with their neighbours, under the path of
+    are ``max_steps`` parts; children that are too many for that share parts with their neighbours, under the path of
     the uppermost. The order is that in which modules finish in a forward pass of a blank image, last first; what a
     divided module has of its own, such as embeddings of positions, comes after its children.
     """
-    if max_stages < 1:
-        raise ValueError(f"max_stages must be at least 1, found {max_stages}")
+    if max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1, found {max_steps}")
     finished = _finishing_order(model, size)
     own: dict[str, list[str]] = {}  # parameters by the module that has them
     for name, _ in model.named_parameters():
         own.setdefault(name.rpartition(".")[0], []).append(name)
     parts = [("", list(own))]
-    while len(parts) < max_stages:
+    while len(parts) < max_steps:
         for position in sorted(range(len(parts)), key=lambda i: -len(parts[i][1])):
             children = _divide(*parts[position], finished)
             if len(children) > 1:
                 break
         else:
             break
-        shares = np.array_split(np.arange(len(children)), min(len(children), max_stages - len(parts) + 1))
+        shares = np.array_split(np.arange(len(children)), min(len(children), max_steps - len(parts) + 1))
         merged = [(children[share[0]][0], [member for i in share for member in children[i][1]]) for share in shares]
         parts[position : position + 1] = merged
     return {

@@ -7,14 +7,16 @@ from typing import Literal
 
 import numpy as np
 
-from camstudy.registry import Registry
+from camstudy.core.errors import CamstudyError
+from camstudy.core.registry import Registry
 
 
 @dataclass(frozen=True)
 class Metric:
     """What is known of a metric; its formula and edge cases are in the function's docstring.
 
-    docs/metrics.md is made of both (`camstudy.metrics.docs`). Keyword-only arguments are the metric's parameters.
+    docs/metrics.md is made of both (`camstudy.study.metrics_reference`). Keyword-only arguments are the metric's
+    parameters.
     """
 
     name: str
@@ -50,13 +52,28 @@ def score_family(
     parameters: Mapping[str, Mapping[str, object]] | None = None,
     metrics: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return a family's per-image metrics, as arrays (n,) by name: those whose needs are in ``evidence``.
+    """Return a family's per-image metrics, as arrays (n,) by name.
 
-    ``evidence`` holds positional arguments by the name that `Metric.needs` gives them, ``parameters`` keyword
-    arguments by the name of the metric. ``metrics`` are those that a protocol lists, in its order; None takes all that
-    are registered. Names that are no per-image metrics of the family are passed over: a dataset's are made later.
+    Parameters
+    ----------
+    family : of the metrics
+    evidence : their positional arguments, by the names that `Metric.needs` gives them
+    parameters : their keyword arguments, by the name of the metric
+    metrics : those that a protocol lists, in its order; None takes all that the evidence suffices for. Those of a whole
+        dataset are passed over: they are made when scores are aggregated.
+
+    Raises `CamstudyError` for a metric in ``metrics`` whose evidence is missing.
     """
-    known = {metric.name: metric for metric in image_metrics(family) if evidence.keys() >= set(metric.needs)}
-    chosen = [known[name] for name in (known if metrics is None else metrics) if name in known]
-    given = parameters or {}
-    return {m.name: m.function(*(evidence[need] for need in m.needs), **given.get(m.name, {})) for m in chosen}
+    own = {metric.name: metric for metric in image_metrics(family)}
+    if metrics is None:
+        metrics = [name for name, metric in own.items() if evidence.keys() >= set(metric.needs)]
+    scores, given = {}, parameters or {}
+    for metric in (own[name] for name in metrics if name in own):
+        if missing := [need for need in metric.needs if need not in evidence]:
+            raise CamstudyError(
+                f"metric `{metric.name}` needs {', '.join(missing)}, and there is {', '.join(evidence)} here; take it "
+                "out of the protocol's `metrics`"
+            )
+        arguments = (evidence[need] for need in metric.needs)
+        scores[metric.name] = metric.function(*arguments, **given.get(metric.name, {}))
+    return scores

@@ -12,7 +12,7 @@ from camstudy.metrics.registry import METRICS
 FAMILY = "sanity"
 
 
-def stage_correlation(original: np.ndarray, randomized: np.ndarray, *, absolute: bool = False) -> np.ndarray:
+def step_correlation(original: np.ndarray, randomized: np.ndarray, *, absolute: bool = False) -> np.ndarray:
     """Return the rank correlation of each map with itself after randomisation, float64 (n,) in [-1, 1].
 
     Parameters
@@ -40,17 +40,17 @@ def stage_correlation(original: np.ndarray, randomized: np.ndarray, *, absolute:
     level="image",
     label="Randomisation, Spearman",
     source="Adebayo et al. 2018 (arXiv 1810.03292), model-parameter randomisation",
-    needs=("stage_correlation",),
+    needs=("step_correlation",),
 )
 def randomization_spearman(correlation: np.ndarray) -> np.ndarray:
     """Return how much of a map's ranking survives when the model's weights are randomised from the top.
 
-    Mean over stages of Spearman's correlation with the trained model's map: the first stage randomises the
+    Mean over steps of Spearman's correlation with the trained model's map: the first step randomises the
     classifier, each further one the next part below as well, the last one everything. ``correlation`` is
-    (n, stages), from `stage_correlation`. A map that says something about the model must change: values near 1
+    (n, steps), from `step_correlation`. A map that says something about the model must change: values near 1
     mean that it shows the image alone.
 
-    Edge cases: a map that is degenerate, before or after, counts 0 at that stage; how many are should be looked at,
+    Edge cases: a map that is degenerate, before or after, counts 0 at that step; how many are should be looked at,
     since 0 is a pass.
     """
     return _mean(correlation)
@@ -64,7 +64,7 @@ def randomization_spearman(correlation: np.ndarray) -> np.ndarray:
     level="image",
     label="Randomisation, Spearman of magnitudes",
     source="Adebayo et al. 2018 (arXiv 1810.03292), model-parameter randomisation",
-    needs=("stage_correlation_absolute",),
+    needs=("step_correlation_absolute",),
 )
 def randomization_spearman_absolute(correlation: np.ndarray) -> np.ndarray:
     """Return the same as `randomization_spearman`, of the maps' absolute values.
@@ -77,5 +77,5 @@ def randomization_spearman_absolute(correlation: np.ndarray) -> np.ndarray:
 def _mean(correlation: np.ndarray) -> np.ndarray:
     correlation = np.asarray(correlation, np.float64)
     if correlation.ndim != 2 or not (np.abs(correlation) <= 1 + 1e-12).all():
-        raise ValueError(f"expected correlations (n, stages) in [-1, 1], found shape {correlation.shape}")
+        raise ValueError(f"expected correlations (n, steps) in [-1, 1], found shape {correlation.shape}")
     return correlation.mean(1)

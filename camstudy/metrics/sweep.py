@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from camstudy.core.geometry import resample
 from camstudy.explain.postprocess import apply
-from camstudy.geometry import resample
 from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.ranks import rank_correlation
 

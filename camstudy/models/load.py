@@ -5,10 +5,10 @@ from pathlib import Path
 
 from torch import nn
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 from camstudy.models.build import apply_variants, build_model, fold_variants
-from camstudy.models.checkpoints import load_weights
 from camstudy.models.seeding import seeded
+from camstudy.models.weights.checkpoints import load_weights
 
 
 def includes_variant(entry: Mapping) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 from camstudy.models.build import build_model, fold_variants
 
 MEMORY = {"cuda": "torch.cuda.max_memory_allocated", "cpu": "the peak resident set of a fresh process"}

@@ -10,13 +10,16 @@ from itertools import product
 from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
 from camstudy.data.sources import SOURCES
-from camstudy.explain.families import bind
+from camstudy.explain.methods import bind
 from camstudy.figures import FIGURES
+from camstudy.metrics.scoring import FAMILIES
+from camstudy.models import timm_names
 from camstudy.pipeline.paths import CONTROL
 from camstudy.pipeline.shown import resolved, settings, shown, shown_maps
 from camstudy.pipeline.sources import Sources
 from camstudy.pipeline.study import Study, is_photographs
 from camstudy.tables import TABLES
+from camstudy.training.terms import asked
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
 ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
@@ -115,9 +118,10 @@ class Identities:
                     "input": self._input(entry),
                     "data": digest(self.dataset(recipe["dataset"])),
                 }
+            terms = [f"term:{term}" for term in asked(recipe)] if recipe else []
             drawn = recipe or isinstance(weights, str) or entry["variant"]
             return line(
-                code=self._code("train" if recipe else "assemble_model", *self._variants(entry))
+                code=self._code("train" if recipe else "assemble_model", *self._variants(entry), *terms)
                 + self._own_code(entry),
                 architecture=digest(view(entry, ARCHITECTURE, "model")),
                 start=start,
@@ -140,7 +144,7 @@ class Identities:
 
     def prediction(self, dataset: str, model: str) -> str:
         """Return the identity of what a model predicts for a dataset."""
-        return line(code=self._code("accuracy"), data=digest(self.dataset(dataset)), **self._seen(model))
+        return line(code=self._code("prediction"), data=digest(self.dataset(dataset)), **self._seen(model, dataset))
 
     def explanation(self, dataset: str, model: str, method: str) -> str:
         """Return the identity of a method's maps; ``model`` is `control` for those that look at no model."""
@@ -156,7 +160,7 @@ class Identities:
                 code=self._code("explain", f"method:{entry['method']}"),
                 data=data,
                 layer=self._layer(model, method),
-                **self._seen(model),
+                **self._seen(model, dataset),
                 **self._method(method),
             )
 
@@ -170,7 +174,7 @@ class Identities:
             data=digest(self.dataset(dataset)),
             layer=self._layer(model, method),
             protocol=self._protocol(protocol),
-            **self._seen(model),
+            **self._seen(model, dataset),
             **self._method(method),
         )
 
@@ -187,25 +191,22 @@ class Identities:
     def scores(self, dataset: str, model: str, method: str, protocol: str) -> str:
         """Return the identity of scores under a protocol of any family."""
         entry, stated = self._catalog["methods"][method], self._catalog["protocols"][protocol]
-        family, control = stated["family"], self.study.is_control(method)
-        made: dict[str, str | None] = {}
-        if family == "sanity":
-            made = {"layer": self._layer(model, method), **self._seen(model), **self._method(method)}
-            units = (f"method:{entry['method']}",)
-        else:
-            maps = self.explanation(dataset, CONTROL if control else model, method)
-            made = {"maps": digest(maps)}
-            units = ()
-            if family != "sweep":
-                made["postprocess"] = digest(view(entry, SCORING, "method"))
-            if family == "faithfulness":
-                made |= self._seen(model)
-            if family == "localization" and model != CONTROL:
-                made["prediction"] = digest(self.prediction(dataset, model))
-        rule = "sweep_thresholds" if family == "sweep" else f"score_{family}"
+        needs, units, made = FAMILIES[stated["family"]].needs, [f"family:{stated['family']}"], {}
+        if "method" in needs:
+            units.append(f"method:{entry['method']}")
+            made |= {"layer": self._layer(model, method), **self._method(method)}
+        if {"maps", "raw_maps"} & {*needs}:
+            maps = self.explanation(dataset, CONTROL if self.study.is_control(method) else model, method)
+            made["maps"] = digest(maps)
+        if "maps" in needs:
+            made["postprocess"] = digest(view(entry, SCORING, "method"))
+        if "model" in needs:
+            made |= self._seen(model, dataset)
+        if "prediction" in needs and model != CONTROL:
+            made["prediction"] = digest(self.prediction(dataset, model))
         metrics = [f"metric:{name}" for name in stated.get("metrics", ())]
         return line(
-            code=self._code(rule, *units, *metrics),
+            code=self._code("score", *units, *metrics),
             data=digest(self.dataset(dataset)),
             protocol=self._protocol(protocol),
             **made,
@@ -216,24 +217,24 @@ class Identities:
         return line(code=self._code("record_study"), stated=digest(resolved(self.study.config)))
 
     def aggregate(self, what: str) -> str:
-        """Return the identity of a long table: `scores`, `sweep`, `layers`, `curves` or `stages`."""
+        """Return the identity of a long table: `scores`, `sweep`, `layers`, `curves` or `steps`."""
 
         def make() -> str:
             study, name = self.study, self.study.dataset
-            family = {"layers": "agreement", "curves": "faithfulness", "stages": "sanity"}.get(what)
+            family = {"layers": "agreement", **study.tables_beside()}.get(what)
             if what == "scores":
                 made_from = [
                     self.scores(name, model, method, study.protocols[family])
                     for family in study.families
                     for model, method in study.maps(family)
-                ] + [self.prediction(study.accuracy_dataset, model) for model in study.models]
+                ] + [self.prediction(study.prediction_dataset, model) for model in study.models]
             elif what == "sweep":
                 pairs = product(study.models, study.swept())
                 made_from = [self.scores(name, model, method, study.protocols["sweep"]) for model, method in pairs]
             else:
                 pairs = product(study.models, study.stages()) if what == "layers" else study.maps(family)
                 made_from = [self.scores(name, model, method, study.protocol(family)) for model, method in pairs]
-            if "agreement" in study.families and what in ("scores", "sweep", "layers"):
+            if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))
             stated = settings(study.config) if what != "curves" else {}
             if what == "scores":
@@ -264,7 +265,7 @@ class Identities:
     def _drawn(self, record: object, *units: str) -> str:
         study = self.study
         made_from = [self.aggregate("scores"), *(self.model(model) for model in study.models)]
-        for source in record.also:
+        for source in record.sources:
             if source == "cost":
                 made_from += [self.cost(model, study.protocols["cost"]) for model in study.models]
             elif source == "timing":
@@ -276,13 +277,19 @@ class Identities:
                 made_from.append(self.aggregate(source))
         return line(code=self._code(*units), made_from=digest(made_from), stated=digest(shown(study.config, record)))
 
-    def _seen(self, model: str) -> dict[str, str | None]:
-        """Return the parts of a finished model and of what it gets to see."""
-        entry = self._catalog["models"][model]
-        return {"model": digest(self.model(model)), "input": self._input(entry)}
+    def _seen(self, model: str, dataset: str) -> dict[str, str | None]:
+        """Return the parts of a finished model and of what it gets to see of a dataset."""
+        entry, data = self._catalog["models"][model], self._catalog["datasets"][dataset]
+        return {"model": digest(self.model(model)), "input": self._input(entry, squares=not is_photographs(data))}
 
-    def _input(self, entry: Mapping) -> str | None:
-        seen = view(entry, INPUT, "model")
+    def _input(self, entry: Mapping, *, squares: bool = True) -> str | None:
+        """Return the part of how images are prepared, all of them squares or not."""
+        seen, known = view(entry, INPUT, "model"), timm_names.facts(entry["arch"])
+        # What timm says itself is in none, but for what results of earlier versions did not heed.
+        if known.has_other_input:
+            seen["timm"] = known.name
+        if not squares and "crop_mode" not in entry["input"] and known.crop_mode != timm_names.MODE:
+            seen["crop_mode"] = known.crop_mode
         return digest(seen) if seen else None
 
     def _layer(self, model: str, method: str) -> str | None:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from itertools import product
 
+from camstudy.core.errors import CamstudyError
 from camstudy.figures import FIGURES
+from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline import paths
 from camstudy.pipeline.paths import CONTROL
 from camstudy.pipeline.study import Study
@@ -37,13 +39,28 @@ class Inputs:
         model = CONTROL if self.study.is_control(wildcards.method) else wildcards.model
         return self._heatmaps(wildcards.dataset, model, wildcards.method)
 
-    def prediction(self, wildcards: object) -> list[str]:
-        """Record of what a model predicts; nothing for a control, which is no model."""
-        return [] if wildcards.model == CONTROL else [paths.prediction(wildcards.dataset, wildcards.model)]
+    def evidence(self, wildcards: object) -> dict[str, list[str]]:
+        """What a protocol's family scores: manifests of maps, records of the model and of what it predicts.
+
+        Raises `CamstudyError` for a control under a family that explains a model anew.
+        """
+        dataset, model, method = wildcards.dataset, wildcards.model, wildcards.method
+        family = FAMILIES[self.catalog["protocols"][wildcards.protocol]["family"]]
+        if "method" in family.needs and self.study.is_control(method):
+            raise CamstudyError(
+                f"protocol `{wildcards.protocol}` explains models anew, and the control `{method}` explains none; ask "
+                "for a method"
+            )
+        predicted = "prediction" in family.needs and model != CONTROL
+        return {
+            "heatmaps": self.heatmaps(wildcards) if family.on_maps else [],
+            "model": [paths.model(model)] if family.on_model else [],
+            "prediction": [paths.prediction(dataset, model)] if predicted else [],
+        }
 
     def ceiling(self) -> list[str]:
         """What people reach among themselves, where maps are compared with theirs."""
-        return [paths.ceiling(self.study.dataset)] if "agreement" in self.study.families else []
+        return [paths.ceiling(self.study.dataset)] if self.study.reaches_ceiling() else []
 
     def predictions(self, dataset: str) -> list[str]:
         """Records of what the study's models predict for a dataset."""
@@ -84,9 +101,9 @@ class Inputs:
 
     def shown_scores(self) -> list[tuple[str, str, str]]:
         """Return (model, method, record) of the correlations that a figure of maps shows, if there are any."""
-        name = self.study.protocols.get("agreement") if "agreement" in self.study.families else None
-        shown = name is not None and "spearman" in self.catalog["protocols"][name]["metrics"]
-        return self.scores("agreement", with_controls=False) if shown else []
+        name = self.study.protocols.get("agreement")
+        correlated = name is not None and "spearman" in self.catalog["protocols"][name]["metrics"]
+        return self.scores("agreement", with_controls=False) if correlated else []
 
     def shown_maps(self) -> list[tuple[str, str, str]]:
         """Return (model, method, manifest) of the maps that a figure shows."""
@@ -99,14 +116,14 @@ class Inputs:
     def beside_scores(self, wildcards: object) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        sources = {name: paths.study(study.name, f"{name}.parquet") for name in ("sweep", "layers", "curves", "stages")}
+        sources = {name: paths.study(study.name, f"{name}.parquet") for name in ("sweep", "layers", "curves", "steps")}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [
             paths.timing(cost, study.dataset, model, method) for model, method in study.maps(with_controls=False)
         ]
         # A file from outside, whose content is in the identity.
         sources["published"] = []
-        return {name: sources[name] for name in self.record(wildcards).also}
+        return {name: sources[name] for name in self.record(wildcards).sources}
 
     def record(self, wildcards: Mapping) -> object:
         """Return the record of the table or figure that a job makes."""

@@ -8,10 +8,9 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping
 
-from camstudy.configschema import load_schema, resolve
 from camstudy.core.identity import INTRODUCED
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.families import METHODS
+from camstudy.explain.methods import METHODS
+from camstudy.study.schema import load_schema, resolve
 
 
 def defaults() -> dict[str, dict[str, object]]:

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 
-from camstudy.job import count_gpus
-from camstudy.parts import PART
+from camstudy.core.parts import PART
+from camstudy.metrics.scoring import FAMILIES
+from camstudy.pipeline.job import count_gpus
+from camstudy.pipeline.resources import estimate, request
 from camstudy.pipeline.study import Study
-from camstudy.resources import estimate, request
 
 
 class Jobs:
@@ -44,7 +45,7 @@ class Jobs:
 
     def is_brief(self, rule: str, jobs: Iterable[Mapping[str, str]]) -> bool:
         """Whether a rule's jobs, given by their wildcards, are so short that they run beside Snakemake on a cluster."""
-        seconds = [estimate(self.config, rule, job).seconds for job in jobs]
+        seconds = [self._estimate(rule, job, gpu=True) for job in jobs]
         return max(seconds, default=0) <= self.config["local_seconds"]
 
     def group(self, wildcards: object) -> str | None:
@@ -60,10 +61,10 @@ class Jobs:
         if part is None:
             return None
         protocol = getattr(wildcards, "protocol", None)
-        rule = "score_faithfulness" if protocol else "explain"
+        rule = "score_on_model" if protocol else "explain"
         # Of a whole part, as the last one is counted among the others.
         job = dict(wildcards.items()) | {"part": f"/{0:05d}-{PART - 1:05d}"}
-        seconds = estimate(self.config, rule, job, gpu=bool(self.gpus())).seconds
+        seconds = self._estimate(rule, job, gpu=bool(self.gpus()))
         together = max(1, int(60 * self.config["resources"]["minutes_per_job"] / seconds))
         if together == 1:
             return None
@@ -71,7 +72,12 @@ class Jobs:
         return "-".join(filter(None, [wildcards.dataset, wildcards.model, wildcards.method, protocol, str(number)]))
 
     def _request(self, rule: str, wildcards: Mapping[str, str], attempt: int) -> dict[str, int]:
-        return request(self.config, rule, wildcards, attempt, gpu=bool(self.gpus()))
+        images_of = self.study.expected_images
+        return request(self.config, rule, wildcards, attempt, gpu=bool(self.gpus()), images_of=images_of)
+
+    def _estimate(self, rule: str, wildcards: Mapping[str, str], *, gpu: bool) -> float:
+        """Return how many seconds a job takes."""
+        return estimate(self.config, rule, wildcards, gpu=gpu, images_of=self.study.expected_images).seconds
 
     def _takes_minutes(self, model: str) -> bool:
         """Whether all that the study does on a GPU with a model takes minutes, from its training on."""
@@ -79,17 +85,15 @@ class Jobs:
         if model not in study.models or not recipe or recipe["gpu"] > 1:
             return False
         methods = dict.fromkeys([*study.methods, *(study.swept() if study.shows("sweep") else []), *study.stages()])
-        rules = {"explain": None}
-        rules |= {
-            f"score_{name}": study.protocols[name] for name in ("faithfulness", "sanity") if name in study.families
-        }
-        rules |= {"time_method": study.protocols["cost"]} if study.shows("timing") else {}
-        steps = [("train", {})] + [("accuracy", {"dataset": name}) for name in {study.dataset, study.accuracy_dataset}]
+        rules = [("explain", None)]
+        rules += [("score_on_model", study.protocols[name]) for name in study.families if FAMILIES[name].on_model]
+        rules += [("time_method", study.protocols["cost"])] if study.shows("timing") else []
+        steps = [("train", {})] + [("prediction", {"dataset": name}) for name in study.predicted()]
         steps += [
             (rule, {"dataset": study.dataset, "method": method, "protocol": name})
-            for rule, name in rules.items()
+            for rule, name in rules
             for method in methods
         ]
         gpu = bool(self.gpus())
-        seconds = sum(estimate(self.config, rule, {"model": model, **job}, gpu=gpu).seconds for rule, job in steps)
+        seconds = sum(self._estimate(rule, {"model": model, **job}, gpu=gpu) for rule, job in steps)
         return seconds <= 60 * self.config["group_minutes"]

@@ -40,7 +40,7 @@ def ceiling(dataset: str) -> str:
 
 def prediction(dataset: str, model: str) -> str:
     """Record of what a model predicts; the table lies beside it."""
-    return f"{RESULTS}/scores/{dataset}/{model}/accuracy.json"
+    return f"{RESULTS}/scores/{dataset}/{model}/prediction.json"
 
 
 def scores(dataset: str, model: str, method: str, protocol: str, part: str = "") -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from camstudy.core.identity import agrees, changed
-from camstudy.provenance import run_record_path
+from camstudy.core.provenance import run_record_path
 
 METADATA = Path(".snakemake/metadata")
 INCOMPLETE = "incomplete"  # beside it: outputs of jobs that were cut off, which Snakemake makes anew

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.families import bind
-from camstudy.protocols import SCORED, chosen
+from camstudy.explain.methods import bind
+from camstudy.study.protocols import chosen, scored
 
 STATED = (
     *(
         "study",
         "dataset",
-        "accuracy_dataset",
+        "prediction_dataset",
         "models",
         "methods",
         "controls",
@@ -27,7 +26,7 @@ ESTIMATES = ("passes",)
 
 
 def settings(config: Mapping) -> dict:
-    """Return what the statistics of a study depend on, for `camstudy.aggregate.Settings.of`."""
+    """Return what the statistics of a study depend on, for `camstudy.analysis.aggregate.Settings.of`."""
     protocols = chosen(config)
     localization = config["catalog"]["protocols"][protocols["localization"]] if "localization" in protocols else {}
     statistics = {key: config["statistics"][key] for key in ("confidence", "resamples", "correction")}
@@ -49,10 +48,10 @@ def shown(config: Mapping, record: object) -> dict:
     """
     catalog, methods = config["catalog"], [*config["methods"], *config["controls"]]
     kept = {key: config[key] for key in (*STATED, *record.settings)}
-    if "sweep" in record.also:
+    if "sweep" in record.sources:
         kept["sweep"] = config["sweep"]
         methods += [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")]
-    if "layers" in record.also:
+    if "layers" in record.sources:
         kept["layer_sweep"] = config["layer_sweep"]
         methods += config["layer_sweep"]["methods"]
     entries = {name: catalog["methods"][name] for name in methods}
@@ -76,11 +75,11 @@ def shown_maps(config: Mapping) -> dict:
 
 def shown_protocols(config: Mapping, record: object) -> dict[str, str]:
     """Return the protocols, by family, of what a table or figure is made from; one without a family shows all."""
-    further = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
-    known = chosen(config)
-    families = {*record.metrics} or {family for family in known if family in SCORED}
-    families |= {further[name] for name in record.also if name in further}
-    return {family: name for family, name in known.items() if family in families}
+    measured = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
+    protocols = chosen(config)
+    families = {*record.metrics} or {family for family in protocols if family in scored()}
+    families |= {measured[name] for name in record.sources if name in measured}
+    return {family: name for family, name in protocols.items() if family in families}
 
 
 def resolved(config: Mapping) -> dict:
@@ -92,7 +91,7 @@ def resolved(config: Mapping) -> dict:
         if isinstance(weights, Mapping) and weights.get("model") not in (None, *models):
             models.append(weights["model"])
         recipes.append(catalog["models"][name]["train"])
-    datasets = [config["dataset"], config["accuracy_dataset"], *(recipe["dataset"] for recipe in recipes if recipe)]
+    datasets = [config["dataset"], config["prediction_dataset"], *(recipe["dataset"] for recipe in recipes if recipe)]
     methods = [
         name for name in catalog["methods"] if name in {*config["methods"], *config["controls"], *_swept(config)}
     ]

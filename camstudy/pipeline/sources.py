@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from camstudy import addresses
+from camstudy.core import addresses
 from camstudy.core.code import own_digest
 from camstudy.core.identity import digest
 from camstudy.core.ledger import accepted, listed, outside, table_of
+from camstudy.core.provenance import read_json, sha256_file
 from camstudy.pipeline import paths
 from camstudy.pipeline.study import Study, is_photographs
-from camstudy.provenance import read_json, sha256_file
 
 
 class Sources:

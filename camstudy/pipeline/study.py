@@ -3,36 +3,39 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
-from camstudy.config import layer_sweep
+from camstudy.core.errors import CamstudyError
+from camstudy.core.parts import part_names
 from camstudy.data.sources import SOURCES
 from camstudy.data.sources.digits import SHARD_SIZE
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.families import METHODS
+from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
-from camstudy.parts import part_names
+from camstudy.metrics.scoring import FAMILIES
+from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.paths import CONTROL
+from camstudy.pipeline.resources import expected_images
 from camstudy.pipeline.shown import shown_protocols
-from camstudy.protocols import SCORED, chosen
-from camstudy.resources import expected_images
+from camstudy.study.checks import layer_sweep
+from camstudy.study.protocols import chosen, scored
 from camstudy.tables import TABLES
 
-# Families that run the network on many versions of every image, so that large datasets are divided among jobs.
-DIVIDED_FAMILIES = ("faithfulness",)
 Pair = tuple[str, str]  # model and method
 
 
 class Study:
-    """A study, as `camstudy.config.validate` returns it, and the questions that rules ask of it."""
+    """A study, as `camstudy.study.checks.validate` returns it, and the questions that rules ask of it.
 
-    def __init__(self, config: Mapping) -> None:
+    ``listings`` returns what is known of its datasets, when that is asked for; without, numbers of images are guessed.
+    """
+
+    def __init__(self, config: Mapping, listings: Callable[[], Listings] | None = None) -> None:
+        self._listings = listings
         self.config, self.catalog = config, config["catalog"]
         self.name, self.dataset = config["study"], config["dataset"]
-        self.accuracy_dataset = config["accuracy_dataset"] or config["dataset"]
+        self.prediction_dataset = config["prediction_dataset"] or config["dataset"]
         self.models, self.methods, self.controls = config["models"], config["methods"], config["controls"]
         # By family, those that score the study's maps before the two of the sweep and of cost.
         self.protocols = chosen(config)
-        self.families = [family for family in self.protocols if family in SCORED]
+        self.families = [family for family in self.protocols if family in scored()]
 
     def names(self, kind: str, test: Callable[[Mapping], object] = bool) -> str:
         """Return a wildcard constraint: the catalogue's names of a kind whose entry passes a test."""
@@ -43,6 +46,14 @@ class Study:
         if family not in self.protocols:
             raise CamstudyError(f"`protocols` of the study has none of the family {family}; add one to make this file")
         return self.protocols[family]
+
+    def reaches_ceiling(self) -> bool:
+        """Whether maps are compared with people, and so with what people reach among themselves."""
+        return any("human_ceiling" in FAMILIES[family].needs for family in self.families)
+
+    def tables_beside(self) -> dict[str, str]:
+        """Return the family of each kind of table that lies beside scores, such as `curves`."""
+        return {kind: name for name, record in FAMILIES.items() for kind in record.beside}
 
     def is_control(self, method: str) -> bool:
         """Whether a catalogue's method looks at no model."""
@@ -58,12 +69,11 @@ class Study:
 
     def maps(self, family: str = "agreement", *, with_controls: bool = True) -> list[Pair]:
         """Return model and method of a family's maps; controls have the model `control` where no model is tried."""
-        own = [(model, method) for model in self.models for method in self.methods]
-        if family == "sanity" or not with_controls:
+        own, record = [(model, method) for model in self.models for method in self.methods], FAMILIES[family]
+        if not (with_controls and record.on_maps):
             return own
-        if family == "faithfulness":
-            return own + [(model, control) for model in self.models for control in self.controls]
-        return own + [(CONTROL, control) for control in self.controls]
+        places = self.models if record.on_model else [CONTROL]
+        return own + [(place, control) for place in places for control in self.controls]
 
     @cached_property
     def records(self) -> list:
@@ -72,7 +82,7 @@ class Study:
 
     def shows(self, source: str) -> bool:
         """Whether a table or figure of the study is made from a source beside the scores."""
-        return any(source in record.also for record in self.records)
+        return any(source in record.sources for record in self.records)
 
     def used_protocols(self) -> set[str]:
         """Return the protocols under which the study makes files that others share."""
@@ -82,7 +92,11 @@ class Study:
     def datasets(self) -> list[str]:
         """Return the datasets that the study looks at or trains on."""
         recipes = [self.catalog["models"][model]["train"] for model in self.models]
-        return list(dict.fromkeys([self.dataset, self.accuracy_dataset, *(r["dataset"] for r in recipes if r)]))
+        return list(dict.fromkeys([self.dataset, self.prediction_dataset, *(r["dataset"] for r in recipes if r)]))
+
+    def predicted(self) -> list[str]:
+        """Return the datasets that the study's models predict."""
+        return list(dict.fromkeys([self.dataset, self.prediction_dataset]))
 
     def prepared(self, *, photographs: bool) -> list[dict[str, str]]:
         """Return the wildcards of the datasets that the study needs, those of photographs or those of shards."""
@@ -93,6 +107,14 @@ class Study:
         """Return the wildcards of a shard of each dataset that is drawn."""
         return [{"dataset": name, "shard": "0"} for name in self.datasets() if is_drawn(self.catalog["datasets"][name])]
 
+    def scores_maps(self, entry: Mapping) -> bool:
+        """Whether a catalogue's protocol scores maps without running the network."""
+        return entry["family"] in FAMILIES and not FAMILIES[entry["family"]].on_model
+
+    def scores_on_model(self, entry: Mapping) -> bool:
+        """Whether a catalogue's protocol runs the network to score maps."""
+        return entry["family"] in FAMILIES and FAMILIES[entry["family"]].on_model
+
     def explains(self, entry: Mapping) -> bool:
         """Whether a catalogue's method looks at a model, as controls do not."""
         return METHODS[entry["method"]].needs != "dataset"
@@ -102,17 +124,25 @@ class Study:
         return "|".join(name for name, figure in FIGURES.items() if figure.needs == needs)
 
     def images(self, dataset: str) -> int:
-        """Return the number of images of a dataset, as far as it is known before it is prepared."""
-        return expected_images(self.catalog["datasets"][dataset])
+        """Return the number of images of a dataset, before it is prepared from a list of its files."""
+        if self._listings is None:
+            return expected_images(self.catalog["datasets"][dataset])
+        return self._listings().images(dataset)
+
+    def expected_images(self, dataset: str) -> int:
+        """Return the number of images of a dataset for an estimate, for which only the study's own is listed."""
+        if self._listings is None or dataset == self.dataset:
+            return self.images(dataset)
+        return self._listings().images(dataset, lists=False)
 
     def map_parts(self, dataset: str, model: str, method: str) -> list[str]:
-        """Return what the paths of a method's stores end in, see `camstudy.parts`."""
+        """Return what the paths of a method's stores end in, see `camstudy.core.parts`."""
         record = METHODS[self.catalog["methods"][method]["method"]]
         return part_names(self.images(dataset), divided=record.divided and model != CONTROL)
 
     def score_parts(self, dataset: str, family: str) -> list[str]:
         """Return what the paths of a family's scores end in."""
-        return part_names(self.images(dataset), divided=family in DIVIDED_FAMILIES)
+        return part_names(self.images(dataset), divided=FAMILIES[family].divided)
 
     def shard_folder(self, dataset: str) -> str:
         """Return whose shards a dataset is made from: a trial has those of its dataset."""

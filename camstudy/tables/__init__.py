@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from camstudy.registry import Registry
+from camstudy.core.registry import Registry
 
 if TYPE_CHECKING:
-    from camstudy.summary import TableInputs
+    from camstudy.analysis.summary import TableInputs
     from camstudy.tables.table import Table
 
 __all__ = ["TABLES", "TableRecord"]
@@ -22,7 +22,7 @@ __all__ = ["TABLES", "TableRecord"]
 class TableRecord:
     """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
 
-    ``also`` names what it is made from beside the scores: ``sweep``, ``layers``, ``cost``, ``published``,
+    ``sources`` names what it is made from beside the scores: ``sweep``, ``layers``, ``cost``, ``published``,
     ``timing`` of the inputs. ``metrics`` are the families of metrics that the study must have, ``settings`` keys of
     the study that it alone states.
     """
@@ -30,7 +30,7 @@ class TableRecord:
     name: str
     function: Callable[[TableInputs], Table]
     title: str
-    also: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("agreement",)
     settings: tuple[str, ...] = ()
 
@@ -48,7 +48,7 @@ def _dcls(inputs: TableInputs) -> Table:
 @TABLES.register(
     "faithfulness",
     title="Faithfulness of methods",
-    also=("timing", "published"),
+    sources=("timing", "published"),
     metrics=("faithfulness",),
     settings=("show_intervals",),
 )
@@ -61,7 +61,7 @@ def _faithfulness(inputs: TableInputs) -> Table:
 @TABLES.register(
     "localization",
     title="Localisation by methods",
-    also=("published",),
+    sources=("published",),
     metrics=("localization",),
     settings=("show_intervals",),
 )
@@ -71,28 +71,28 @@ def _localization(inputs: TableInputs) -> Table:
     return localization(inputs)
 
 
-@TABLES.register("threshold_sweep", title="Sensitivity to the threshold", also=("sweep",))
+@TABLES.register("threshold_sweep", title="Sensitivity to the threshold", sources=("sweep",))
 def _threshold_sweep(inputs: TableInputs) -> Table:
     from camstudy.tables.sweeps import threshold_sweep
 
     return threshold_sweep(inputs)
 
 
-@TABLES.register("layer_sweep", title="Alignment by stage", also=("layers",))
+@TABLES.register("layer_sweep", title="Alignment by stage", sources=("layers",))
 def _layer_sweep(inputs: TableInputs) -> Table:
     from camstudy.tables.sweeps import layer_sweep
 
     return layer_sweep(inputs)
 
 
-@TABLES.register("cost", title="Cost beside alignment", also=("cost",))
+@TABLES.register("cost", title="Cost beside alignment", sources=("cost",))
 def _cost(inputs: TableInputs) -> Table:
     from camstudy.tables.cost import cost
 
     return cost(inputs)
 
 
-@TABLES.register("published", title="Measured beside published", also=("published",), metrics=())
+@TABLES.register("published", title="Measured beside published", sources=("published",), metrics=())
 def _published(inputs: TableInputs) -> Table:
     from camstudy.tables.published import published
 

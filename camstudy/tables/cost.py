@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from camstudy.summary import TableInputs
+from camstudy.analysis.summary import TableInputs
 from camstudy.tables import notes
 from camstudy.tables.table import Column, Row, Table
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from camstudy.summary import CONTROL, TableInputs
+from camstudy.analysis.summary import CONTROL, TableInputs
 from camstudy.tables import notes
 from camstudy.tables.table import Column, Row, Table
 
@@ -132,8 +132,8 @@ def _notes(inputs: TableInputs) -> Iterator[str]:
     if study["controls"]:
         names = ", ".join(inputs.method_title(control).lower() for control in study["controls"])
         yield f"Controls ({names}) use no model: their one value stands under every method."
-    if study["accuracy_dataset"]:
-        yield f"Top-1 is measured on {study['accuracy_dataset']}."
+    if study["prediction_dataset"]:
+        yield f"Top-1 is measured on {study['prediction_dataset']}."
     yield notes.degenerate(inputs, alignment)
     yield notes.intervals(inputs)
     yield from _test_notes(inputs)

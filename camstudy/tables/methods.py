@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pandas as pd
 
+from camstudy.analysis.published import join_published
+from camstudy.analysis.summary import CONTROL, Estimate, TableInputs, finite
 from camstudy.metrics.families import METRICS
-from camstudy.published import join_published
-from camstudy.summary import CONTROL, Estimate, TableInputs, finite
 from camstudy.tables import notes
 from camstudy.tables.table import Column, Row, Table
 

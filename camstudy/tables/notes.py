@@ -1,10 +1,10 @@
 """Notes that tables have in common: the data, what alignment is, degenerate maps, intervals."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import pandas as pd
 
-from camstudy.summary import CONTROL, TableInputs
+from camstudy.analysis.summary import CONTROL, TableInputs
 
 TIED = 0.05  # share of an image's pixels from which on ties are worth a note
 
@@ -84,6 +84,20 @@ def versions(inputs: TableInputs) -> Iterator[str]:
     if several:
         names = "; ".join(f"{package} {', '.join(found)}" for package, found in several.items())
         yield f"Made with several versions of libraries, under which results may differ beyond rounding: {names}."
+
+
+def random_weights(inputs: TableInputs) -> Iterator[str]:
+    """Yield which networks are neither trained nor have weights that someone has trained."""
+    names = [inputs.title(model) for model, record in inputs.models.items() if _is_random(record)]
+    if names:
+        yield f"Random weights, not trained: {', '.join(names)}."
+
+
+def _is_random(record: Mapping) -> bool:
+    """Whether a model's weights are nothing but random numbers, by its record; not where that does not say so."""
+    if record.get("training", True) is not None or "start" not in record:
+        return False
+    return record["start"] is None or _is_random(record["start"])
 
 
 def numbers(counts: pd.Series) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from camstudy.published import join_published
-from camstudy.summary import Estimate, TableInputs, finite
+from camstudy.analysis.published import join_published
+from camstudy.analysis.summary import Estimate, TableInputs, finite
 from camstudy.tables.table import Column, Row, Table
 
 # In the order of the columns, with the unit in which papers print them.
@@ -69,7 +69,7 @@ def _cells(inputs: TableInputs, joined: pd.DataFrame, model: str, method: str) -
 
 def _notes(inputs: TableInputs, joined: pd.DataFrame) -> Iterator[str]:
     found = joined.dropna(subset="published")
-    of = inputs.study["accuracy_dataset"] or inputs.study["dataset"]
+    of = inputs.study["prediction_dataset"] or inputs.study["dataset"]
     yield f"Top-1: share of the images of {of} whose label has the largest logit. Values are published for ImageNet."
     yield f"Published: {len(found)} of {len(joined)} numbers of this study; blank where none is known."
     if "agreement" in {entry["family"] for entry in inputs.study["catalog"]["protocols"].values()}:

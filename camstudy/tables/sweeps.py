@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from camstudy.summary import Estimate, TableInputs
+from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.tables import notes
 from camstudy.tables.table import Column, Row, Table
 

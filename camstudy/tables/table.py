@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal, NamedTuple
 
-from camstudy.summary import Estimate
+from camstudy.analysis.summary import Estimate
 
 Format = Literal["text", "count", "millions", "billions", "number", "percent", "score", "estimate", "difference", "p"]
 DASH = "–"

@@ -8,9 +8,9 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
-from camstudy.data.photographs import Pictures
-from camstudy.data.store import Dataset as ImageStore
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.data.dataset import Dataset as ImageStore
+from camstudy.data.formats.photographs import Pictures
 from camstudy.training.distributed import ALONE, Group
 
 # Chunks shuffled together: enough to mix classes, few enough to stay in memory (16 x 64 images of 256 px: 200 MB; as

@@ -11,15 +11,15 @@ from zipfile import is_zipfile
 import torch
 from timm.layers import convert_sync_batchnorm
 from torch import nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from camstudy.errors import CamstudyError
-from camstudy.models.dcls import clamp_positions, repulsive_loss
+from camstudy.core.errors import CamstudyError
+from camstudy.models.variants.dcls import clamp_positions
 from camstudy.training.data import TrainingLoader
 from camstudy.training.distributed import ALONE, Group
 from camstudy.training.optim import make_optimizer, make_schedule
+from camstudy.training.terms import TERMS, Batch, asked
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -141,9 +141,8 @@ def _train_epoch(
     device: torch.device,
     group: Group,
 ) -> dict:
-    positions, passes = recipe["positions"], recipe["accumulate"]
+    terms, passes = asked(recipe), recipe["accumulate"]
     steps = len(loader) // passes
-    repulsion = positions["repulsive_loss"] and epoch >= positions["repulsive_from_epoch"]
     replica.train()
     started = time.perf_counter()
     total_loss = torch.zeros((), device=device)
@@ -161,9 +160,10 @@ def _train_epoch(
                         f"train.dataset: has labels up to {loader.highest_label}, but the model has {logits.shape[1]} "
                         "classes; correct `num_classes`"
                     )
-                loss = F.cross_entropy(logits, labels, label_smoothing=recipe["label_smoothing"]) / passes
-            if repulsion and is_last:
-                loss = loss + repulsive_loss(state.model)
+                batch = Batch(state.model, images, labels, logits, epoch)
+                loss = _sum(terms, batch, "images") / passes
+            if is_last:
+                loss = loss + _sum(terms, batch, "weights")
             state.scaler.scale(loss).backward()
         if is_last:
             _step(state, recipe["clip_grad_norm"])
@@ -187,6 +187,11 @@ def _train_epoch(
         "seconds": round(seconds, 2),
         "images_per_second": round(seen / seconds, 1),
     }
+
+
+def _sum(terms: Mapping[str, Mapping], batch: Batch, of: str) -> torch.Tensor | float:
+    """Return the sum of the terms of a kind."""
+    return sum(TERMS[name].function(batch, **settings) for name, settings in terms.items() if TERMS[name].of == of)
 
 
 def _step(state: _State, clip_grad_norm: float | None) -> None:

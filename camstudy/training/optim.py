@@ -7,7 +7,7 @@ import torch
 from timm.scheduler import CosineLRScheduler
 from torch import nn
 
-from camstudy.models.dcls import position_parameters
+from camstudy.models.variants.dcls import position_parameters
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, position_factor: float) -> list[dict]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from camstudy.data.store import open_dataset
+from camstudy.data.dataset import open_dataset
 from camstudy.models.build import input_config
 from camstudy.models.load import initial_model
 from camstudy.training.data import TrainingLoader

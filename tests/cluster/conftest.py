@@ -18,7 +18,7 @@ from conftest import TINY, Project
 from cluster.slurm import Cluster, unavailable
 
 # The rules whose jobs ask for a GPU.
-GPU_RULES = ("train", "explain", "accuracy")
+GPU_RULES = ("train", "explain", "prediction")
 CHANGED, OTHER = TINY["models"]
 # A job costs seconds for each start of Snakemake in it, so there are few: one method and one control, no figures. In
 # chunks of one batch, a store is half-written at more moments.

@@ -133,7 +133,7 @@ def disturb_heads(project):
     head.wait(120)
     left = queue(project)
     head = project.start()
-    wait_until(lambda: working(project, "score_agreement"), head)
+    wait_until(lambda: working(project, "score"), head)
     head.terminate()
     head.wait(120)
     project.finish(project.start())
@@ -246,4 +246,4 @@ def test_a_new_head_cancels_what_a_killed_one_left(heads_story):
 def test_an_interrupted_head_cancels_its_jobs_and_a_terminated_one_waits_for_them(heads_story):
     assert heads_story.left == []
     assert states(heads_story.project, "explain") == ["CANCELLED", "COMPLETED"]
-    assert states(heads_story.project, "score_agreement") == ["COMPLETED"]
+    assert states(heads_story.project, "score") == ["COMPLETED"]

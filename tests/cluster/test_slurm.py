@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from camstudy.job import count_gpus
+from camstudy.pipeline.job import count_gpus
 from cluster.conftest import CHANGED, CHANGED_STUDY, GPU_RULES, OTHER, ClusterProject, read_tables
 
 
@@ -69,9 +69,9 @@ def test_a_changed_model_submits_that_models_jobs_alone(cluster, local, changed_
     project.run()
     expected = [
         ("train", CHANGED),
-        ("accuracy", f"tiny_{CHANGED}"),
+        ("prediction", f"tiny_{CHANGED}"),
         ("explain", f"tiny_{CHANGED}_gradcam"),
-        ("score_agreement", f"tiny_{CHANGED}_gradcam_human_maps"),
+        ("score", f"tiny_{CHANGED}_gradcam_human_maps"),
         ("aggregate_scores", "tiny"),
     ]
     cluster.settle()
@@ -84,11 +84,11 @@ def test_a_changed_model_submits_that_models_jobs_alone(cluster, local, changed_
 @pytest.mark.skipif(count_gpus() > 0, reason="this machine has a CUDA device")
 def test_a_gpu_job_that_finds_no_cuda_device_fails_and_says_why(cluster, local, tmp_path):
     project = ClusterProject.of(local, tmp_path / "project", cluster)
-    scores = f"results/scores/tiny/{CHANGED}/accuracy.parquet"
+    scores = f"results/scores/tiny/{CHANGED}/prediction.parquet"
     done = project.run("--config", "device=cuda", "--retries", "0", "--force", scores, check=False)
     assert done.returncode != 0
     assert [job["State"] for job in project.jobs] == ["FAILED"]
-    log = f"results/logs/accuracy/tiny/{CHANGED}.log"
+    log = f"results/logs/prediction/tiny/{CHANGED}.log"
     assert log in done.stdout + done.stderr
     message = (project.path / log).read_text()
     assert "scheduled on a GPU" in message

@@ -11,10 +11,10 @@ from conftest import ROOT, Project
 from layouts import checkpoint, official, randomised
 from PIL import Image
 
-from camstudy.data.clickme import encode_example
-from camstudy.data.tfrecord import write_shard
+from camstudy.data.formats.clickme import encode_example
+from camstudy.data.formats.tfrecord import write_shard
 from camstudy.models.build import build_model
-from camstudy.models.checkpoints import save_model
+from camstudy.models.weights.checkpoints import save_model
 
 STUDY = "config/studies/dcls.yaml"
 CATALOG = yaml.safe_load((ROOT / "config/catalog/imagenet_models.yaml").read_text())["catalog"]["models"]
@@ -140,7 +140,7 @@ def test_fewer_images_and_another_dataset_for_accuracy_can_be_asked_for(study):
     assert "Fetch" not in planned, "a trial takes the shards that are there"
     assert "Assemble" not in planned
     refused = study.run(
-        *("--dry-run", "--configfile", STUDY, "study.yaml", "--config", "accuracy_dataset=imagenet_val"), check=False
+        *("--dry-run", "--configfile", STUDY, "study.yaml", "--config", "prediction_dataset=imagenet_val"), check=False
     )
     output = refused.stdout + refused.stderr
     assert refused.returncode != 0

@@ -166,7 +166,7 @@ def test_accuracy_and_size(finished, table):
     row = table.set_index("kind").loc["comparison"]
     labels = read_store(finished, "data/tiny").label.values
     for role, model in (("baseline", BASELINE), ("dcls", VARIANT)):
-        scores = pd.read_parquet(finished.path / f"results/scores/tiny/{model}/accuracy.parquet")
+        scores = pd.read_parquet(finished.path / f"results/scores/tiny/{model}/prediction.parquet")
         expected = 100 * np.mean(scores["predicted"].to_numpy() == labels)
         assert row[f"{role}_top1_percent"] == pytest.approx(expected, **DECIMALS)
     assert row["dcls_parameters"] > row["baseline_parameters"]

@@ -23,8 +23,9 @@ from tests.golden.values import Values, differences, named, read
 DATA = Path(__file__).with_name("data")
 # Of the largest value. Registered things are computed in float64, the study in float32; its training, and ranks of
 # values that are nearly equal, follow rounding.
-TOLERANCE = {"method": 1e-6, "metric": 1e-9, "variant": 1e-6}
-STUDY_TOLERANCE = {"train": 1e-3, "score_faithfulness": 1e-3, "score_sanity": 1e-3, "aggregate_stages": 1e-3}
+TOLERANCE = {"method": 1e-6, "metric": 1e-9, "variant": 1e-6, "term": 1e-9}
+LOOSE = ("train", "score", "family:faithfulness", "family:sanity", "aggregate_steps")
+STUDY_TOLERANCE = dict.fromkeys(LOOSE, 1e-3)
 # Code without a golden result: what it makes is made again at once.
 QUICK = ("table:", "figure:", "make_table", "draw_", "record_study")
 
@@ -45,11 +46,11 @@ class Results:
 
     @cached_property
     def study(self) -> dict[str, Values]:
-        """The results of the scripts, and of the sources of datasets."""
+        """The results of the scripts, of the sources of datasets, and of families of metrics."""
         from tests.golden import study
 
         found: dict[str, Values] = {}
-        sources, printed, step = study.sources(), io.StringIO(), None
+        sources, families, printed, step = study.sources(), study.families(), io.StringIO(), None
         with (
             ExitStack() as failed,
             tempfile.TemporaryDirectory() as folder,
@@ -61,6 +62,8 @@ class Results:
                 units = [step.script]
                 if step.script.startswith(("prepare_", "make_digits")):
                     units.append(f"source:{sources[step.wildcards['dataset']]}")
+                if step.script == "score":
+                    units.append(f"family:{families[step.wildcards['protocol']]}")
                 if step.script.startswith(QUICK):
                     continue
                 place = " ".join(value for key, value in step.wildcards.items() if key != "study")

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.families import METHODS
+from camstudy.explain.methods import METHODS
+from camstudy.explain.registry import Method
 from camstudy.metrics.families import METRICS
 from camstudy.models.variants import VARIANTS
+from camstudy.training.terms import TERMS, Batch
 from tests.golden.numbers import noise, weights
 from tests.golden.values import Values, named
 from tests.unit import nets
@@ -29,6 +30,8 @@ SHORT = {
     "pointing_game": [{}, {"ties": "any"}, {"ties": "first", "tolerance": 0}],
     "energy_pointing_game": [{}, {"max_box_share": 0.3, "negative": "relu"}],
     "pixel_f1": [{}, {"over_boxes": "mean"}],
+    "cross_entropy": [{"label_smoothing": 0.1}],
+    "repulsion": [{"from_epoch": 1}],
     "dcls": [
         {"replace": "conv3x3", "kernel_size": 7, "kernel_count": 5, "version": version, "init": init}
         for version in ("v0", "v1", "gauss")
@@ -64,8 +67,8 @@ def evidence() -> dict[str, object]:
         "negative_correct": noise(N, 9, seed=12) < 0.6,
         "map_box_share": noise(N, seed=13),
         "crop_log_probability": np.log(noise(N, seed=14)),
-        "stage_correlation": 2 * noise(N, 3, seed=15) - 1,
-        "stage_correlation_absolute": noise(N, 3, seed=16),
+        "step_correlation": 2 * noise(N, 3, seed=15) - 1,
+        "step_correlation_absolute": noise(N, 3, seed=16),
         "spearman": 2 * noise(N, seed=17) - 1,
         "human_ceiling": 0.65,
         "tied_share": noise(N, seed=18),
@@ -91,7 +94,8 @@ def method(name: str) -> Values:
     for number, parameters in enumerate(SHORT.get(name, [{}])):
         if record.needs == "dataset":
             halves = noise(3, 2, 8, 8, seed=21).astype(np.float32)
-            found[f"{number}"] = record.function(np.arange(3), {"human_half": halves}, **parameters)
+            maps = record.function(np.arange(3), {"human_half": halves}, **parameters)
+            found |= beside(f"{number}", maps, record)
             continue
         for tail in ("linear", "residual"):
             context = nets.context(network(tail), images())
@@ -102,8 +106,14 @@ def method(name: str) -> Values:
                 activations = torch.from_numpy(noise(3, 5, 4, 4, seed=22) - 0.3)
                 gradients = torch.from_numpy(noise(3, 5, 4, 4, seed=len(tail)) - 0.4)
                 maps = record.function(activations, gradients, **parameters)
-            found[f"{number} {tail}"] = maps.numpy()
-    return dict(named(key, value) for key, value in found.items())
+            found |= beside(f"{number} {tail}", maps, record)
+    return dict(named(key, np.asarray(value)) for key, value in found.items())
+
+
+def beside(key: str, result: object, record: Method) -> dict[str, object]:
+    """Return the maps of a method and, if it declares any, the arrays beside them."""
+    maps, arrays = result if record.arrays else (result, {})
+    return {key: maps} | {f"{key} {name}": values for name, values in arrays.items()}
 
 
 def metric(name: str) -> Values | None:
@@ -120,14 +130,34 @@ def variant(name: str) -> Values | None:
     """Return the outputs of a changed network, and of the same folded; None without parameters in `SHORT`."""
     if name not in SHORT:
         return None
-    module, found = VARIANTS[name].module(), {}
+    record, found = VARIANTS[name], {}
     for number, parameters in enumerate(SHORT[name]):
-        model = module.convert(network("residual"), seed=0, **parameters).double()
+        model = record.function(network("residual"), seed=0, **parameters).double()
         with torch.no_grad():
             found[f"{number}"] = model(nets.normalize(images())).numpy()
-            found[f"{number} folded"] = module.fold(model)(nets.normalize(images())).numpy()
+            found[f"{number} folded"] = record.fold(model)(nets.normalize(images())).numpy()
+    return dict(named(key, value) for key, value in found.items())
+
+
+def term(name: str) -> Values | None:
+    """Return a term of the loss and its gradient by the logits or by the weights; None without parameters."""
+    if name not in SHORT:
+        return None
+    model = VARIANTS["dcls"].function(network("residual"), seed=0, **SHORT["dcls"][0]).double()
+    logits = torch.from_numpy(noise(3, CLASSES, seed=23)).requires_grad_()
+    batch = Batch(model, images(), torch.tensor([0, 3, 6]), logits, epoch=1)
+    value = TERMS[name].function(batch, **SHORT[name][0])
+    seen = [logits] if TERMS[name].of == "images" else [p for n, p in model.named_parameters() if n.endswith(".P")]
+    gradients = torch.autograd.grad(value, seen, allow_unused=True)
+    found = {"value": value.detach().numpy()}
+    found |= {f"gradient {number}": one.numpy() for number, one in enumerate(gradients) if one is not None}
     return dict(named(key, value) for key, value in found.items())
 
 
 # By the kind of a unit.
-CASES: dict[str, Callable[[str], Values | None]] = {"method": method, "metric": metric, "variant": variant}
+CASES: dict[str, Callable[[str], Values | None]] = {
+    "method": method,
+    "metric": metric,
+    "variant": variant,
+    "term": term,
+}

@@ -22,8 +22,9 @@ from snakemake.settings.types import (
     ResourceSettings,
 )
 
-from camstudy.data.clickme import encode_example
-from camstudy.data.tfrecord import write_shard
+from camstudy.data.formats.clickme import encode_example
+from camstudy.data.formats.tfrecord import write_shard
+from camstudy.study.protocols import shipped
 from tests import trees
 from tests.golden.numbers import noise, weights
 
@@ -83,13 +84,26 @@ def run(
             names = {"snakemake": Snakemake(*about, job.rule.name, None, str(script.parent)), "__name__": "__main__"}
             code = compile(script.read_text(), script, "exec")
             watched(lambda code=code, names=names: exec(code, names))
-            yield Step(script.stem, dict(job.wildcards.items()), [folder / path for path in job.output])
+            yield Step(script.stem, dict(job.wildcards.items()), [folder / path for path in _made(job)])
 
 
 def sources() -> dict[str, str]:
     """Return where each dataset of the study comes from."""
     catalog = yaml.safe_load(Path(__file__).with_name("study.yaml").read_text())["catalog"]
     return {name: entry["source"] for name, entry in catalog["datasets"].items()}
+
+
+def families() -> dict[str, str]:
+    """Return the family of each protocol of the study."""
+    own = yaml.safe_load(Path(__file__).with_name("study.yaml").read_text())["catalog"]["protocols"]
+    return {name: entry["family"] for name, entry in (shipped() | own).items()}
+
+
+def _made(job: object) -> list[str]:
+    """Return the outputs of a job, and the tables that lie beside its record."""
+    outputs = [str(path) for path in job.output]
+    beside = Path(outputs[0]).parent.glob(f"{Path(outputs[0]).stem}.*.parquet")
+    return outputs + sorted(str(path) for path in beside if str(path) not in outputs)
 
 
 def _jobs(folder: Path) -> Iterator[tuple]:
@@ -110,8 +124,8 @@ def _jobs(folder: Path) -> Iterator[tuple]:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Leave out what would measure this process or take its output away."""
-    from camstudy import job
     from camstudy.models import speed
+    from camstudy.pipeline import job
 
     with (
         mock.patch.object(job, "logged", return_value=nullcontext(print)),

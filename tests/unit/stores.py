@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from camstudy.data.store import Dataset, open_dataset
-from camstudy.store import ArraySpec, StoreWriter
+from camstudy.core.store import ArraySpec, StoreWriter
+from camstudy.data.dataset import Dataset, open_dataset
 
 CLASSES = 3
 SIDE = 16

@@ -6,8 +6,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from camstudy.stages import STAGES as STAGE_COLUMNS
-from camstudy.summary import TableInputs
+from camstudy.analysis.steps import STEPS as STEP_COLUMNS
+from camstudy.analysis.summary import TableInputs
 
 ARCHITECTURES = {
     "resnet_mini": "ResNet-mini",
@@ -82,7 +82,7 @@ def make_inputs(
     study = {
         "study": "demo",
         "dataset": dataset,
-        "accuracy_dataset": None,
+        "prediction_dataset": None,
         "models": list(models),
         "methods": list(methods),
         "controls": list(controls),
@@ -160,23 +160,23 @@ def with_sweeps(inputs, seed=0):
     )
 
 
-def with_stages(inputs, n_models, n_methods, n_degenerate=0):
-    """Return the inputs with what is left of maps as models are randomised stage by stage, made up."""
+def with_steps(inputs, n_models, n_methods, n_degenerate=0):
+    """Return the inputs with what is left of maps as models are randomised step by step, made up."""
     rng = np.random.default_rng(0)
     models, methods = list(inputs.models)[:n_models], [f"method{i}" for i in range(n_methods)]
     rows = []
     for model in models:
         for method in methods:
-            for stage, name in enumerate(["trained", "head.fc", "stages.3.blocks.2", "stages.3.downsample.norm"]):
-                mean = rng.uniform(0, 1) if stage else 1.0
-                interval = mean - 0.02 * stage, mean + 0.01 * stage
-                rows.append(("d", model, method, "cascade", stage, name, mean, *interval, 50, 0))
-    stages = pd.DataFrame(rows, columns=list(STAGE_COLUMNS)).sample(frac=1, random_state=0)
-    stages.loc[stages["stage"] == 2, "n_degenerate"] = n_degenerate
+            for step, name in enumerate(["trained", "head.fc", "stages.3.blocks.2", "stages.3.downsample.norm"]):
+                mean = rng.uniform(0, 1) if step else 1.0
+                interval = mean - 0.02 * step, mean + 0.01 * step
+                rows.append(("d", model, method, "cascade", step, name, mean, *interval, 50, 0))
+    steps = pd.DataFrame(rows, columns=list(STEP_COLUMNS)).sample(frac=1, random_state=0)
+    steps.loc[steps["step"] == 2, "n_degenerate"] = n_degenerate
     titles = {name: {"title": name.title()} for name in methods}
     protocols = {"cascade": {"family": "sanity", "title": "cascade"}}
     about = {"models": models, "methods": methods, "catalog": {"methods": titles, "protocols": protocols}}
-    return dataclasses.replace(inputs, study=inputs.study | about, stages=stages)
+    return dataclasses.replace(inputs, study=inputs.study | about, steps=steps)
 
 
 METHOD_TITLES = {"fake_cam": "Fake-CAM", "gradcam": "Grad-CAM", "score_cam": "Score-CAM", "opti_cam": "Opti-CAM"}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from camstudy.addresses import file_name, identity, mistake, redact, redact_text, safe_name
-from camstudy.errors import CamstudyError
+from camstudy.core.addresses import file_name, identity, mistake, redact, redact_text, safe_name
+from camstudy.core.errors import CamstudyError
 
 SECRET = "s3cr3t"
 SIGNED = f"https://host.org/nets/a.pth?X-Amz-Expires=60&X-Amz-Signature={SECRET}"

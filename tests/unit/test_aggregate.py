@@ -3,8 +3,17 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from camstudy.aggregate import COMPARISONS, CURVES, SCORES, Settings, compare, mean_curves, summarize, summarize_sweep
-from camstudy.errors import CamstudyError
+from camstudy.analysis.aggregate import (
+    COMPARISONS,
+    CURVES,
+    SCORES,
+    Settings,
+    compare,
+    mean_curves,
+    summarize,
+    summarize_sweep,
+)
+from camstudy.core.errors import CamstudyError
 
 N = 60
 CEILING = 0.6

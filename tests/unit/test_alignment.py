@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from camstudy.geometry import resample
+from camstudy.core.geometry import resample
 from camstudy.metrics import alignment
 from camstudy.metrics.alignment import degenerate, dice_at_10, iou_at_10, score_agreement, spearman
 from camstudy.metrics.families import METRICS
@@ -157,6 +157,6 @@ def test_scores_lie_in_the_stated_ranges():
 
 
 def test_metrics_and_statistics_do_not_import_torch():
-    modules = "camstudy.metrics.families, camstudy.statistics, camstudy.aggregate"
+    modules = "camstudy.metrics.families, camstudy.analysis.statistics, camstudy.analysis.aggregate"
     code = f"import sys, {modules}; assert not {{'torch', 'timm'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

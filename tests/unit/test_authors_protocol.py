@@ -10,18 +10,18 @@ from scipy.stats import spearmanr
 from timm.data import create_transform
 from torch.nn import functional as F
 
-from camstudy.data.clickme import blur_human_map
-from camstudy.data.store import Dataset
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.core.geometry import resample, resample_in_boxes
+from camstudy.core.store import ArraySpec, StoreWriter, open_store
+from camstudy.data.dataset import Dataset
+from camstudy.data.formats.clickme import blur_human_map
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.postprocess import apply
 from camstudy.explain.run import explain_dataset
 from camstudy.explain.store import Heatmaps
-from camstudy.geometry import resample, resample_in_boxes
 from camstudy.metrics.alignment import score_agreement
 from camstudy.models.inputs import prepare_as_authors, resize_as_tensorflow
-from camstudy.store import ArraySpec, StoreWriter, open_store
 
 torch.set_num_threads(1)
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from camstudy.geometry import COMPARISON_SIZE, boxes_in_view, resample
+from camstudy.core.geometry import COMPARISON_SIZE, boxes_in_view, resample
 from camstudy.metrics.components import best_overlaps
 from camstudy.metrics.localization import box_accuracy, box_hits, pointing_game, score_localization
 from camstudy.metrics.localization_protocol import parameters_of
 from camstudy.models.inputs import crop_boxes
-from camstudy.protocols import shipped
+from camstudy.study.protocols import shipped
 
 RNG = np.random.default_rng(0)
 SIZE = (40, 50)

@@ -21,14 +21,14 @@ from trees import (
     voc2012,
 )
 
-from camstudy.data.boxes import cut_boxes, parse_objects
-from camstudy.data.cub import read_cub
-from camstudy.data.files import Files
-from camstudy.data.imagenet import read_imagenet
-from camstudy.data.photographs import Photograph, write_photographs
-from camstudy.data.store import ATTRIBUTES, open_dataset
-from camstudy.data.voc import CLASSES, read_voc
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.data.dataset import ATTRIBUTES, open_dataset
+from camstudy.data.formats.boxes import cut_boxes, parse_objects
+from camstudy.data.formats.cub import read_cub
+from camstudy.data.formats.files import Files
+from camstudy.data.formats.imagenet import read_imagenet
+from camstudy.data.formats.photographs import Photograph, write_photographs
+from camstudy.data.formats.voc import CLASSES, read_voc
 
 
 def described(photographs):

@@ -8,9 +8,9 @@ import torch
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 from camstudy.models import build
-from camstudy.models.dcls import dcls_layers
+from camstudy.models.variants.dcls import dcls_layers
 
 torch.set_num_threads(1)
 
@@ -109,7 +109,7 @@ def test_variants_are_applied_in_order(monkeypatch):
             calls.append((name, seed, width))
             return nn.Sequential(model)
 
-        return SimpleNamespace(module=lambda: SimpleNamespace(convert=function))
+        return SimpleNamespace(function=function)
 
     monkeypatch.setattr(build, "VARIANTS", {"second": record("second"), "first": record("first")})
     model = build.apply_variants(nn.Identity(), {"variant": {"first": {"width": 3}, "second": None}}, seed=9)
@@ -155,7 +155,7 @@ IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     ],
 )
 def test_input_configuration_of_published_models(arch, size, crop_pct):
-    expected = {"size": size, "crop_pct": crop_pct, "interpolation": "bicubic", **IMAGENET}
+    expected = {"size": size, "crop_pct": crop_pct, "crop_mode": "center", "interpolation": "bicubic", **IMAGENET}
     assert build.input_config({"arch": arch}) == expected
 
 
@@ -165,6 +165,7 @@ def test_entry_overrides_timm_key_by_key():
     assert config == {
         "size": 112,
         "crop_pct": 0.95,
+        "crop_mode": "center",
         "interpolation": "bilinear",
         "mean": [0.5, 0.5, 0.5],
         "std": IMAGENET["std"],

@@ -6,7 +6,7 @@ from captum.attr import GuidedBackprop, IntegratedGradients, LayerGradCam, Salie
 from nets import context, net, pixels
 
 from camstudy.explain.engine import explain
-from camstudy.explain.families import bind
+from camstudy.explain.methods import bind
 
 pytestmark = pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients")
 torch.set_num_threads(1)

@@ -15,10 +15,10 @@ from timm.models.convnext import ConvNeXt
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
-from camstudy.errors import CamstudyError
-from camstudy.models import checkpoints
-from camstudy.models.checkpoints import load_into, load_state, load_weights, read_metadata, save_model
-from camstudy.models.dcls import convert, dcls_layers
+from camstudy.core.errors import CamstudyError
+from camstudy.models.variants.dcls import convert, dcls_layers
+from camstudy.models.weights import checkpoints
+from camstudy.models.weights.checkpoints import load_into, load_state, load_weights, read_metadata, save_model
 
 torch.set_num_threads(1)
 

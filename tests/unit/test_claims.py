@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from camstudy.claims import claim, refuse_taken
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.study.claims import claim, refuse_taken
 
 FIRST = {"family": "faithfulness", "title": "Mine", "step": 12544, "blur": 11}
 OTHER = FIRST | {"step": 1792}

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from camstudy.data.clickme import ClickMe, blur_human_map, encode_example, select
-from camstudy.data.tfrecord import write_shard
-from camstudy.errors import CamstudyError
-from camstudy.geometry import resample
+from camstudy.core.errors import CamstudyError
+from camstudy.core.geometry import resample
+from camstudy.data.formats.clickme import ClickMe, blur_human_map, encode_example, select
+from camstudy.data.formats.tfrecord import write_shard
 
 torch.set_num_threads(1)
 
@@ -193,7 +193,7 @@ def test_grey_images_get_three_equal_channels(tmp_path):
 def test_malformed_message_names_shard_and_record(tmp_path, monkeypatch):
     shard = tmp_path / "val-7.tfrecords"
     with monkeypatch.context() as patch:
-        patch.setattr("camstudy.data.tfrecord.serialize_example", lambda _: b"\x0a\x7f")
+        patch.setattr("camstudy.data.formats.tfrecord.serialize_example", lambda _: b"\x0a\x7f")
         write_shard(shard, [{}])
     with pytest.raises(CamstudyError, match=rf"{shard}, record 0: not a valid tf\.train\.Example"):
         list(read_clickme([shard]))

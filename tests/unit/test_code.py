@@ -8,12 +8,13 @@ import pytest
 from camstudy.core import code
 from camstudy.core.code import Code
 from camstudy.core.syntax import read_module
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
-from camstudy.explain.families import METHODS
+from camstudy.data.sources import SOURCES
+from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.families import METRICS
 from camstudy.models.variants import VARIANTS
 from camstudy.tables import TABLES
+from camstudy.training.terms import TERMS
 
 
 def digest(text, name="f"):
@@ -252,6 +253,7 @@ def test_what_was_read_is_kept_for_other_processes(tmp_path, monkeypatch):
 
 def test_units_are_what_is_registered():
     registries = {"method": METHODS, "metric": METRICS, "variant": VARIANTS, "table": TABLES, "figure": FIGURES}
+    registries |= {"source": SOURCES, "term": TERMS}
     for kind, registry in registries.items():
         assert {unit for unit in code.units() if unit.startswith(f"{kind}:")} == {f"{kind}:{name}" for name in registry}
     for name, method in METHODS.items():
@@ -280,7 +282,7 @@ def test_engines_do_not_know_what_is_registered():
     for unit in ("method:gradcam", "method:opti_cam", "variant:dcls", "metric:spearman", "table:dcls"):
         module, name = today.units[unit].split(":")
         assert (module, name) not in engine
-    assert not any(module in ("camstudy.models.dcls", "camstudy.explain.cam") for module, _ in engine)
+    assert not any(module in ("camstudy.models.variants.dcls", "camstudy.explain.methods.cam") for module, _ in engine)
     assert {("camstudy.explain.engine", "explain"), ("camstudy.explain.context", "Context")} <= engine
 
 
@@ -308,8 +310,8 @@ def changed(tmp_path_factory):
     return edit
 
 
-CAM = "camstudy/explain/cam.py"
-EXPLAINING = {"explain", "score_sanity", "time_method"}
+CAM = "camstudy/explain/methods/cam.py"
+EXPLAINING = {"explain", "family:sanity", "time_method"}
 
 
 @pytest.mark.parametrize(
@@ -322,10 +324,10 @@ EXPLAINING = {"explain", "score_sanity", "time_method"}
         (CAM, "+ 1e-7", "- 1e-7", {"method:xgrad_cam"}),
         (CAM, 'source="Fu et al.', 'source="Fu and others', set()),
         (CAM, '"layer_cam", needs="activations_gradients"', '"layer_cam", needs="model"', {"method:layer_cam"}),
-        ("camstudy/explain/opticam.py", "u.softmax(1)", "u.softmax(-1)", {"method:opti_cam"}),
+        ("camstudy/explain/methods/opticam.py", "u.softmax(1)", "u.softmax(-1)", {"method:opti_cam"}),
         ("camstudy/metrics/alignment.py", "np.mean(rho) / ceil", "np.mean(rho) * ceil", {"metric:alignment"}),
         ("camstudy/metrics/alignment.py", 'label="Spearman"', 'label="Rank"', set()),
-        ("camstudy/metrics/accuracy.py", "(logits, labels) < 5", "(logits, labels) < 6", {"metric:top5"}),
+        ("camstudy/metrics/prediction.py", "(logits, labels) < 5", "(logits, labels) < 6", {"metric:top5"}),
         ("camstudy/tables/__init__.py", 'title="Cost beside', 'title="Costs beside', set()),
         ("camstudy/tables/cost.py", "\n\n\ndef ", "\n\n\ndef unused(): ...\n\n\ndef ", set()),
         ("camstudy/explain/engine.py", "logits.gather(1, chosen", "-logits.gather(1, chosen", EXPLAINING),
@@ -333,9 +335,9 @@ EXPLAINING = {"explain", "score_sanity", "time_method"}
         ("camstudy/explain/run.py", "source.stop)", "source.start)", {"explain"}),
         ("camstudy/explain/run.py", "round((time", "abs((time", {"explain"}),
         ("scripts/explain.py", "wildcards.part, dataset.n)", "wildcards.part, dataset.n + 0)", {"explain"}),
-        ("camstudy/data/voc.py", "def read_voc(", "THIS = 1\n\n\ndef read_voc(", set()),
-        ("camstudy/models/dcls.py", "_GAUSS_MINIMUM = 0.27", "_GAUSS_MINIMUM = 0.28", {"variant:dcls"}),
-        ("camstudy/models/dcls.py", "(1 - distance)", "(2 - distance)", {"variant:dcls", "train"}),
+        ("camstudy/data/formats/voc.py", "def read_voc(", "THIS = 1\n\n\ndef read_voc(", set()),
+        ("camstudy/models/variants/dcls.py", "_GAUSS_MINIMUM = 0.27", "_GAUSS_MINIMUM = 0.28", {"variant:dcls"}),
+        ("camstudy/models/variants/dcls.py", "(1 - distance)", "(2 - distance)", {"term:repulsion"}),
     ],
 )
 def test_an_edit_changes_what_uses_it_and_nothing_else(changed, name, old, new, expected):

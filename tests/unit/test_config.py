@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from camstudy.config import load_schema, validate
+from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import canonical
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (registers them)
-from camstudy.explain.families import METHODS, bind
-from camstudy.protocols import metric_names, shipped
-from camstudy.trials import original
+from camstudy.core.names import untried_name
+from camstudy.explain.methods import METHODS, bind
+from camstudy.study.checks import validate
+from camstudy.study.protocols import metric_names, shipped
+from camstudy.study.schema import load_schema, resolve
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,19 +192,19 @@ def test_the_study_s_seed_changes_no_entry(config):
 
 def test_a_trial_has_names_of_its_own(config):
     full, trial = validate(config), validate(put(config, "n_images", 12))
-    assert (trial["study"], trial["dataset"], trial["accuracy_dataset"]) == ("tiny-n12", "scenes-n12", None)
+    assert (trial["study"], trial["dataset"], trial["prediction_dataset"]) == ("tiny-n12", "scenes-n12", None)
     datasets = full["catalog"]["datasets"]
     added = {"scenes-n12": datasets["scenes"] | {"n_images": 12}}
     assert trial["catalog"] == full["catalog"] | {"datasets": datasets | added}
     assert validate(trial) == trial
-    assert [original(trial, trial[key]) for key in ("study", "dataset")] == ["tiny", "scenes"]
-    assert original(full, "scenes-n12") == "scenes-n12"
+    assert [untried_name(trial[key], trial["n_images"]) for key in ("study", "dataset")] == ["tiny", "scenes"]
+    assert untried_name("scenes-n12", full["n_images"]) == "scenes-n12"
 
 
 @pytest.mark.parametrize(("dataset", "expected"), [("scenes", "scenes-n12"), ("scenes_train", "scenes_train")])
 def test_the_accuracy_of_a_trial_is_that_on_its_images_where_they_were_the_same(config, dataset, expected):
-    put(config, "accuracy_dataset", dataset)
-    assert validate(put(config, "n_images", 12))["accuracy_dataset"] == expected
+    put(config, "prediction_dataset", dataset)
+    assert validate(put(config, "n_images", 12))["prediction_dataset"] == expected
 
 
 def test_a_dataset_of_so_many_images_is_no_trial(config):
@@ -299,12 +299,12 @@ def test_metrics_are_those_of_the_family(config, known):
 def test_defaults_list_what_was_registered_and_shipped_protocols_write_them_out():
     schema, written = load_schema()["$defs"], yaml.safe_load((ROOT / "config/catalog/protocols.yaml").read_text())
     for name, entry in written["catalog"]["protocols"].items():
-        properties = schema[f"protocol_{entry['family']}"]["properties"]
+        properties = schema[f"family_{entry['family']}"]["properties"]
         assert entry.keys() == properties.keys() - {"title"}, name
         assert set(entry.get("metrics", ())) <= set(metric_names(entry["family"]))
     plain = {"human_maps": "agreement", "rise_fast": "faithfulness", "boxes": "localization", "cascade": "sanity"}
     for name, family in {**plain, "floors": "sweep", "speed": "cost"}.items():
-        expected = {key: part.get("default") for key, part in schema[f"protocol_{family}"]["properties"].items()}
+        expected = {key: resolve(part).get("default") for key, part in schema[f"family_{family}"]["properties"].items()}
         if name == "rise_fast":
             # As released code has it, which is not as it was before one could choose.
             expected |= {"ties": "reversed", "metrics": [*expected["metrics"], "tied_pixels"]}
@@ -367,7 +367,7 @@ def test_shipped_catalogues_are_valid(config):
 
 
 def test_configuration_does_not_import_torch():
-    code = "import sys, camstudy.config, camstudy.configdocs; sys.exit('torch' in sys.modules)"
+    code = "import sys, camstudy.study.checks, camstudy.study.reference; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
@@ -436,7 +436,7 @@ RATE = "a number above 0"
 MOMENTUM = "a number of at least 0 and below 1"
 CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
 TARGET = "one of `label`, `predicted`, did you mean `predicted`?"
-SOURCES = ("digits", "clickme", "imagenet", "voc2012", "cub200", "mit1003", "salicon", "cat2000")
+SOURCES = ("cat2000", "clickme", "cub200", "digits", "imagenet", "mit1003", "salicon", "voc2012")
 SOURCE = f"one of {', '.join(f'`{source}`' for source in SOURCES)}, did you mean `digits`?"
 NESTED = " (within `--config key={...}` everything is text: use a file)"
 NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or digit"
@@ -911,7 +911,7 @@ def test_the_report_is_the_same_every_time(config):
     for name in "qwertyuiop":
         config[name] = 1
     code = (
-        "import json, sys\nfrom camstudy.config import validate\n"
+        "import json, sys\nfrom camstudy.study.checks import validate\n"
         "try: validate(json.load(sys.stdin))\nexcept Exception as error: print(error)"
     )
     reports = {
@@ -991,8 +991,8 @@ def test_mistakes_in_sweeps(config, path, value, place, text):
 
 
 def test_an_unknown_dataset_for_accuracy_is_named(config):
-    found = errors(put(config, "accuracy_dataset", "scene"))
-    assert found["accuracy_dataset"].startswith("unknown dataset `scene`, did you mean `scenes`?")
+    found = errors(put(config, "prediction_dataset", "scene"))
+    assert found["prediction_dataset"].startswith("unknown dataset `scene`, did you mean `scenes`?")
 
 
 def test_the_table_of_published_values_needs_them(config, tmp_path):

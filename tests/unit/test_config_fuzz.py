@@ -9,10 +9,9 @@ import yaml
 from conftest import ROOT
 from test_config import STUDY
 
-from camstudy.config import validate
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (registers them)
-from camstudy.explain.families import METHODS, bind
+from camstudy.core.errors import CamstudyError
+from camstudy.explain.methods import METHODS, bind
+from camstudy.study.checks import validate
 
 pytestmark = pytest.mark.slow
 
@@ -57,8 +56,9 @@ def known():
 @pytest.mark.parametrize("file", [None, *SHIPPED], ids=lambda file: file.stem if file else "small")
 def test_damaged_configurations_are_told(file):
     config = yaml.safe_load(STUDY)
+    catalogs = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config/catalog").glob("*.yaml"))]
+    config["catalog"]["protocols"] = next(c["catalog"]["protocols"] for c in catalogs if "protocols" in c["catalog"])
     if file:
-        catalogs = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config/catalog").glob("*.yaml"))]
         config = {"catalog": {}} | yaml.safe_load(file.read_text())
         for kind in ("datasets", "models", "methods", "protocols"):
             for catalog in catalogs:

@@ -5,8 +5,7 @@ import pytest
 import zarr
 from scipy import stats
 
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
+from camstudy.core.errors import CamstudyError
 from camstudy.explain.registry import METHODS, bind
 
 

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from camstudy.metrics.cost import MultiplyAdds, multiply_adds
-from camstudy.models.dcls import convert
+from camstudy.models.cost import MultiplyAdds, multiply_adds
+from camstudy.models.variants.dcls import convert
 
 
 class Several(nn.Module):

@@ -10,11 +10,11 @@ import pytest
 import xarray
 import zarr
 
-from camstudy.data.clickme import ClickMe, blur_human_map, encode_example
-from camstudy.data.store import open_dataset, write_dataset
-from camstudy.data.tfrecord import write_shard
-from camstudy.errors import CamstudyError
-from camstudy.store import store_path
+from camstudy.core.errors import CamstudyError
+from camstudy.core.store import store_path
+from camstudy.data.dataset import open_dataset, write_dataset
+from camstudy.data.formats.clickme import ClickMe, blur_human_map, encode_example
+from camstudy.data.formats.tfrecord import write_shard
 
 N = 11
 ATTRS = {
@@ -226,7 +226,7 @@ def test_incomplete_attributes_are_a_programming_error(tmp_path):
 
 
 def test_reading_data_does_not_import_torch_or_tensorflow():
-    code = "import sys, camstudy.data.store; print({'torch', 'timm', 'tensorflow'} & sys.modules.keys())"
+    code = "import sys, camstudy.data.dataset; print({'torch', 'timm', 'tensorflow'} & sys.modules.keys())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 

@@ -16,9 +16,9 @@ from timm.models.metaformer import MetaFormer, SepConv
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
-from camstudy.errors import CamstudyError
-from camstudy.models import dcls
+from camstudy.core.errors import CamstudyError
 from camstudy.models.build import parameter_count
+from camstudy.models.variants import dcls
 
 torch.set_num_threads(1)
 
@@ -501,7 +501,7 @@ def test_nothing_is_logged_or_printed_and_other_logs_pass(caplog, capfd):
 
 def test_import_and_conversion_are_silent_in_a_fresh_process():
     code = (
-        "import logging; from torch import nn; from camstudy.models import dcls\n"
+        "import logging; from torch import nn; from camstudy.models.variants import dcls\n"
         "dcls.convert(nn.Conv2d(2, 2, 3, padding=1, groups=2), replace='depthwise', kernel_size=5,"
         " kernel_count=2, version='v1', init='random')\n"
         "assert not logging.getLogger().handlers"

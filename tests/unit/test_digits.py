@@ -6,11 +6,11 @@ from scipy.ndimage import binary_dilation
 from scipy.stats import spearmanr
 from sklearn.datasets import load_digits
 
+from camstudy.core.geometry import resample
 from camstudy.data import digits
-from camstudy.data.clickme import blur_human_map
 from camstudy.data.digits import SIZE, SPLITS, make_scene
-from camstudy.explain.controls import center_bias
-from camstudy.geometry import resample
+from camstudy.data.formats.clickme import blur_human_map
+from camstudy.explain.methods.controls import center_bias
 
 N = 40
 

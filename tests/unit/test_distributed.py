@@ -18,8 +18,8 @@ from timm.layers import BatchNormAct2d
 from timm.models.convnext import ConvNeXt
 from torch import nn
 
-from camstudy.errors import CamstudyError
-from camstudy.models import dcls
+from camstudy.core.errors import CamstudyError
+from camstudy.models.variants import dcls
 from camstudy.training.distributed import ALONE, Group, launch
 from camstudy.training.loop import synchronise_norms
 from camstudy.training.run import train_entry
@@ -151,7 +151,7 @@ def script(tmp_path, call: str) -> Path:
     path = tmp_path / "script.py"
     path.write_text(
         f"import sys\nsys.path[:0] = {sys.path!r}\n"
-        "import workers\nfrom camstudy.job import logged\nfrom camstudy.training.distributed import launch\n"
+        "import workers\nfrom camstudy.pipeline.job import logged\nfrom camstudy.training.distributed import launch\n"
         f"with logged({str(tmp_path / 'script.log')!r}):\n"
         f"    launch({call}, processes=2, device='cpu')\n"
     )

@@ -4,36 +4,22 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import yaml
 from nets import MEAN, SIDE, STD, net, normalize, pixels
-from PIL import Image
 from torch import Tensor
 
-from camstudy.config import validate
-from camstudy.data.clickme import Record
-from camstudy.data.files import Files
-from camstudy.data.photographs import Photograph, write_photographs
-from camstudy.data.store import ATTRIBUTES, open_dataset, write_dataset
-from camstudy.errors import CamstudyError
-from camstudy.explain import controls  # noqa: F401  (importing them registers them)
+from camstudy.core.errors import CamstudyError
 from camstudy.explain.context import Context
 from camstudy.explain.engine import explain, map_shape
-from camstudy.explain.families import METHODS, bind
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import METHODS, bind
 from camstudy.explain.registry import check
-from camstudy.explain.store import ATTRIBUTES as MAP_ATTRIBUTES
-from camstudy.explain.store import heatmap_writer
 from camstudy.metrics.alignment import score_agreement
 from camstudy.metrics.families import METRICS
-from camstudy.parts import write_scores
-from camstudy.protocols import metric_names, shipped
-
-# Images of the demo, and of the page's trial with ImageNet.
-DEMO, TRIAL = 384, 8
-DIGITS = [str(digit) for digit in range(10)]
+from camstudy.study.checks import validate
+from camstudy.study.protocols import metric_names, shipped
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/extending.md").read_text()
@@ -118,82 +104,3 @@ def test_the_metric_becomes_a_column_of_the_scores(registered):
     human = rng.random((3, 16, 16))
     maps = human * np.array([2.0, 1.0, 0.0])[:, None, None]
     np.testing.assert_allclose(score_agreement(maps, human, ["cosine"])["cosine"], [1, 1, 0], atol=1e-12)
-
-
-def words(text: str) -> list[str]:
-    return sorted(re.split(r"[\s,]+", text.replace("(", " ( ").replace(")", " ) ")))
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    """A folder `results` as the demo and a study of ImageNet leave it, but for its values."""
-    monkeypatch.chdir(tmp_path)
-    rng, labels = np.random.default_rng(0), np.arange(DEMO) % 10
-    blank = np.zeros((256, 256), np.uint8)
-
-    def records(part):
-        for index in range(part.start, part.stop):
-            yield Record(
-                *(np.full((256, 256, 3), index % 256, np.uint8), blank, int(labels[index]), np.stack([blank, blank])),
-                *("results/raw/digits_clickme/0.tfrecord", index, np.array([[0, 0, 9, 9]]), blank),
-            )
-
-    attrs = dict.fromkeys(ATTRIBUTES) | {"class_names": DIGITS}
-    manifest = "results/data/digits_clickme.json"
-    write_dataset(manifest, records, n=DEMO, attrs=attrs, identity="f", has_halves=True, max_boxes=1)
-    dataset = open_dataset(manifest)
-    writer = heatmap_writer(
-        "results/heatmaps/digits_clickme/resnet_mini/gradcam.json",
-        shape=(7, 7),
-        chunk=256,
-        attrs=dict.fromkeys(MAP_ATTRIBUTES) | {"images": [0, DEMO, DEMO], "crop_box": [0, 0, 1, 1]},
-        identity="f",
-        names=dataset.names(),
-        labels=dataset.labels,
-    )
-    maps = rng.random((DEMO, 7, 7))
-    for part in writer.pending():
-        writer.write(part, heatmap=maps[part], target=labels[part])
-    writer.finish()
-    scores = pd.DataFrame({"image": np.arange(DEMO), "spearman": rng.random(DEMO)})
-    path = Path("results/scores/digits_clickme/resnet_mini/gradcam/human_maps.parquet")
-    path.parent.mkdir(parents=True)
-    write_scores(path, scores, dataset, slice(0, DEMO))
-    names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, TRIAL + 1)]
-    Path("images").mkdir()
-    for number, name in enumerate(names):
-        Image.fromarray(np.full((10, 20, 3), 20 * number, np.uint8)).save(Path("images", name), "JPEG")
-    items = [Photograph(name, number % 2) for number, name in enumerate(names)]
-    about = {"attrs": attrs | {"class_names": ["tench, Tinca tinca", "goldfish, Carassius auratus"]}, "identity": "f"}
-    write_photographs("results/data/trial.json", Files("images"), items, **about)
-    return maps, scores["spearman"].to_numpy(), labels
-
-
-@pytest.mark.filterwarnings("error")
-def test_stores_are_what_the_page_shows(results, capsys):
-    maps, scores, labels = results
-    names: dict = {}
-    code = [block for block in blocks("python") if block not in examples()]
-    shown = blocks("text")
-    assert len(code) == len(shown) == 3
-    for block, text in zip(code, shown, strict=True):
-        exec(block, names)
-        # xarray lists arrays in the order of the file system.
-        assert words(capsys.readouterr().out) == words(text)
-    worst = int(scores.argmin())
-    assert (names["scene"].values == worst % 256).all()
-    np.testing.assert_array_equal(names["map_of_it"].values, maps[worst].astype(np.float32))
-    expected = [maps[labels == digit].mean(0) for digit in range(10)]
-    np.testing.assert_allclose(names["mean_of_class"].values, expected, rtol=1e-5)
-    assert (names["pixels"].shape, abs(int(names["pixels"].mean()) - 140) < 3) == ((10, 20, 3), True)
-
-
-def test_tests_that_definitions_name_exist():
-    section = (ROOT / "docs/definitions.md").read_text().partition("## Compared with others")[2].partition("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
-    assert len(rows) > 10
-    for row in rows:
-        *_, tests, _ = row.split("|")
-        named = re.findall(r"`(test_\w+\.py)`", tests)
-        assert named, row
-        assert all((ROOT / "tests/unit" / name).exists() for name in named), row

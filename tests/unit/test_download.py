@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from camstudy import download
-from camstudy.download import fetch
-from camstudy.errors import CamstudyError
+from camstudy.core import download
+from camstudy.core.download import fetch
+from camstudy.core.errors import CamstudyError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(300_000)
@@ -378,7 +378,7 @@ def test_credentials_of_netrc_go_nowhere_else(server, tmp_path, credentials, mon
     fetch(elsewhere, tmp_path / "w")
     assert sent(server)[-1] is None
     # Without encryption, they stay on this machine.
-    monkeypatch.setattr("camstudy.credentials._THIS_MACHINE", ())
+    monkeypatch.setattr("camstudy.core.credentials._THIS_MACHINE", ())
     fetch(server.url, tmp_path / "w")
     assert sent(server)[-1] is None
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 from camstudy.explain.engine import explain, map_shape
-from camstudy.explain.families import bind
 from camstudy.explain.layers import TargetLayer, resolve_target_layer
+from camstudy.explain.methods import bind
 
 torch.set_num_threads(1)
 

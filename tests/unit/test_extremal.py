@@ -9,8 +9,8 @@ from nets import context, net, pixels
 from scipy import ndimage
 from torch import Tensor, nn
 
-from camstudy.explain.extremal import SmoothMask, blur, interpolate
-from camstudy.explain.families import bind
+from camstudy.explain.methods import bind
+from camstudy.explain.methods.extremal import SmoothMask, blur, interpolate
 
 torch.set_num_threads(1)
 

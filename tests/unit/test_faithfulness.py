@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from camstudy.errors import CamstudyError
-from camstudy.geometry import resample
+from camstudy.core.errors import CamstudyError
+from camstudy.core.geometry import resample
 from camstudy.metrics.faithfulness import (
     REMOVED,
     Protocol,
@@ -27,7 +27,7 @@ from camstudy.metrics.faithfulness import (
 from camstudy.metrics.localization import map_box, saliency_metric
 from camstudy.metrics.probing import pixel_ranks, probe
 from camstudy.metrics.registry import score_family
-from camstudy.protocols import shipped
+from camstudy.study.protocols import shipped
 
 torch.set_num_threads(1)
 

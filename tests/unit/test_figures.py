@@ -8,10 +8,10 @@ import pytest
 from scipy.ndimage import zoom
 from studies import ARCHITECTURES, CONTROLS, make_inputs
 
-from camstudy.errors import CamstudyError
+from camstudy.analysis.summary import CONTROL
+from camstudy.core.errors import CamstudyError
 from camstudy.figures import FIGURES, save
 from camstudy.figures.alignment import _levels
-from camstudy.summary import CONTROL
 
 UNIT_TESTS = Path(__file__).parent
 METHODS = ("gradcam", "threshold_gradcam")

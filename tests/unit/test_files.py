@@ -5,8 +5,8 @@ import zipfile
 
 import pytest
 
-from camstudy.data.files import Files, find
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.data.formats.files import Files, find
 
 CONTENTS = {"a.txt": b"first", "deep/er/B.TXT": b"second" * 100, "deep/c.bin": b""}
 

@@ -11,13 +11,13 @@ from layouts import NARROW, randomised
 from PIL import Image
 from test_imagenet_models import REFERENCE
 
-from camstudy.config import validate
-from camstudy.data.imagenet import read_imagenet
-from camstudy.data.photographs import write_photographs
-from camstudy.data.store import ATTRIBUTES, open_dataset
+from camstudy.data.dataset import ATTRIBUTES, open_dataset
+from camstudy.data.formats.imagenet import read_imagenet
+from camstudy.data.formats.photographs import write_photographs
 from camstudy.models.build import build_model
-from camstudy.models.checkpoints import save_model
-from camstudy.models.dcls import dcls_layers, position_parameters
+from camstudy.models.variants.dcls import dcls_layers, position_parameters
+from camstudy.models.weights.checkpoints import save_model
+from camstudy.study.checks import validate
 from camstudy.training import run
 from camstudy.training.run import train_entry
 

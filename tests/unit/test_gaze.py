@@ -5,10 +5,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from trees import POINTS, SIZES, cat2000, centres, matlab, mit1003, picture, salicon
 
-from camstudy.data.gaze import fixation_density, read_cat2000, read_mit1003, read_salicon
-from camstudy.data.photographs import write_photographs
-from camstudy.data.store import ATTRIBUTES, open_dataset
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.data.dataset import ATTRIBUTES, open_dataset
+from camstudy.data.formats.gaze import fixation_density, read_cat2000, read_mit1003, read_salicon
+from camstudy.data.formats.photographs import write_photographs
 
 
 @pytest.mark.parametrize("packed", [False, True])

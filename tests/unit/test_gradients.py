@@ -8,8 +8,8 @@ from pytorch_grad_cam import GuidedBackpropReLUModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camstudy.errors import CamstudyError
-from camstudy.explain.families import bind
+from camstudy.core.errors import CamstudyError
+from camstudy.explain.methods import bind
 
 torch.set_num_threads(1)
 

@@ -11,12 +11,12 @@ import zarr
 from stores import CLASSES, INPUT, names_of, squares, write_store
 from torch import nn
 
-from camstudy.data.store import Dataset
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.data.dataset import Dataset
 from camstudy.explain.engine import explain
 from camstudy.explain.explainer import Explainer
-from camstudy.explain.families import bind
 from camstudy.explain.layers import TargetLayer, resolve_target_layer
+from camstudy.explain.methods import bind
 from camstudy.explain.run import explain_dataset
 from camstudy.explain.store import ATTRIBUTES, Heatmaps, heatmap_writer
 from camstudy.models.inputs import crop_box, prepare

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 from studies import FLOORS, make_inputs, with_sweeps
 
-from camstudy.aggregate import HELD_OUT, SCORES, Settings, held_out, summarize_sweep
+from camstudy.analysis.aggregate import HELD_OUT, SCORES, Settings, held_out, summarize_sweep
 from camstudy.tables import TABLES
 from camstudy.tables.render import to_csv, to_markdown
 

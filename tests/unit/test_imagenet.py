@@ -20,8 +20,8 @@ from trees import (
     write_images,
 )
 
-from camstudy.data.imagenet import read_imagenet
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.data.formats.imagenet import read_imagenet
 
 
 @pytest.mark.parametrize("layout", [as_classes, as_files, as_folders, as_distributed])

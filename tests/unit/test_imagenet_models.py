@@ -9,11 +9,11 @@ import yaml
 from conftest import ROOT
 from torch import nn
 
-from camstudy.config import validate
 from camstudy.explain.layers import check_output, resolve_target_layer
-from camstudy.metrics.cost import multiply_adds
 from camstudy.models.build import build_model, input_config, parameter_count
-from camstudy.models.dcls import dcls_layers
+from camstudy.models.cost import multiply_adds
+from camstudy.models.variants.dcls import dcls_layers
+from camstudy.study.checks import validate
 
 # Measured on timm 1.0.31 and DCLS 0.1.1 with the authors' replacement rules (reference of the study): parameters in
 # millions without and with DCLS; layers and distinct position tensors; what enters global pooling.

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
-from camstudy.geometry import resized_crop
+from camstudy.core.geometry import resized_crop
 from camstudy.models.inputs import crop_box, prepare
 
 torch.set_num_threads(1)

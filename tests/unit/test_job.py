@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from camstudy.errors import CamstudyError
-from camstudy.job import count_gpus, share_library, torch_device
+from camstudy.core.errors import CamstudyError
+from camstudy.pipeline.job import count_gpus, share_library, torch_device
 
 HEAD = """
 import os, subprocess, sys, warnings
-from camstudy.errors import CamstudyError
-from camstudy.job import logged
+from camstudy.core.errors import CamstudyError
+from camstudy.pipeline.job import logged
 """
 
 

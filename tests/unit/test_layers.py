@@ -15,7 +15,7 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.vgg import VGG
 from torch import nn
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 from camstudy.explain.layers import (
     TargetLayer,
     channel_axis,

@@ -21,10 +21,10 @@ from trees import (
 )
 
 from camstudy.core import ledger
+from camstudy.core.errors import CamstudyError
 from camstudy.core.ledger import accepted, content, note, outside, read_header, refresh, walk
-from camstudy.data.files import Root
+from camstudy.data.formats.files import Root
 from camstudy.data.sources import SOURCES
-from camstudy.errors import CamstudyError
 
 IMAGENET = {"source": "imagenet", "num_classes": 4, "split": "val", "boxes": False}
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from camstudy.errors import CamstudyError
-from camstudy.models import dcls
+from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import sha256_file
 from camstudy.models.build import build_model
-from camstudy.models.checkpoints import save_model
 from camstudy.models.load import draw_fan_in, initial_model, load_model
 from camstudy.models.record import model_record
-from camstudy.provenance import sha256_file
+from camstudy.models.variants import dcls
+from camstudy.models.weights.checkpoints import save_model
 
 torch.set_num_threads(1)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from camstudy.geometry import resample
+from camstudy.core.geometry import resample
 from camstudy.metrics.components import largest_boxes
 from camstudy.metrics.families import METRICS
 from camstudy.metrics.localization import (

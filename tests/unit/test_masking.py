@@ -12,9 +12,9 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from camstudy import geometry
-from camstudy.explain.families import bind
+from camstudy.core import geometry
 from camstudy.explain.layers import to_nchw
+from camstudy.explain.methods import bind
 from camstudy.explain.tail import tail
 
 torch.set_num_threads(1)

@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 from studies import METHOD_TITLES, make_method_inputs
 
+from camstudy.analysis.published import read_published
 from camstudy.metrics.families import METRICS
-from camstudy.published import read_published
 from camstudy.tables import TABLES
 from camstudy.tables.render import RENDERERS
 

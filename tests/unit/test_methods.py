@@ -11,12 +11,12 @@ from nets import MEAN, SIDE, STD, Net, net, normalize, pixels
 from stores import CLASSES, INPUT, squares, write_store
 from timm.models.vision_transformer import VisionTransformer
 
-from camstudy.data.store import Dataset
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.data.dataset import Dataset
 from camstudy.explain.engine import explain, map_shape
 from camstudy.explain.explainer import Explainer
-from camstudy.explain.families import METHODS, bind
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import METHODS, bind
 from camstudy.explain.run import explain_dataset
 from camstudy.explain.store import Heatmaps
 

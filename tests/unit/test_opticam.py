@@ -6,8 +6,8 @@ import torch
 from nets import context, net, normalize, pixels
 from torch.nn import functional as F
 
-from camstudy.explain.families import bind
-from camstudy.explain.opticam import losses
+from camstudy.explain.methods import bind
+from camstudy.explain.methods.opticam import losses
 
 torch.set_num_threads(1)
 

@@ -8,7 +8,7 @@ from timm.models.convnext import ConvNeXt
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from camstudy.models import dcls
+from camstudy.models.variants import dcls
 from camstudy.training.optim import make_optimizer, make_schedule, parameter_groups
 
 torch.set_num_threads(1)

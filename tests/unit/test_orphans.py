@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from snakemake.cli import main
 
-from camstudy.errors import CamstudyError
-from camstudy.orphans import cancel_orphans
+from camstudy.core.errors import CamstudyError
+from camstudy.pipeline.orphans import cancel_orphans
 
 # Importing Snakemake is most of a head's start.
 FORK = multiprocessing.get_context("fork")
@@ -38,8 +38,8 @@ for job in "$@"; do sed -i "/^$job|/d" {folder}/ending; done
 # As the workflow's own `onstart`.
 SNAKEFILE = """\
 import os
-from camstudy.bookkeeping import keep_books
-from camstudy.orphans import cancel_orphans, recorded_jobs
+from camstudy.pipeline.bookkeeping import keep_books
+from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
 
 keep_books()
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from camstudy.errors import CamstudyError
-from camstudy.parts import PART, by_key, part_names, part_slice, read_scores, read_tables, write_scores
+from camstudy.core.errors import CamstudyError
+from camstudy.core.parts import PART, by_key, part_names, part_slice, read_scores, read_tables, write_scores
 
 
 @pytest.mark.parametrize("n", [1, 1023, 1024, 1025, 2048, 50_000, 1_281_167])

@@ -7,8 +7,8 @@ import torch
 from nets import MEAN, STD, context, net, normalize, pixels
 from torch.nn import functional as F
 
-from camstudy.explain.families import bind
-from camstudy.explain.perturbation import median_filter, rise_masks
+from camstudy.explain.methods import bind
+from camstudy.explain.methods.perturbation import median_filter, rise_masks
 
 torch.set_num_threads(1)
 

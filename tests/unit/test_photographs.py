@@ -12,16 +12,16 @@ from PIL import Image
 from timm.data import create_transform
 from torch import nn
 
+from camstudy.core.errors import CamstudyError
+from camstudy.core.geometry import resample, resample_in_boxes
 from camstudy.core.ledger import listing_of
-from camstudy.data.files import Files, start
-from camstudy.data.photographs import Photograph, decode, write_photographs
-from camstudy.data.store import ATTRIBUTES, open_dataset
-from camstudy.errors import CamstudyError
+from camstudy.data.dataset import ATTRIBUTES, open_dataset
+from camstudy.data.formats.files import Files, start
+from camstudy.data.formats.photographs import Photograph, decode, write_photographs
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.run import explain_dataset
 from camstudy.explain.store import Heatmaps
-from camstudy.geometry import resample, resample_in_boxes
 from camstudy.models.inputs import crop_boxes, prepare
 
 torch.set_num_threads(1)

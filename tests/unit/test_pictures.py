@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.testing.exceptions import ImageComparisonFailure
 from pictures import REFERENCES, SAME, check_picture
-from studies import make_inputs, make_method_inputs, with_stages, with_sweeps
+from studies import make_inputs, make_method_inputs, with_steps, with_sweeps
 
 from camstudy.figures import FIGURES, save
 
@@ -48,7 +48,7 @@ MADE = {
     ("alignment", "accuracy_alignment"): make_inputs,
     ("threshold_sweep", "layer_sweep", "alignment_cost"): lambda: with_sweeps(make_inputs()),
     ("insertion_deletion", "faithfulness_localization"): lambda: make_method_inputs(models=("net", "other")),
-    ("randomization",): lambda: with_stages(make_inputs(), 3, 3, n_degenerate=2),
+    ("randomization",): lambda: with_steps(make_inputs(), 3, 3, n_degenerate=2),
 }
 PICTURES |= {name: of_scores(name, make) for names, make in MADE.items() for name in names}
 # Without comparisons, models are drawn one by one.

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from conftest import ROOT, TINY
 
-from camstudy.config import validate
 from camstudy.core import code
+from camstudy.core.errors import CamstudyError
 from camstudy.pipeline import paths
 from camstudy.pipeline.head import registered, results
 from camstudy.pipeline.identities import Identities
@@ -16,6 +16,7 @@ from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.jobs import Jobs
 from camstudy.pipeline.sources import Sources
 from camstudy.pipeline.study import Study
+from camstudy.study.checks import validate
 
 CATALOG = ("datasets", "models", "imagenet_models", "finetuning", "methods", "protocols")
 
@@ -98,10 +99,10 @@ def test_a_short_study_of_a_model_is_one_job():
 
 def test_short_steps_run_beside_snakemake_where_the_profile_says_so():
     jobs = [{"dataset": "tiny"}]
-    assert not Jobs(study()).is_brief("score_agreement", jobs)
-    assert Jobs(study(local_seconds=30)).is_brief("score_agreement", jobs)
+    assert not Jobs(study()).is_brief("score", jobs)
+    assert Jobs(study(local_seconds=30)).is_brief("score", jobs)
     # 24 images of 20 ms.
-    assert not Jobs(study(local_seconds=0.4)).is_brief("score_agreement", jobs)
+    assert not Jobs(study(local_seconds=0.4)).is_brief("score", jobs)
 
 
 def test_controls_are_read_once_for_all_models():
@@ -109,7 +110,26 @@ def test_controls_are_read_once_for_all_models():
     assert inputs.heatmaps(Wildcards(dataset="tiny", model="tiny_resnet", method="random")) == [
         paths.heatmaps("tiny", "control", "random")
     ]
-    assert inputs.prediction(Wildcards(dataset="tiny", model="control")) == []
+
+
+def test_a_family_gets_what_its_record_says():
+    inputs, where = Inputs(study()), {"dataset": "tiny", "model": "tiny_resnet", "method": "gradcam"}
+    maps, control = [paths.heatmaps("tiny", "tiny_resnet", "gradcam")], [paths.heatmaps("tiny", "control", "random")]
+    model, prediction = [paths.model("tiny_resnet")], [paths.prediction("tiny", "tiny_resnet")]
+    expected = {
+        ("human_maps", "gradcam"): {"heatmaps": maps, "model": [], "prediction": []},
+        ("floors", "gradcam"): {"heatmaps": maps, "model": [], "prediction": []},
+        ("boxes", "gradcam"): {"heatmaps": maps, "model": [], "prediction": prediction},
+        ("rise", "gradcam"): {"heatmaps": maps, "model": model, "prediction": []},
+        ("rise", "random"): {"heatmaps": control, "model": model, "prediction": []},
+        ("cascade", "gradcam"): {"heatmaps": [], "model": model, "prediction": []},
+    }
+    for (protocol, method), files in expected.items():
+        assert inputs.evidence(Wildcards(**where | {"protocol": protocol, "method": method})) == files
+    boxes = inputs.evidence(Wildcards(dataset="tiny", model="control", method="random", protocol="boxes"))
+    assert boxes == {"heatmaps": control, "model": [], "prediction": []}
+    with pytest.raises(CamstudyError, match="`cascade` explains models anew, and the control `random` explains none"):
+        inputs.evidence(Wildcards(**where | {"protocol": "cascade", "method": "random"}))
 
 
 def test_every_result_has_an_identity_of_its_own():
@@ -131,8 +151,16 @@ def test_revisions_are_asked_for_by_the_names_of_their_units():
 
     tiny = study()
     Identities(tiny, Sources(tiny), revision).scores("tiny", "tiny_resnet_dcls", "gradcam", "human_maps")
-    assert {"score_agreement", "metric:spearman", "explain", "method:gradcam", "train", "variant:dcls"} <= set(asked)
-    assert not {"method:threshold_gradcam", "score_faithfulness"} & set(asked)
+    assert {
+        "score",
+        "family:agreement",
+        "metric:spearman",
+        "explain",
+        "method:gradcam",
+        "train",
+        "variant:dcls",
+    } <= set(asked)
+    assert not {"method:threshold_gradcam", "family:faithfulness"} & set(asked)
 
 
 NETWORK = "WIDTH = 16\n\n\ndef unused():\n    return 1\n\n\ndef net(num_classes):\n    return WIDTH * num_classes\n"

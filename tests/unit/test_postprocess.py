@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 from camstudy.explain.postprocess import apply
 
 

@@ -1,84 +1,74 @@
-"""Prediction: plain float32 whatever is set around it, batches that shrink with memory, and labels that fit."""
-
 import numpy as np
 import pytest
-import torch
-from stores import CLASSES, INPUT, squares, write_store
-from torch import nn
+import scipy.special
+from sklearn.metrics import top_k_accuracy_score
 
-from camstudy.data.store import Dataset
-from camstudy.errors import CamstudyError
-from camstudy.metrics.prediction import predict
+from camstudy.core.errors import CamstudyError
+from camstudy.metrics.prediction import check_labels, probability, score_prediction, top1, top5
 
-torch.set_num_threads(1)
-N = 22
-
-
-class Net(nn.Module):
-    """A small network that notes how it is run, and has no memory for more images than it is told."""
-
-    def __init__(self, room=100, classes=CLASSES):
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5))
-        self.head, self.room, self.seen = nn.Linear(8, classes), room, []
-
-    def forward(self, x):
-        flags = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-        self.seen.append((len(x), torch.is_autocast_enabled("cpu"), *flags))
-        if len(x) > self.room:
-            raise torch.cuda.OutOfMemoryError
-        return self.head(self.body(x).mean((2, 3)))
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(0, 3, (400, 12)).astype(np.float32)
+LABELS = RNG.integers(0, 12, 400)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Dataset:
-    return write_store(tmp_path_factory.mktemp("data") / "squares.json", *squares(N))
+def test_columns_and_types():
+    scores = score_prediction(LOGITS, LABELS)
+    types = {name: values.dtype.name for name, values in scores.items()}
+    assert types == {"predicted": "int64", "top1": "bool", "top5": "bool", "probability": "float64"}
+    assert all(values.shape == (400,) for values in scores.values())
 
 
-def net(**options):
-    torch.manual_seed(0)
-    return Net(**options)
+def test_accuracies_equal_those_of_sklearn():
+    for k, metric in ((1, top1), (5, top5)):
+        expected = top_k_accuracy_score(LABELS, LOGITS, k=k, labels=np.arange(12))
+        assert metric(LOGITS, LABELS).mean() == pytest.approx(expected)
 
 
-def expected(store):
-    """Return the logits of the network in one batch, of images normalised in numpy."""
-    images = ((store.images() / 255 - INPUT["mean"]) / INPUT["std"]).astype(np.float32).transpose(0, 3, 1, 2)
-    with torch.no_grad():
-        return net().eval()(torch.from_numpy(images.copy())).numpy()
+def test_probability_equals_softmax():
+    expected = scipy.special.softmax(LOGITS.astype(np.float64), axis=1)[np.arange(400), LABELS]
+    np.testing.assert_allclose(probability(LOGITS, LABELS), expected, rtol=1e-12)
 
 
-def test_logits_are_those_of_the_network(store):
-    model = net()
-    found = predict(model, INPUT, store, batch_size=8)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected(store), atol=1e-5)
-    assert [size for size, *_ in model.seen] == [8, 8, 6]
-    assert model.training  # as it was
+def test_probability_of_huge_logits_does_not_overflow():
+    logits = np.array([[1e4, 0.0], [-1e4, 1e4]], np.float32)
+    assert probability(logits, np.array([0, 0])).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize(("room", "sizes"), [(4, [8, 4, 4, 4, 4, 4, 2]), (3, [8, 4, *[2] * 11])])
-def test_batches_are_halved_when_memory_runs_out(store, room, sizes):
-    model = net(room=room)
-    np.testing.assert_allclose(predict(model, INPUT, store, batch_size=8), expected(store), atol=1e-5)
-    assert [size for size, *_ in model.seen] == sizes
+def test_top1_is_a_correct_prediction_even_with_ties():
+    logits = RNG.integers(0, 3, (300, 8)).astype(np.float32)
+    labels = RNG.integers(0, 8, 300)
+    scores = score_prediction(logits, labels)
+    assert scores["predicted"].tolist() == logits.argmax(axis=1).tolist()
+    assert scores["top1"].tolist() == (scores["predicted"] == labels).tolist()
+    order = np.argsort(-logits, axis=1, kind="stable")
+    assert scores["top5"].tolist() == [label in row[:5] for row, label in zip(order, labels, strict=True)]
 
 
-def test_memory_for_not_even_one_image_is_an_error(store):
-    with pytest.raises(CamstudyError, match="out of memory with one image"):
-        predict(net(room=0), INPUT, store, batch_size=8)
+def test_top5_is_trivial_with_five_classes():
+    assert top5(LOGITS[:, :5], LABELS % 5).all()
+    assert not top5(LOGITS[:, :6], LABELS % 6).all()
 
 
-def test_the_network_runs_in_plain_float32(store, monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
-    model = net()
-    with torch.autocast("cpu", torch.bfloat16):
-        found = predict(model, INPUT, store, batch_size=32)
-    np.testing.assert_allclose(found, expected(store), atol=1e-5)
-    assert model.seen == [(N, False, False, True, False)]
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (LOGITS, LABELS[:-1], "expected logits"),
+        (LOGITS[0], LABELS, "expected logits"),
+        (LOGITS, LABELS + 1, "labels must lie in 0..11, found 1..12"),
+        (LOGITS, LABELS - 1, "labels must lie"),
+        (np.where(LOGITS > 8, np.nan, LOGITS), LABELS, "non-finite"),
+    ],
+)
+def test_impossible_input_is_refused(logits, labels, message):
+    with pytest.raises(ValueError, match=message):
+        score_prediction(logits, labels)
 
 
-def test_labels_that_the_model_lacks_are_found_with_the_first_batch(store):
-    model = net(classes=2)
-    with pytest.raises(CamstudyError, match=r"squares\.zarr: has labels up to 2, but the model has 2 classes"):
-        predict(model, INPUT, store, batch_size=8)
-    assert len(model.seen) == 1
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [([0, -1], "images without a label"), ([0, 4], "labels up to 4, but the model has 4 classes")],
+)
+def test_labels_that_no_model_could_give_are_refused(labels, message):
+    check_labels(np.array([0, 3]), 4, "photos.zarr")
+    with pytest.raises(CamstudyError, match=f"photos.zarr: has {message}; set `prediction_dataset`"):
+        check_labels(np.array(labels), 4, "photos.zarr")

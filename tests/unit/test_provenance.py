@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
-from camstudy import provenance
+from camstudy.core import provenance
+from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import canonical
-from camstudy.errors import CamstudyError
-from camstudy.provenance import (
+from camstudy.core.provenance import (
     fingerprint,
     read_json,
     run_record_path,
@@ -25,7 +25,7 @@ from camstudy.provenance import (
     write_run_record,
 )
 
-ROOT = Path(provenance.__file__).parents[1]
+ROOT = Path(provenance.__file__).parents[2]
 
 
 def test_order_and_comments_of_a_configuration_do_not_matter():

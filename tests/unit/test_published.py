@@ -8,8 +8,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from camstudy.errors import CamstudyError
-from camstudy.published import COLUMNS, JOINED, join_published, read_published
+from camstudy.analysis.published import COLUMNS, JOINED, join_published, read_published
+from camstudy.core.errors import CamstudyError
 
 FILES = sorted((ROOT / "config/published").glob("*.csv"))
 ROW = {

@@ -4,19 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from studies import make_inputs, with_stages
+from studies import make_inputs, with_steps
 from torch import nn
 
-from camstudy.aggregate import Settings
-from camstudy.errors import CamstudyError
+from camstudy.analysis.aggregate import Settings
+from camstudy.analysis.statistics import interval
+from camstudy.analysis.steps import STEPS, summarize_steps
+from camstudy.core.errors import CamstudyError
 from camstudy.explain.explainer import Explainer
-from camstudy.explain.families import METHODS
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES, save
 from camstudy.metrics.randomization import randomize_explained
-from camstudy.metrics.sanity import stage_correlation
-from camstudy.stages import STAGES, summarize_stages
-from camstudy.statistics import interval
+from camstudy.metrics.sanity import step_correlation
 
 torch.set_num_threads(1)
 
@@ -53,7 +53,7 @@ def explainer(name="gradcam", target="label"):
 
 IMAGES = torch.randn(N, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
 LABELS = np.arange(N) % 4
-OPTIONS = {"numbers": np.arange(N) * 3, "max_stages": 3}
+OPTIONS = {"numbers": np.arange(N) * 3, "max_steps": 3}
 
 
 def randomized(*args, batch_size=N, **options):
@@ -63,16 +63,16 @@ def randomized(*args, batch_size=N, **options):
 @pytest.mark.parametrize("name", EXPLAINING)
 def test_every_method_can_be_tried_in_any_batches(name):
     found, again = randomized(name), randomized(name, batch_size=2)
-    assert found.stages == again.stages == ["head", "features", "stem"]
-    assert found.evidence["stage_correlation"].shape == (N, 3)
+    assert found.steps == again.steps == ["head", "features", "stem"]
+    assert found.evidence["step_correlation"].shape == (N, 3)
     np.testing.assert_array_equal(found.target, LABELS)
     for key, values in found.evidence.items():
         np.testing.assert_allclose(values, again.evidence[key], atol=0.02)
     # Maps that ask neither weights nor activations cannot change.
     if name == "fake_cam":
-        assert (found.evidence["stage_correlation"] == 1).all()
+        assert (found.evidence["step_correlation"] == 1).all()
     else:
-        assert (found.evidence["stage_correlation"][:, -1] < 1).all()
+        assert (found.evidence["step_correlation"][:, -1] < 1).all()
 
 
 def test_the_predicted_class_stays_that_of_the_trained_model():
@@ -95,8 +95,8 @@ def test_the_predicted_class_stays_that_of_the_trained_model():
     for _, found in seen:
         np.testing.assert_array_equal(found.target, predicted)
     assert any((found.predicted != predicted).any() for _, found in seen[1:]), "or the test would say nothing"
-    expected = [stage_correlation(seen[0][0], maps) for maps, _ in seen[1:]]
-    np.testing.assert_array_equal(result.evidence["stage_correlation"], np.stack(expected, 1))
+    expected = [step_correlation(seen[0][0], maps) for maps, _ in seen[1:]]
+    np.testing.assert_array_equal(result.evidence["step_correlation"], np.stack(expected, 1))
 
 
 def test_degenerate_maps_are_told():
@@ -105,8 +105,8 @@ def test_degenerate_maps_are_told():
         tried.model.head.weight.zero_()  # stays zero: there is nothing to draw from
     found = randomize_explained(tried, IMAGES, LABELS, batch_size=N, **OPTIONS)
     assert found.degenerate.all()
-    assert found.evidence["stage_degenerate"].all()
-    assert (found.evidence["stage_correlation"] == 0).all()
+    assert found.evidence["step_degenerate"].all()
+    assert (found.evidence["step_correlation"] == 0).all()
     assert not randomized().degenerate.any()
 
 
@@ -119,8 +119,8 @@ def frame(values=VALUES, flags=FLAGS):
     return pd.DataFrame(
         {
             "image": np.repeat(np.arange(n), count),
-            "stage": np.tile(np.arange(1, count + 1), n),
-            "stage_name": np.tile(["fc", "conv"][:count], n),
+            "step": np.tile(np.arange(1, count + 1), n),
+            "step_name": np.tile(["fc", "conv"][:count], n),
             "correlation": values.ravel(),
             "degenerate": flags.ravel(),
         }
@@ -128,12 +128,12 @@ def frame(values=VALUES, flags=FLAGS):
 
 
 @pytest.mark.parametrize("policy", ["score", "skip"])
-def test_means_and_intervals_by_stage(policy):
+def test_means_and_intervals_by_step(policy):
     settings = Settings(resamples=199, seed=3, degenerate=policy)
     shuffled = frame().sample(frac=1, random_state=0)
-    found = summarize_stages({("net", "cam"): shuffled}, dataset="d", settings=settings)
-    assert tuple(found.columns) == STAGES
-    assert found["stage"].tolist() == [0, 1, 2]
+    found = summarize_steps({("net", "cam"): shuffled}, dataset="d", settings=settings)
+    assert tuple(found.columns) == STEPS
+    assert found["step"].tolist() == [0, 1, 2]
     assert found["name"].tolist() == ["trained", "fc", "conv"]
     assert found[["mean", "ci_low", "ci_high", "n"]].iloc[0].tolist() == [1, 1, 1, 4]
     first = VALUES[:3, 0] if policy == "skip" else VALUES[:, 0]
@@ -146,24 +146,24 @@ def test_means_and_intervals_by_stage(policy):
 
 def test_no_map_left_and_broken_scores():
     skip = Settings(resamples=199, degenerate="skip")
-    found = summarize_stages({("net", "cam"): frame(flags=np.ones((4, 2), bool))}, dataset="d", settings=skip)
+    found = summarize_steps({("net", "cam"): frame(flags=np.ones((4, 2), bool))}, dataset="d", settings=skip)
     assert found["n"].tolist() == [4, 0, 0]
     assert found["mean"].isna().tolist() == [False, True, True]
     broken = [pd.concat([frame(), frame().head(1)]), frame(np.where(FLAGS, np.nan, VALUES))]
     for table, message in zip(broken, ("more than once", "not finite"), strict=True):
         with pytest.raises(CamstudyError, match=f"model `net`, method `cam`: .*{message}"):
-            summarize_stages({("net", "cam"): table}, dataset="d", settings=skip)
+            summarize_steps({("net", "cam"): table}, dataset="d", settings=skip)
 
 
 @pytest.mark.parametrize(("n_models", "n_methods"), [(1, 18), (3, 2), (4, 4)])
 def test_a_panel_per_model_and_a_line_per_method(n_models, n_methods, tmp_path):
-    inputs = with_stages(make_inputs(), n_models, n_methods)
+    inputs = with_steps(make_inputs(), n_models, n_methods)
     figure = FIGURES["randomization"].function(inputs)
     assert [axis.get_title(loc="left") for axis in figure.axes] == [inputs.title(m) for m in inputs.study["models"]]
     for axis, model in zip(figure.axes, inputs.study["models"], strict=True):
         for bars, method in zip(axis.containers, inputs.study["methods"], strict=True):
-            rows = inputs.stages[(inputs.stages["model"] == model) & (inputs.stages["method"] == method)]
-            rows = rows.sort_values("stage")
+            rows = inputs.steps[(inputs.steps["model"] == model) & (inputs.steps["method"] == method)]
+            rows = rows.sort_values("step")
             x, y = bars.lines[0].get_xydata().T
             np.testing.assert_array_equal(y, rows["mean"])
             assert x[0] == 0
@@ -185,6 +185,6 @@ def test_a_panel_per_model_and_a_line_per_method(n_models, n_methods, tmp_path):
 
 
 def test_the_note_counts_degenerate_maps():
-    assert "constant" not in FIGURES["randomization"].function(with_stages(make_inputs(), 2, 2)).get_supxlabel()
-    note = FIGURES["randomization"].function(with_stages(make_inputs(), 2, 2, n_degenerate=3)).get_supxlabel()
+    assert "constant" not in FIGURES["randomization"].function(with_steps(make_inputs(), 2, 2)).get_supxlabel()
+    note = FIGURES["randomization"].function(with_steps(make_inputs(), 2, 2, n_degenerate=3)).get_supxlabel()
     assert "50 images; cascade; 12 correlations of constant or non-finite maps counted as 0" in note

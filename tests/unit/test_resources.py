@@ -2,8 +2,8 @@
 
 import pytest
 
-from camstudy.plan import measured_rates, pending_jobs, plan, render
-from camstudy.resources import estimate, expected_images, request
+from camstudy.pipeline.plan import measured_rates, pending_jobs, plan, render
+from camstudy.pipeline.resources import estimate, expected_images, request
 
 ROW = {
     "gpu": False,
@@ -31,13 +31,17 @@ CONFIG = {
             "train": ROW | {"gpu": True, "mem_mb_per_image": 10, "seconds_per_image": 0.03, "disk_mb": 200},
             "explain": ROW | EXPLAIN | DISK,
             "score": ROW | {"seconds_per_image": 0.5},
-            "score_sanity": ROW | EXPLAIN,
+            "score_on_model": ROW | EXPLAIN,
             "time_method": ROW | EXPLAIN,
         },
     },
     "catalog": {
         "protocols": {
-            "cascade": {"family": "sanity", "n_images": 50, "stages": 12},
+            "cascade": {"family": "sanity", "n_images": 50, "steps": 12},
+            "curves": {
+                **{"family": "faithfulness", "metrics": ["insertion_auc"], "step": 224, "start": "black"},
+                **{"target": "black", "blur": 11, "normalize": "resized"},
+            },
             "speed": {"family": "cost", "batch_size": 40, "seconds": 15},
         },
         "datasets": {
@@ -81,9 +85,11 @@ def job(**wildcards):
         ("train", {"model": "pair"}, {}, 4 * 1000 * 0.03 / 2),
         ("train", {"model": "pair"}, {"gpu": False}, 10 * 4 * 1000 * 0.03),
         ("train", {"model": "m"}, {"seconds_per_image": 0.1}, 4 * 1000 * 0.1),
-        # Every stage explains the chosen images again; of the timed ones, a batch once and for as long as is allowed.
-        ("score_sanity", job(method="slow", protocol="cascade"), {}, 60 + 50 * 13 * 500 * 0.01),
-        ("score_sanity", job(method="slow", protocol="cascade"), {"gpu": False}, 60 + 10 * 50 * 13 * 500 * 0.01),
+        # Every step explains the chosen images again; of the timed ones, a batch once and for as long as is allowed.
+        ("score_on_model", job(method="slow", protocol="cascade"), {}, 60 + 50 * 13 * 500 * 0.01),
+        # The image as it is, masked and cut, and twice 224 steps of 224 pixels; the method has explained before.
+        ("score_on_model", job(method="slow", protocol="curves"), {}, 60 + 6000 * 451 * 0.01),
+        ("score_on_model", job(method="slow", protocol="cascade"), {"gpu": False}, 60 + 10 * 50 * 13 * 500 * 0.01),
         ("time_method", job(method="slow", protocol="speed"), {}, 60 + 4 * 15 + 40 * 500 * 0.01),
         # Without networks, a GPU more or less is nothing to it; methods cost when they explain, not when scored.
         ("score", job(method="slow", model="large"), {"gpu": False}, 6000 * 0.5),

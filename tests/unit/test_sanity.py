@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from camstudy.explain.engine import explain
-from camstudy.explain.families import bind
 from camstudy.explain.layers import resolve_target_layer
+from camstudy.explain.methods import bind
 from camstudy.metrics.randomization import cascade, randomize, randomize_from_top
 from camstudy.metrics.registry import score_family
-from camstudy.metrics.sanity import stage_correlation
+from camstudy.metrics.sanity import step_correlation
 
 torch.set_num_threads(1)
 
@@ -51,7 +51,7 @@ def test_correlations_equal_scipys(absolute):
         scipy.stats.spearmanr(*((np.abs(one), np.abs(two)) if absolute else (one, two)), axis=None).statistic
         for one, two in zip(first, second, strict=True)
     ]
-    np.testing.assert_allclose(stage_correlation(first, second, absolute=absolute), expected, atol=1e-12)
+    np.testing.assert_allclose(step_correlation(first, second, absolute=absolute), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, 2.0, np.nan, np.inf])
@@ -59,46 +59,46 @@ def test_degenerate_maps_count_zero_and_leave_others_alone(value):
     maps = RNG.standard_normal((3, 5, 5)).astype(np.float32)
     broken = maps.copy()
     broken[1] = value
-    assert stage_correlation(maps, broken).tolist() == [1, 0, 1]
-    assert stage_correlation(broken, maps, absolute=True).tolist() == [1, 0, 1]
+    assert step_correlation(maps, broken).tolist() == [1, 0, 1]
+    assert step_correlation(broken, maps, absolute=True).tolist() == [1, 0, 1]
 
 
-def test_scores_are_means_over_stages():
-    evidence = {"stage_correlation": np.array([[1, 0.5, 0], [0, -1, -0.5]]), "stage_correlation_absolute": np.eye(2)}
+def test_scores_are_means_over_steps():
+    evidence = {"step_correlation": np.array([[1, 0.5, 0], [0, -1, -0.5]]), "step_correlation_absolute": np.eye(2)}
     scores = score_family("sanity", evidence)
     assert scores["randomization_spearman"].tolist() == [0.5, -0.5]
     assert scores["randomization_spearman_absolute"].tolist() == [0.5, 0.5]
     with pytest.raises(ValueError, match="correlations"):
-        score_family("sanity", {"stage_correlation": np.array([[1.5]])})
+        score_family("sanity", {"step_correlation": np.array([[1.5]])})
 
 
 def test_the_metrics_that_are_listed_are_computed_in_their_order():
-    evidence = {"stage_correlation": np.eye(2), "stage_correlation_absolute": np.eye(2)}
+    evidence = {"step_correlation": np.eye(2), "step_correlation_absolute": np.eye(2)}
     names = ["randomization_spearman_absolute", "randomization_spearman"]
     assert list(score_family("sanity", evidence, metrics=names)) == names
     # What is not asked for is not computed: this would raise.
-    evidence["stage_correlation"] = np.array([[1.5]])
+    evidence["step_correlation"] = np.array([[1.5]])
     assert list(score_family("sanity", evidence, metrics=names[:1])) == names[:1]
 
 
 def test_parts_come_from_the_top():
     model = net()
-    assert list(cascade(model, size=SIZE, max_stages=7)) == [
+    assert list(cascade(model, size=SIZE, max_steps=7)) == [
         *("fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1"),
     ]
-    assert list(cascade(model, size=SIZE, max_stages=8))[1:5] == ["layer4", "layer3.1", "layer3.0", "layer2"]
-    assert list(cascade(model, size=SIZE, max_stages=1)) == ["ResNet"]
+    assert list(cascade(model, size=SIZE, max_steps=8))[1:5] == ["layer4", "layer3.1", "layer3.0", "layer2"]
+    assert list(cascade(model, size=SIZE, max_steps=1)) == ["ResNet"]
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3, 5, 9, 1000])
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 1000])
 @pytest.mark.parametrize("name", ["resnet", "vit_tiny_patch16_224", "convnext_atto", "fastvit_t8"])
-def test_every_parameter_is_in_one_part(name, stages):
+def test_every_parameter_is_in_one_part(name, steps):
     model = net() if name == "resnet" else timm.create_model(name)
-    parts = cascade(model, size=SIZE if name == "resnet" else 224, max_stages=stages)
-    assert 1 <= len(parts) <= stages
+    parts = cascade(model, size=SIZE if name == "resnet" else 224, max_steps=steps)
+    assert 1 <= len(parts) <= steps
     together = [parameter for names in parts.values() for parameter in names]
     assert sorted(together) == sorted(dict(model.named_parameters()))
-    if stages > 2:
+    if steps > 2:
         assert any("head" in parameter or "fc." in parameter for parameter in next(iter(parts.values())))
         lowest = ("conv1", "bn1", "patch_embed", "stem", "pos_embed")
         assert any(parameter.startswith(lowest) for parameter in list(parts.values())[-1])
@@ -121,8 +121,8 @@ def test_order_is_that_of_the_forward_pass():
             return self.head(x.mean((2, 3)))
 
     model = Upside()
-    assert list(cascade(model, size=8, max_stages=4)) == ["head", "blocks", "stem", "Upside"]
-    assert list(cascade(model, size=8, max_stages=5)) == ["head", "blocks.1", "blocks.0", "stem", "Upside"]
+    assert list(cascade(model, size=8, max_steps=4)) == ["head", "blocks", "stem", "Upside"]
+    assert list(cascade(model, size=8, max_steps=5)) == ["head", "blocks.1", "blocks.0", "stem", "Upside"]
     assert not any(module._forward_hooks for module in model.modules())
 
 
@@ -144,7 +144,7 @@ def test_random_weights_keep_their_scale_and_follow_from_the_seed():
         assert parameter.std().item() == pytest.approx(old.std().item(), rel=0.3)
 
 
-def test_stages_are_cumulative_and_the_model_comes_back():
+def test_steps_are_cumulative_and_the_model_comes_back():
     model, seen = net(), []
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
@@ -153,19 +153,19 @@ def test_stages_are_cumulative_and_the_model_comes_back():
         seen.append(changed)
         return gradcam(model)
 
-    names, evidence = randomize_from_top(model, look, size=SIZE, max_stages=7)
-    parts = cascade(model, size=SIZE, max_stages=7)
+    names, evidence = randomize_from_top(model, look, size=SIZE, max_steps=7)
+    parts = cascade(model, size=SIZE, max_steps=7)
     assert names == list(parts)
     assert seen[0] == set()
-    for stage, changed in enumerate(seen[1:]):
-        upper = {name for part in names[: stage + 1] for name in parts[part]}
+    for step, changed in enumerate(seen[1:]):
+        upper = {name for part in names[: step + 1] for name in parts[part]}
         # Biases that are all zero have nothing to draw from.
         constant = {name for name in upper if before[name].std(correction=0) == 0}
         assert changed == upper - constant
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert {values.shape for values in evidence.values()} == {(3, 7)}
-    repeated, _ = randomize_from_top(model, gradcam, size=SIZE, max_stages=7)[1], None
-    np.testing.assert_array_equal(evidence["stage_correlation"], repeated["stage_correlation"])
+    repeated, _ = randomize_from_top(model, gradcam, size=SIZE, max_steps=7)[1], None
+    np.testing.assert_array_equal(evidence["step_correlation"], repeated["step_correlation"])
 
 
 def test_the_model_comes_back_after_an_error():
@@ -186,7 +186,7 @@ def test_the_model_comes_back_after_an_error():
 
 def test_maps_of_the_image_fail_the_check_and_maps_of_the_model_pass():
     model = net()
-    _, image = randomize_from_top(model, brightness, size=SIZE, max_stages=4)
-    assert (image["stage_correlation"] == 1).all()
-    _, gradient = randomize_from_top(model, gradcam, size=SIZE, max_stages=4)
+    _, image = randomize_from_top(model, brightness, size=SIZE, max_steps=4)
+    assert (image["step_correlation"] == 1).all()
+    _, gradient = randomize_from_top(model, gradcam, size=SIZE, max_steps=4)
     assert score_family("sanity", gradient)["randomization_spearman"].max() < 0.8

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 from camstudy.models import speed
-from camstudy.models.dcls import dcls_layers
+from camstudy.models.variants.dcls import dcls_layers
 
 ENTRY = {
     "arch": "timm.models.convnext.ConvNeXt",

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from camstudy import statistics
-from camstudy.errors import CamstudyError
-from camstudy.statistics import (
+from camstudy.analysis import statistics
+from camstudy.analysis.statistics import (
     bca_interval,
     bca_interval_of_means,
     benjamini_hochberg,
@@ -19,6 +18,7 @@ from camstudy.statistics import (
     wilcoxon,
     wilson_interval,
 )
+from camstudy.core.errors import CamstudyError
 
 RNG = np.random.default_rng(0)
 SAMPLES = {

@@ -12,8 +12,8 @@ import pytest
 import xarray
 import zarr
 
-from camstudy.errors import CamstudyError
-from camstudy.store import ArraySpec, StoreWriter, open_store, store_path
+from camstudy.core.errors import CamstudyError
+from camstudy.core.store import ArraySpec, StoreWriter, open_store, store_path
 
 ARRAYS = {
     "heatmap": ArraySpec("float32", (7, 7), ("y", "x")),
@@ -61,7 +61,7 @@ def test_killed_writer_leaves_its_finished_chunks(manifest):
     # The second chunk dies between its two arrays: it must count as missing.
     code = f"""
         import os, signal, numpy as np
-        from camstudy.store import ArraySpec, StoreWriter
+        from camstudy.core.store import ArraySpec, StoreWriter
         arrays = {{"heatmap": ArraySpec("float32", (7, 7), ("y", "x")), "target": ArraySpec("int64")}}
         fixed = {{"image": (("image",), {NAMES!r}), "label": (("image",), np.arange(10) - 1)}}
         store = StoreWriter({str(manifest)!r}, n=10, chunk=4, arrays=arrays, attrs={{}}, identity="one", fixed=fixed)
@@ -259,7 +259,7 @@ def points(part):
 
 
 def test_ragged_arrays_come_back_whatever_the_chunks(manifest, monkeypatch):
-    monkeypatch.setattr("camstudy.store.RAGGED_CHUNK", 4)  # parts begin and end within chunks
+    monkeypatch.setattr("camstudy.core.store.RAGGED_CHUNK", 4)  # parts begin and end within chunks
     store = ragged(manifest)
     for part in reversed(store.pending()):
         store.write(part, point=points(part), label=np.arange(part.start, part.stop))
@@ -273,7 +273,7 @@ def test_ragged_arrays_come_back_whatever_the_chunks(manifest, monkeypatch):
 
 
 def test_unfinished_ragged_store_is_continued(manifest, monkeypatch):
-    monkeypatch.setattr("camstudy.store.RAGGED_CHUNK", 4)
+    monkeypatch.setattr("camstudy.core.store.RAGGED_CHUNK", 4)
     first, *others = ragged(manifest).pending()
     ragged(manifest).write(first, point=points(first), label=np.arange(2))
     again = ragged(manifest)
@@ -300,7 +300,7 @@ def test_ragged_values_of_another_length_are_refused(manifest):
 
 @pytest.mark.parametrize("number", range(4))
 def test_images_with_elements_in_a_lost_ragged_chunk_are_written_anew(manifest, monkeypatch, number):
-    monkeypatch.setattr("camstudy.store.RAGGED_CHUNK", 4)
+    monkeypatch.setattr("camstudy.core.store.RAGGED_CHUNK", 4)
     parts = ragged(manifest).pending()
     for part in parts:
         ragged(manifest).write(part, point=points(part), label=np.arange(part.start, part.stop))
@@ -452,7 +452,7 @@ def test_no_flipped_bit_and_no_cut_passes_for_data(manifest, finished, name, chu
 
 
 def test_a_writer_that_finds_a_damaged_chunk_names_it(manifest, monkeypatch):
-    monkeypatch.setattr("camstudy.store.RAGGED_CHUNK", 4)
+    monkeypatch.setattr("camstudy.core.store.RAGGED_CHUNK", 4)
     first, second, _ = ragged(manifest).pending()
     ragged(manifest).write(first, point=points(first), label=np.arange(2))
     flip(store_path(manifest) / "point/c.0.0", 10)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.core.geometry import resample
 from camstudy.explain.postprocess import apply
-from camstudy.geometry import resample
 from camstudy.metrics.alignment import spearman
 from camstudy.metrics.sweep import sweep_floors
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from camstudy.data.clickme import ClickMe, encode_example
-from camstudy.data.tfrecord import write_shard
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.data.formats.clickme import ClickMe, encode_example
+from camstudy.data.formats.tfrecord import write_shard
 from camstudy.models.inputs import resize_as_tensorflow
 
 DATA = Path(__file__).with_name("data")

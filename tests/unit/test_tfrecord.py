@@ -10,7 +10,8 @@ from tfrecord import example_pb2
 from tfrecord.reader import tfrecord_loader
 from tfrecord.writer import TFRecordWriter
 
-from camstudy.data.tfrecord import (
+from camstudy.core.errors import CamstudyError
+from camstudy.data.formats.tfrecord import (
     parse_example,
     read_records,
     read_shard,
@@ -18,7 +19,6 @@ from camstudy.data.tfrecord import (
     serialize_example,
     write_shard,
 )
-from camstudy.errors import CamstudyError
 
 EXAMPLES = [
     {"image": b"\xff\xd8 first", "label": 7},

@@ -7,9 +7,9 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 from threadpoolctl import threadpool_limits
 
-from camstudy.data.clickme import blur_human_map
-from camstudy.data.gaze import fixation_density
-from camstudy.geometry import resample, resample_in_boxes
+from camstudy.core.geometry import resample, resample_in_boxes
+from camstudy.data.formats.clickme import blur_human_map
+from camstudy.data.formats.gaze import fixation_density
 from camstudy.metrics.alignment import score_agreement
 from camstudy.metrics.faithfulness import FAMILY, Protocol
 from camstudy.metrics.localization import box_hits, map_box, score_localization

@@ -10,14 +10,14 @@ import torch
 from studies import make_method_inputs
 from torch import nn
 
-from camstudy.claims import claim, refuse_taken
+from camstudy.analysis.published import join_published, read_published
+from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import view
-from camstudy.errors import CamstudyError
 from camstudy.metrics.faithfulness import Protocol, deletion_auc, insertion_auc, positive_perturbation, tied_pixels
 from camstudy.metrics.probing import pixel_ranks, probe, tied_share
 from camstudy.metrics.registry import score_family
-from camstudy.protocols import shipped
-from camstudy.published import join_published, read_published
+from camstudy.study.claims import claim, refuse_taken
+from camstudy.study.protocols import shipped
 from camstudy.tables import TABLES
 
 torch.set_num_threads(1)

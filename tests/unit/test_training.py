@@ -9,10 +9,10 @@ from stores import CLASSES, INPUT, squares, write_store
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from camstudy.data.store import Dataset
-from camstudy.errors import CamstudyError
-from camstudy.models import dcls
+from camstudy.core.errors import CamstudyError
+from camstudy.data.dataset import Dataset
 from camstudy.models.load import draw_fan_in
+from camstudy.models.variants import dcls
 from camstudy.training.data import TrainingLoader
 from camstudy.training.distributed import Group
 from camstudy.training.loop import train

@@ -11,11 +11,11 @@ from stores import INPUT, SIDE, squares, write_store
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from camstudy.data import photographs as photographs_module
-from camstudy.data.files import Files
-from camstudy.data.photographs import Photograph, decode, write_photographs
-from camstudy.data.store import ATTRIBUTES, Dataset, open_dataset
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
+from camstudy.data.dataset import ATTRIBUTES, Dataset, open_dataset
+from camstudy.data.formats import photographs as photographs_module
+from camstudy.data.formats.files import Files
+from camstudy.data.formats.photographs import Photograph, decode, write_photographs
 from camstudy.training import data
 from camstudy.training.data import BUFFER_CHUNKS, ChunkShuffle, TrainingLoader, TrainingSamples, augmentation
 from camstudy.training.distributed import ALONE, Group

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from camstudy.errors import CamstudyError
+from camstudy.core.errors import CamstudyError
 
 
 def raise_mistake(device, group):

@@ -11,9 +11,9 @@ from PIL import Image
 from timm.data import create_transform
 from trees import CUB, VOC_ITEMS, as_distributed, cub200, imagenet_boxes, picture, voc2012
 
-from camstudy.data.store import open_dataset
+from camstudy.core.geometry import resample
+from camstudy.data.dataset import open_dataset
 from camstudy.explain.store import Heatmaps
-from camstudy.geometry import resample
 from camstudy.metrics.localization import energy_pointing_game
 from camstudy.models.load import load_model
 

@@ -12,8 +12,8 @@ TABLE = "results/studies/tiny/tables/dcls.csv"
 
 def test_divided_maps_give_the_same_table(copied, finished):
     """All methods divided, into parts of ten images, as those of more passes are into parts of a thousand."""
-    copied.edit("camstudy/parts.py", "PART = 1024", "PART = 10")
-    cam = copied.path / "camstudy/explain/cam.py"
+    copied.edit("camstudy/core/parts.py", "PART = 1024", "PART = 10")
+    cam = copied.path / "camstudy/explain/methods/cam.py"
     needs = 'needs="activations_gradients"'
     cam.write_text(cam.read_text().replace(needs, f"{needs}, divided=True"))
     parts = ("00000-00009", "00010-00019", "00020-00023")

@@ -2,7 +2,7 @@
 
 from conftest import TINY
 
-from camstudy.data.tfrecord import record_offsets
+from camstudy.data.formats.tfrecord import record_offsets
 
 
 def test_truncated_shard(copied):

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from conftest import RESNET, Project
 
-from camstudy.data.store import open_dataset
+from camstudy.core.geometry import resample
+from camstudy.data.dataset import open_dataset
 from camstudy.explain.store import Heatmaps
-from camstudy.geometry import resample
 from camstudy.metrics.localization import energy_pointing_game
 
 N = 12
@@ -51,7 +51,7 @@ def project(tmp_path_factory):
     """A project with these scores and no others."""
     project = Project(tmp_path_factory.mktemp("families"))
     # Parts of few images, as their size is the same in all studies.
-    project.edit("camstudy/parts.py", "PART = 1024", "PART = 8")
+    project.edit("camstudy/core/parts.py", "PART = 1024", "PART = 8")
     project.write_study(STUDY)
     project.run("--", *TARGETS)
     return project
@@ -71,10 +71,10 @@ def test_faithfulness_has_a_row_per_image_and_its_curves(project):
         assert points.shape == (N, 5)  # a quarter of the pixels at a time
         np.testing.assert_allclose(scores[f"{name}_auc"], np.trapezoid(points, dx=1 / 4, axis=1), atol=1e-6)
     np.testing.assert_allclose(np.stack(curves["insertion"])[:, -1], np.stack(curves["deletion"])[:, 0])
-    expected = read(project, f"{MODEL}/accuracy.parquet")
+    expected = read(project, f"{MODEL}/prediction.parquet")
     clean = np.stack(curves["deletion"])[:, 0]
     np.testing.assert_allclose(clean, expected["probability"], atol=1e-5)  # the label is explained
-    assert scores.columns.tolist() == ["image", "name", "label", "target", *METRICS, "degenerate"]
+    assert scores.columns.tolist() == ["image", "name", "label", "target", "degenerate", *METRICS]
 
 
 def test_a_control_is_tried_in_parts_on_what_the_model_sees(project):
@@ -121,8 +121,8 @@ def test_nothing_is_left_to_do_and_settings_rescore(project):
     entries["quick"] = entries["quick"] | {"blur": 5}
     project.write_study(STUDY | {"catalog": STUDY["catalog"] | {"protocols": entries}})
     planned = project.run("--dry-run", "--", *TARGETS).stdout
-    assert "Try net on small masked by gradcam/00000-00007\n" in planned
-    assert "with the boxes of small" not in planned
+    assert "Score gradcam of net on small/00000-00007 by quick\n" in planned
+    assert "by small_boxes" not in planned
     project.write_study(STUDY)
 
 

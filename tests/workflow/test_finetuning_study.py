@@ -10,7 +10,7 @@ from layouts import NARROW, randomised
 from trees import GROUPS, as_train
 
 from camstudy.models.build import build_model
-from camstudy.models.checkpoints import save_model
+from camstudy.models.weights.checkpoints import save_model
 
 NAMES = (
     *("resnet50", "convnext_tiny", "convnext_small", "convnext_base"),

@@ -36,7 +36,7 @@ def test_a_method_of_ones_own_is_explained_once_for_each_model(copied):
     """The method of docs/extending.md, in a module that other methods share."""
     assert METHOD.strip() in (ROOT / "docs/extending.md").read_text()
     assert planned_nothing(copied)
-    path = copied.path / "camstudy/explain/cam.py"
+    path = copied.path / "camstudy/explain/methods/cam.py"
     path.write_text(path.read_text() + METHOD)
     assert planned_nothing(copied)
     study = json.loads(json.dumps(TINY))
@@ -45,7 +45,7 @@ def test_a_method_of_ones_own_is_explained_once_for_each_model(copied):
     copied.write_study(study)
     made = ran(copied.run())
     assert made == {
-        **{"explain": 2, "score_agreement": 2, "aggregate_scores": 1, "make_table": 1, "draw_scores": 2},
+        **{"explain": 2, "score": 2, "aggregate_scores": 1, "make_table": 1, "draw_scores": 2},
         **{"draw_maps": 1, "record_study": 1, "all": 1},
     }
     table = pd.read_csv(copied.path / "results/studies/tiny/tables/dcls.csv")
@@ -67,8 +67,8 @@ def test_studies_run_in_turn_leave_nothing_to_be_done(copied):
     }
     (copied.path / "other.yaml").write_text(yaml.safe_dump(other, sort_keys=False))
     made = ran(copied.run("--configfile", "other.yaml"))
-    assert not made.keys() & {"prepare_dataset", "train", "explain", "explain_control", "accuracy", "human_ceiling"}
-    assert made["score_localization"] == 2 + len(TINY["controls"])
+    assert not made.keys() & {"prepare_dataset", "train", "explain", "explain_control", "prediction", "human_ceiling"}
+    assert made["score"] == 2 + len(TINY["controls"])
     for _ in range(2):
         assert planned_nothing(copied)
         assert planned_nothing(copied, "--configfile", "other.yaml")

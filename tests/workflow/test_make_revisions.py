@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "camstudy", "config", "envs", "profiles", "scripts", "workflow", "tests/golden")
 FILES = ("tests/trees.py", "tests/unit/nets.py")
-CAM = "camstudy/explain/cam.py"
+CAM = "camstudy/explain/methods/cam.py"
 
 
 @pytest.fixture

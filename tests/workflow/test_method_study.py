@@ -13,7 +13,7 @@ STUDY = {
     "models": ["net"],
     "methods": ["fake_cam", "gradcam", "guided_backprop"],
     "controls": ["center_bias"],
-    "protocols": ["quick", "boxes", "two_stages"],
+    "protocols": ["quick", "boxes", "two_steps"],
     "cost": "once",
     "statistics": {"resamples": 199},
     "qualitative": {"n_images": 2},
@@ -28,7 +28,7 @@ STUDY = {
         "models": {"net": RESNET | {"train": None, "weights": "random"}},
         "protocols": {
             "quick": {"family": "faithfulness", "step": 12544},
-            "two_stages": {"family": "sanity", "n_images": 3, "stages": 2},
+            "two_steps": {"family": "sanity", "n_images": 3, "steps": 2},
             "once": {"family": "cost", "batch_size": 4, "repeats": 1, "seconds": 1},
         },
     },
@@ -84,7 +84,7 @@ def test_the_long_table_has_every_family_and_no_people(project):
     assert {"average_drop", "box_accuracy", "randomization_spearman", "top1"} <= metrics
     assert not metrics & {"spearman", "alignment"}
     by_metric = {name: set(part["protocol"]) for name, part in scores.groupby("metric")}
-    expected = {"average_drop": "quick", "box_accuracy": "boxes", "randomization_spearman": "two_stages", "top1": ""}
+    expected = {"average_drop": "quick", "box_accuracy": "boxes", "randomization_spearman": "two_steps", "top1": ""}
     assert {name: by_metric[name] for name in expected} == {name: {text} for name, text in expected.items()}
     assert not (project.path / "results/scores/small/human_ceiling.json").exists()
     assert set(scores.loc[scores["metric"] == "randomization_spearman", "n"]) == {3}
@@ -105,7 +105,7 @@ def test_nothing_is_left_and_a_look_makes_tables_alone(project):
     planned = project.run("--dry-run").stdout
     assert "Make table faithfulness of methods" in planned
     assert "Make table localization of methods" in planned
-    for words in ("Explain", "Try", "Compare", "Aggregate", "Draw", "Randomise", "Measure"):
+    for words in ("Explain", "Score", "Aggregate", "Draw", "Measure"):
         assert words not in planned, words
     project.write_study(STUDY)
 

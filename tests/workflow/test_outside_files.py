@@ -8,10 +8,10 @@ from conftest import TINY, Project
 from trees import cub200, picture
 
 from camstudy.core.ledger import read_header
-from camstudy.data.clickme import encode_example
-from camstudy.data.store import open_dataset
-from camstudy.data.tfrecord import write_shard
-from camstudy.provenance import read_json
+from camstudy.core.provenance import read_json
+from camstudy.data.dataset import open_dataset
+from camstudy.data.formats.clickme import encode_example
+from camstudy.data.formats.tfrecord import write_shard
 
 BIRDS, OWN = "results/data/birds.json", "results/data/own.json"
 NOTHING = "Nothing to be done"

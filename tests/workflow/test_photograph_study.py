@@ -39,7 +39,7 @@ def project(tmp_path):
 
 
 def test_accuracy_and_agreement(project):
-    accuracy = "results/scores/photos/net/accuracy.parquet"
+    accuracy = "results/scores/photos/net/prediction.parquet"
     agreement = "results/scores/people/net/gradcam/human_maps.parquet"
     project.run(accuracy, agreement)
 

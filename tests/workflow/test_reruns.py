@@ -19,13 +19,13 @@ from planning import FORKS
 from trees import as_classes
 
 from camstudy.core import ledger
-from camstudy.provenance import sha256_file
+from camstudy.core.provenance import sha256_file
 
 TRAIN = RESNET["train"]
 PLAIN = {key: value for key, value in RESNET.items() if key != "train"}
 STUDY = TINY | {
     "study": "ledger",
-    "accuracy_dataset": "photos",
+    "prediction_dataset": "photos",
     "models": ["net", "net_dcls"],
     "methods": ["gradcam", "threshold_gradcam", "input_gradient", "score_cam"],
     "controls": ["center_bias"],
@@ -90,15 +90,15 @@ def explained(*models: str, methods: list[str] = METHODS) -> set[str]:
 
 
 def agreeing(*models: str, methods: list[str] = METHODS) -> set[str]:
-    return {f"Compare {method} of {model} with human maps" for model in models for method in methods}
+    return {f"Score {method} of {model} on tiny by human_maps" for model in models for method in methods}
 
 
 def faithful(*models: str, methods: list[str] = METHODS) -> set[str]:
-    return {f"Try {model} on tiny masked by {method}" for model in models for method in methods}
+    return {f"Score {method} of {model} on tiny by rise_fast" for model in models for method in methods}
 
 
-def located(*models: str, methods: list[str] = METHODS) -> set[str]:
-    return {f"Compare {method} of {model} with the boxes of tiny" for model in models for method in methods}
+def located(*models: str, methods: list[str] = METHODS, protocol: str = "boxes") -> set[str]:
+    return {f"Score {method} of {model} on tiny by {protocol}" for model in models for method in methods}
 
 
 def scored(*models: str, methods: list[str] = METHODS) -> set[str]:
@@ -320,7 +320,7 @@ def photo(project: Project) -> str:
     return next(str(path.relative_to(project.path)) for path in sorted((project.path / "photos").rglob("*.JPEG")))
 
 
-CAM, GRADIENTS = "camstudy/explain/cam.py", "camstudy/explain/gradients.py"
+CAM, GRADIENTS = "camstudy/explain/methods/cam.py", "camstudy/explain/methods/gradients.py"
 NEW_METHOD = '''
 
 @METHODS.register("mean_activation", needs="activations_gradients", source="this test")
@@ -353,6 +353,15 @@ from camstudy.data.sources import SOURCES
 def read(entry, root):
     """Return nothing."""
 '''
+NEW_FAMILY = '''"""Another family of metrics."""
+
+from camstudy.metrics.scoring import FAMILIES
+
+
+@FAMILIES.register("another", title="Another", needs=("maps", "fixations"), gives=("heatmap", "fixation"))
+def another(work):
+    """Return nothing."""
+'''
 NEW_FIGURE = '''
 
 @FIGURES.register("blank", title="Nothing", needs="scores")
@@ -371,6 +380,15 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     "another method in a module": (appended(CAM, NEW_METHOD), set()),
     "another metric": (appended("camstudy/metrics/alignment.py", NEW_METRIC), set()),
     "another source of data": (appended("camstudy/data/sources/another.py", NEW_SOURCE), set()),
+    "another family of metrics": (appended("camstudy/metrics/scoring/another.py", NEW_FAMILY), set()),
+    "what a family of metrics finds": (
+        text("camstudy/metrics/scoring/localization.py", "boxes.any(2).sum(1)", "boxes.any(2).sum(-1)"),
+        located(*MODELS) | located("control", methods=[CONTROL]) | FROM_SCORES,
+    ),
+    "what all families have in common": (
+        text("camstudy/metrics/run.py", "for start in tqdm(", "for start in tqdm(0 or "),
+        scored(*MODELS) | faithful(*MODELS, methods=[CONTROL]) | CONTROL_SCORES | FROM_SCORES | QUALITATIVE,
+    ),
     "another figure": (appended("camstudy/figures/__init__.py", NEW_FIGURE), set()),
     "the formula of a method": (
         text(
@@ -511,7 +529,7 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     "another protocol of a family": (
         study("protocols", value=["human_maps", "rise_fast", "boxes_any_tie"]),
         # The other study has scored one of the models, and the controls, by it.
-        CONFIGURATION | located("net_dcls") | FROM_SCORES,
+        CONFIGURATION | located("net_dcls", protocol="boxes_any_tie") | FROM_SCORES,
     ),
     "intervals in tables": (study("show_intervals", value=True), CONFIGURATION | LOCALIZATION),
     # How jobs run.
@@ -568,11 +586,10 @@ def test_studies_in_turn_make_nothing_anew(project):
 def test_a_trial_touches_nothing(project):
     found = planned(project, "--config", "n_images=8")
     own = drawn("tiny", 1) | prepared("tiny") | classified(*MODELS, on=("tiny",)) | explained(*MODELS) | CEILING
-    own |= CONTROL_MAPS | located(*MODELS) | located("control", methods=[CONTROL])
+    own |= CONTROL_MAPS | CONTROL_SCORES | located(*MODELS) | agreeing(*MODELS)
     own |= faithful(*MODELS, methods=[*METHODS, CONTROL]) | FROM_SCORES | QUALITATIVE | CONFIGURATION
     named = {message.replace("tiny", "tiny-n8").replace("ledger", "ledger-n8") for message in own}
-    # The data's name is not in the message.
-    assert found == named | agreeing(*MODELS) | agreeing("control", methods=[CONTROL])
+    assert found == named
     project.run("--dry-run", "--config", "n_images=8")
     assert planned(project) == set()
 

@@ -82,7 +82,6 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
         name: re.sub(r"\{(\w+),[^}]*\}", r"{\1}", rule["outputs"][0]) for name, rule in rules.items() if rule["outputs"]
     }
     dataset, model, method, protocol = "{dataset}", "{model}", "{method}", "{protocol}"
-    scores = paths.scores(dataset, model, method, protocol)
     expected = {
         "make_digits": paths.shard(dataset, "{shard}"),
         "fetch_shard": paths.shard(dataset, "{shard}"),
@@ -95,14 +94,13 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
         "time_method": paths.timing(protocol, dataset, model, method),
         "explain": paths.heatmaps(dataset, model, method, "{part}"),
         "explain_control": paths.heatmaps(dataset, paths.CONTROL, method),
-        "accuracy": paths.prediction(dataset, model),
+        "prediction": paths.prediction(dataset, model),
         "human_ceiling": paths.ceiling(dataset),
-        "score_faithfulness": paths.scores(dataset, model, method, protocol, "{part}"),
-        **dict.fromkeys(("score_agreement", "score_localization", "score_sanity", "sweep_thresholds"), scores),
+        **dict.fromkeys(("score", "score_on_model"), paths.scores(dataset, model, method, protocol, "{part}")),
         "record_study": paths.study("{study}", "config.yaml"),
         **{
             f"aggregate_{what}": paths.study("{study}", f"{what}.parquet")
-            for what in ("scores", "sweep", "layers", "curves", "stages")
+            for what in ("scores", "sweep", "layers", "curves", "steps")
         },
         "make_table": paths.study("{study}", "tables/{table}.csv"),
         **dict.fromkeys(("draw_scores", "draw_maps"), paths.study("{study}", "figures/{figure}.png")),

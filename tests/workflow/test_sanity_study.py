@@ -9,15 +9,15 @@ import pytest
 from conftest import RESNET, Project
 from PIL import Image
 
+from camstudy.analysis.statistics import interval
 from camstudy.core.identity import canonical
-from camstudy.data.clickme import select
-from camstudy.data.store import open_dataset
+from camstudy.data.dataset import open_dataset
+from camstudy.data.formats.clickme import select
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.store import Heatmaps
 from camstudy.metrics.randomization import randomize_explained
-from camstudy.statistics import interval
 
-N, CHOSEN, STAGES = 12, 5, 3
+N, CHOSEN, STEPS = 12, 5, 3
 METHODS = ["gradcam", "guided"]
 MODELS = {"net": RESNET | {"train": None, "weights": "random", "input": {"size": 32, "crop_pct": 1.0}}}
 STUDY = {
@@ -40,7 +40,7 @@ STUDY = {
         "models": MODELS,
         "methods": {"guided": {"title": "Guided", "method": "guided_backprop", "target": "predicted", "passes": 3}},
         "protocols": {
-            "three": {"family": "sanity", "n_images": CHOSEN, "stages": STAGES, "seed": 1},
+            "three": {"family": "sanity", "n_images": CHOSEN, "steps": STEPS, "seed": 1},
             "twice": {"family": "cost", "batch_size": 4, "repeats": 2, "seconds": 60},
         },
     },
@@ -48,9 +48,9 @@ STUDY = {
 PAIRS = [(model, method) for model in MODELS for method in METHODS]
 FIGURE = "results/studies/small/figures/randomization.png"
 TIMES = [f"results/cost/twice/small/{model}/{method}.json" for model, method in PAIRS]
-AGGREGATED = "results/studies/small/stages.parquet"
+AGGREGATED = "results/studies/small/steps.parquet"
 TARGETS = [AGGREGATED, *TIMES, "results/cost/twice/net.json"]
-SANITY = {f"Randomise {model} under {method} on small" for model, method in PAIRS}
+SANITY = {f"Score {method} of {model} on small by three" for model, method in PAIRS}
 TIMING = {f"Measure how long {method} takes for an image of small with {model}" for model, method in PAIRS}
 AGGREGATE = {"Aggregate the randomisation of small"}
 
@@ -92,15 +92,15 @@ def test_scores_are_those_of_the_library_on_the_images_chosen(project):
     chosen = select(N, CHOSEN, 1)
     for model, method in PAIRS:
         place = project.path / f"results/scores/small/{model}/{method}"
-        scores, stages = pd.read_parquet(place / "three.parquet"), pd.read_parquet(place / "three.stages.parquet")
+        scores, steps = pd.read_parquet(place / "three.parquet"), pd.read_parquet(place / "three.steps.parquet")
         assert scores["image"].tolist() == chosen.tolist()
         assert scores["label"].tolist() == dataset.labels[chosen].tolist()
-        assert stages["image"].tolist() == np.repeat(chosen, STAGES).tolist()
-        assert stages["stage"].tolist() == [1, 2, 3] * CHOSEN
-        assert stages["stage_name"].tolist() == stages["stage_name"].tolist()[:STAGES] * CHOSEN
-        assert stages["stage_name"][0] == "fc"
-        assert stages["name"].tolist() == np.repeat(dataset.names(chosen), STAGES).tolist()
-        means = stages.groupby("image")[["correlation", "correlation_absolute"]].mean()
+        assert steps["image"].tolist() == np.repeat(chosen, STEPS).tolist()
+        assert steps["step"].tolist() == [1, 2, 3] * CHOSEN
+        assert steps["step_name"].tolist() == steps["step_name"].tolist()[:STEPS] * CHOSEN
+        assert steps["step_name"][0] == "fc"
+        assert steps["name"].tolist() == np.repeat(dataset.names(chosen), STEPS).tolist()
+        means = steps.groupby("image")[["correlation", "correlation_absolute"]].mean()
         np.testing.assert_allclose(scores["randomization_spearman"], means["correlation"])
         np.testing.assert_allclose(scores["randomization_spearman_absolute"], means["correlation_absolute"])
         # The class explained is that of the stored maps.
@@ -116,22 +116,22 @@ def test_scores_are_those_of_the_library_on_the_images_chosen(project):
         explainer.prepare(dataset.images(chosen)),
         dataset.labels[chosen],
         numbers=chosen,
-        max_stages=STAGES,
+        max_steps=STEPS,
         seed=1,
     )
-    stages = pd.read_parquet(project.path / "results/scores/small/net/gradcam/three.stages.parquet")
-    np.testing.assert_allclose(stages["correlation"], found.evidence["stage_correlation"].ravel(), atol=0.02)
+    steps = pd.read_parquet(project.path / "results/scores/small/net/gradcam/three.steps.parquet")
+    np.testing.assert_allclose(steps["correlation"], found.evidence["step_correlation"].ravel(), atol=0.02)
 
 
-def test_stages_are_aggregated_over_images(project):
-    table = pd.read_parquet(project.path / "results/studies/small/stages.parquet")
-    assert list(zip(*[iter(table["stage"])] * (STAGES + 1), strict=True)) == [(0, 1, 2, 3)] * len(PAIRS)
+def test_steps_are_aggregated_over_images(project):
+    table = pd.read_parquet(project.path / "results/studies/small/steps.parquet")
+    assert list(zip(*[iter(table["step"])] * (STEPS + 1), strict=True)) == [(0, 1, 2, 3)] * len(PAIRS)
     assert list(dict.fromkeys(zip(table["model"], table["method"], strict=True))) == PAIRS
     for model, method in PAIRS:
-        stages = pd.read_parquet(project.path / f"results/scores/small/{model}/{method}/three.stages.parquet")
-        for stage in range(1, STAGES + 1):
-            values = stages[stages["stage"] == stage]["correlation"].to_numpy()
-            row = table[(table["model"] == model) & (table["method"] == method) & (table["stage"] == stage)].iloc[0]
+        steps = pd.read_parquet(project.path / f"results/scores/small/{model}/{method}/three.steps.parquet")
+        for step in range(1, STEPS + 1):
+            values = steps[steps["step"] == step]["correlation"].to_numpy()
+            row = table[(table["model"] == model) & (table["method"] == method) & (table["step"] == step)].iloc[0]
             expected = (values.mean(), *interval(values, resamples=199), CHOSEN)
             assert tuple(row[["mean", "ci_low", "ci_high", "n"]]) == pytest.approx(expected)
 
@@ -161,7 +161,7 @@ def test_only_what_changed_runs_again(project):
     assert asked(project) == set()
     write(project, catalog=with_entry("methods", "guided", target="label"))
     assert asked(project) == of(SANITY, "guided") | of(TIMING, "guided") | AGGREGATE
-    write(project, catalog=with_entry("protocols", "three", stages=4))
+    write(project, catalog=with_entry("protocols", "three", steps=4))
     assert asked(project) == SANITY | AGGREGATE
     # What the model costs by itself is not measured again.
     write(project, catalog=with_entry("protocols", "twice", seconds=30), statistics={"resamples": 299})
@@ -175,10 +175,14 @@ def test_only_what_changed_runs_again(project):
 
 
 def test_controls_look_at_no_model(project):
-    for path in ("results/scores/small/net/center_bias/three.parquet", "results/cost/twice/small/net/center_bias.json"):
+    refused = {
+        "results/scores/small/net/center_bias/three.parquet": "the control `center_bias` explains none",
+        "results/cost/twice/small/net/center_bias.json": "MissingRuleException",
+    }
+    for path, text in refused.items():
         done = project.run("--dry-run", "--", path, check=False)
         assert done.returncode == 1
-        assert "MissingRuleException" in done.stdout + done.stderr
+        assert text in done.stdout + done.stderr
 
 
 def test_the_figure_is_drawn(project):

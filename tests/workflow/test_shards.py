@@ -7,9 +7,9 @@ import pytest
 import zarr
 from conftest import TINY, Project
 
-from camstudy.data.clickme import encode_example, select
-from camstudy.data.tfrecord import record_offsets, write_shard
-from camstudy.provenance import read_json, sha256_file
+from camstudy.core.provenance import read_json, sha256_file
+from camstudy.data.formats.clickme import encode_example, select
+from camstudy.data.formats.tfrecord import record_offsets, write_shard
 
 COUNTS = (5, 3, 4)
 

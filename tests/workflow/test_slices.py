@@ -15,14 +15,7 @@ from tests.golden import cases, study
 
 CODE = Code()
 CATALOG = yaml.safe_load(Path(study.__file__).with_name("study.yaml").read_text())["catalog"]
-# Families of metrics that scripts score by.
-FAMILIES = {
-    "accuracy": "prediction",
-    "score_agreement": "agreement",
-    "score_faithfulness": "faithfulness",
-    "score_localization": "localization",
-    "score_sanity": "sanity",
-}
+FAMILIES = study.families()
 
 
 class Calls:
@@ -98,13 +91,17 @@ def units(step):
     """Return the units whose code a step may run: its script, and what its wildcards name."""
     names = step.wildcards
     found = [step.script]
-    if "method" in names and step.script in ("explain", "explain_control", "score_sanity", "time_method"):
+    if "method" in names and step.script in ("explain", "explain_control", "score", "time_method"):
         method = names["method"].partition("_stage")[0]
         found.append(f"method:{method}")
     if CATALOG["models"].get(names.get("model"), {}).get("variant"):
         found.append("variant:dcls")
-    if step.script in FAMILIES:
-        found += [f"metric:{metric.name}" for metric in METRICS.values() if metric.family == FAMILIES[step.script]]
+    if step.script == "train":
+        found += [unit for unit in CODE.units if unit.startswith("term:")]
+    family = FAMILIES[names["protocol"]] if step.script == "score" else step.script
+    found += [f"metric:{metric.name}" for metric in METRICS.values() if metric.family == family]
+    if step.script == "score":
+        found.append(f"family:{family}")
     if step.script.startswith("prepare_"):
         found.append(f"source:{CATALOG['datasets'][names['dataset']]['source']}")
     return found + [f"{kind}:{names[kind]}" for kind in ("table", "figure") if kind in names]
@@ -115,8 +112,8 @@ def test_steps_of_the_workflow_run_the_code_of_their_units(tmp_path):
     for step in study.run(tmp_path, figures=True, watched=calls.watch):
         assert calls.found, step
         ran.add(step.script)
-        if step.script == "explain":
-            # The engine alone knows no method.
+        if step.script in ("explain", "score"):
+            # The engine alone knows no method, and no family of metrics.
             assert calls.missing([step.script])
         if lost := calls.missing(units(step)):
             missing[step.script, *step.wildcards.values()] = lost
@@ -131,6 +128,8 @@ def test_registered_things_run_their_own_code(unit):
     assert calls.watch(lambda: cases.CASES[kind](name))
     # The case looks it up. Methods are called with what the engine makes.
     engine = ["explain", "explain_control"] if kind == "method" else []
-    assert set(calls.missing([unit, *engine])) <= {"camstudy.registry:Registry"}
-    # A variant's root returns the module with its functions.
+    registries = {"camstudy.core.registry:Registry", "camstudy.core.registry:ModuleRegistry"}
+    # A term is tried on a network with a variant.
+    used = ["variant:dcls"] if kind == "term" else []
+    assert set(calls.missing([unit, *engine, *used])) <= registries
     assert set(calls.missing(engine)) & {f"{module}:{name}" for module, name in sliced(unit)}

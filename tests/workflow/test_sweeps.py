@@ -18,10 +18,10 @@ PROTOCOLS = {
     "once": {"family": "cost", "batch_size": 2, "repeats": 1},
 }
 MODELS, METHODS, STAGES = TINY["models"], TINY["methods"], ["gradcam_stage2", "gradcam_stage-1"]
-SWEEPS = {f"Sweep the thresholds of {method} of {model}" for model in MODELS for method in METHODS}
+SWEEPS = {f"Score {method} of {model} on tiny by few" for model in MODELS for method in METHODS}
 COSTS = {f"Measure what {model} costs" for model in MODELS}
 LAYERS = {f"Explain {model} on tiny with {method}" for model in MODELS for method in STAGES} | {
-    f"Compare {method} of {model} with human maps" for model in MODELS for method in STAGES
+    f"Score {method} of {model} on tiny by human_maps" for model in MODELS for method in STAGES
 }
 AGGREGATES = {"Aggregate the threshold sweep of tiny", "Aggregate the layer sweep of tiny"}
 OF_SWEEP = {"Make table threshold_sweep of tiny", "Draw threshold_sweep of tiny"}
@@ -66,7 +66,7 @@ def test_sweeps_add_their_jobs_and_change_nothing_else(copied):
     write(copied, models=models | {model: entry})
     jobs = planned(copied)
     assert f"Train {model}" in jobs
-    assert f"Sweep the thresholds of gradcam of {model}" in jobs
+    assert f"Score gradcam of {model} on tiny by few" in jobs
     assert not jobs & COSTS, "another training measures nothing again"
     write(copied)
     copied.edit(

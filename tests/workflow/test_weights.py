@@ -12,11 +12,11 @@ import yaml
 from conftest import ROOT, TINY, Project
 from layouts import NARROW, checkpoint, official, randomised
 
-from camstudy.data.clickme import encode_example
-from camstudy.data.tfrecord import write_shard
+from camstudy.core.provenance import sha256_file
+from camstudy.data.formats.clickme import encode_example
+from camstudy.data.formats.tfrecord import write_shard
 from camstudy.models.build import build_model
-from camstudy.models.checkpoints import read_metadata, save_model
-from camstudy.provenance import sha256_file
+from camstudy.models.weights.checkpoints import read_metadata, save_model
 
 CATALOG = yaml.safe_load((ROOT / "config/catalog/imagenet_models.yaml").read_text())["catalog"]["models"]
 SMALL = {"kwargs": NARROW["convnext_tiny"], "num_classes": 10, "input": {"size": 64, "crop_pct": 1.0}}

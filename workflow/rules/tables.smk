@@ -33,7 +33,7 @@ rule record_study:
 rule aggregate_scores:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
-        prediction=lambda w: INPUTS.predictions(STUDY.accuracy_dataset),
+        prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
         ceiling=lambda w: INPUTS.ceiling(),
     output:
         scores="results/studies/{study}/scores.parquet",
@@ -131,28 +131,28 @@ rule aggregate_curves:
         "../../scripts/aggregate_curves.py"
 
 
-rule aggregate_stages:
+rule aggregate_steps:
     input:
         scores=lambda w: [file for *_, file in INPUTS.scores("sanity")],
     output:
-        stages="results/studies/{study}/stages.parquet",
+        steps="results/studies/{study}/steps.parquet",
     log:
-        "results/logs/aggregate_stages/{study}.log",
+        "results/logs/aggregate_steps/{study}.log",
     benchmark:
-        "results/benchmarks/aggregate_stages/{study}.tsv"
+        "results/benchmarks/aggregate_steps/{study}.tsv"
     conda:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=JOBS.memory("aggregate_stages"),
-        runtime=JOBS.minutes("aggregate_stages"),
+        mem_mb=JOBS.memory("aggregate_steps"),
+        runtime=JOBS.minutes("aggregate_steps"),
     params:
-        identity=lambda w: IDENTITY.aggregate("stages"),
+        identity=lambda w: IDENTITY.aggregate("steps"),
         maps=lambda w: [tuple(key) for *key, _ in INPUTS.scores("sanity")],
     message:
         "Aggregate the randomisation of {wildcards.study}"
     script:
-        "../../scripts/aggregate_stages.py"
+        "../../scripts/aggregate_steps.py"
 
 
 rule make_table:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from camstudy.data.sources import SOURCES
 
 if TYPE_CHECKING:
-    from camstudy.data.clickme import ClickMe
+    from camstudy.data.formats.clickme import ClickMe
 
 SHARD_SIZE = 512  # scenes
 
@@ -19,6 +19,6 @@ SHARD_SIZE = 512  # scenes
 )
 def read(entry: Mapping, shards: Sequence[str]) -> "ClickMe":
     """Return the scenes as one sequence of records."""
-    from camstudy.data.clickme import ClickMe
+    from camstudy.data.formats.clickme import ClickMe
 
     return ClickMe(shards, num_classes=entry["num_classes"])

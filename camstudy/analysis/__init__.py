@@ -1,0 +1,1 @@
+"""From scores of images to a study's long tables: statistics, aggregation, published values."""

@@ -1,0 +1,221 @@
+"""Intervals of means, paired comparisons and corrections for many tests.
+
+The unit is the image. Every function is deterministic: the bootstrap is seeded, and the same values in the
+same order give the same numbers. Values that are not finite raise ValueError.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+
+from camstudy.core.errors import unknown
+
+_DRAWS_AT_ONCE = 250_000  # indices held in memory by the bootstrap
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired comparison: mean of b - a, its interval, the p-value of ``test``, and the number of pairs."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    test: str
+    n: int
+
+
+def interval(
+    values: np.ndarray, *, confidence: float = 0.95, resamples: int = 9999, seed: int = 0
+) -> tuple[float, float]:
+    """Return the interval of the mean of ``values`` (n,): Wilson's for bool, the BCa bootstrap otherwise."""
+    values = np.asarray(values)
+    if values.dtype == bool:
+        return wilson_interval(int(values.sum()), len(values), confidence=confidence)
+    return bca_interval(values, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def bca_interval(
+    values: np.ndarray, *, confidence: float = 0.95, resamples: int = 9999, seed: int = 0
+) -> tuple[float, float]:
+    """Return the bias-corrected and accelerated bootstrap interval of the mean of ``values`` (n,).
+
+    Efron 1987, "Better bootstrap confidence intervals". The acceleration of a mean has a closed form, so no
+    jackknife is needed. Equal to ``scipy.stats.bootstrap(method="BCa", rng=np.random.default_rng(seed))``.
+    BCa is undefined when all values coincide (one value included): the interval is then that value.
+    """
+    values = _finite(values)
+    if values.min() == values.max():
+        return float(values[0]), float(values[0])
+    means = bootstrap_means(values, resamples, seed)
+    return bca_endpoints(values, means, confidence)
+
+
+def bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Return the means (resamples,) of resamples of ``values`` (n,) drawn with replacement.
+
+    Memory is bounded whatever n; the stream of draws does not depend on how it is cut into chunks.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    means = np.empty(resamples)
+    rows = max(1, _DRAWS_AT_ONCE // n)
+    for start in range(0, resamples, rows):
+        part = means[start : start + rows]
+        part[:] = values[rng.integers(0, n, (len(part), n))].mean(axis=1)
+    return means
+
+
+def bca_endpoints(values: np.ndarray, means: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Return the BCa endpoints for the mean of ``values`` (n,), given the means of its resamples."""
+    return _endpoints(values.mean(), values - values.mean(), means, confidence)
+
+
+def bca_interval_of_means(
+    rows: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the BCa bootstrap interval of a function of several means, such as the largest of them.
+
+    Rows are resampled and the function is applied to the means of each resample; the acceleration comes from the
+    jackknife. For the mean of one column it is `bca_interval`, with the same draws. If the statistic is the same for
+    all resamples, the interval is that value. The largest of many nearly equal means grows by resampling, so much
+    that an interval can leave the estimate out; it is then extended to the estimate.
+
+    Parameters
+    ----------
+    rows : finite (n, columns), one row for each image
+    statistic : from means (m, columns) to values (m,)
+    """
+    rows = np.asarray(rows, np.float64)
+    if rows.ndim != 2 or len(rows) == 0 or not np.isfinite(rows).all():
+        raise ValueError(f"expected at least one row of finite values, found shape {rows.shape}")
+    n, total = len(rows), rows.sum(0)
+    rng, at_once = np.random.default_rng(seed), max(1, _DRAWS_AT_ONCE // n)
+    replicates = np.empty(resamples)
+    for start in range(0, resamples, at_once):
+        part = replicates[start : start + at_once]
+        drawn = rng.integers(0, n, (len(part), n)) + n * np.arange(len(part))[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=len(part) * n).reshape(len(part), n)
+        part[:] = statistic(counts @ rows / n)
+    estimate = float(statistic(total[None] / n)[0])
+    # Sums in another order may differ from the estimate in their last digits alone.
+    replicates[np.isclose(replicates, estimate, rtol=1e-12, atol=0)] = estimate
+    if n == 1 or replicates.min() == replicates.max():
+        return estimate, estimate
+    at_once = max(1, _DRAWS_AT_ONCE // rows.shape[1])
+    without = [statistic((total - rows[start : start + at_once]) / (n - 1)) for start in range(0, n, at_once)]
+    left_out = np.concatenate(without)
+    low, high = _endpoints(estimate, left_out.mean() - left_out, replicates, confidence)
+    return min(low, estimate), max(high, estimate)
+
+
+def _endpoints(
+    estimate: float, influence: np.ndarray, replicates: np.ndarray, confidence: float
+) -> tuple[float, float]:
+    """Return the BCa endpoints, given each image's influence on the estimate up to a factor."""
+    spread = np.sum(influence**2)
+    acceleration = np.sum(influence**3) / (6 * spread**1.5) if spread > 0 else 0.0
+    # half of the resamples that equal the estimate count as below it, which matters for values on a coarse grid
+    below = (np.mean(replicates < estimate) + np.mean(replicates <= estimate)) / 2
+    # beyond all resamples, which a largest mean can be, the bias is as if half a resample were there
+    bias = special.ndtri(np.clip(below, 0.5 / len(replicates), 1 - 0.5 / len(replicates)))
+    tails = bias + special.ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+    levels = special.ndtr(bias + tails / (1 - acceleration * tails))
+    low, high = np.quantile(replicates, levels)
+    return float(low), float(high)
+
+
+def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's score interval of a proportion, sound near 0 and 1 too (Wilson 1927)."""
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"expected 0 <= successes <= n and n >= 1, found {successes} of {n}")
+    z = special.ndtri((1 + confidence) / 2)
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # at the ends the bound is 0 or 1 exactly; rounding must not move it
+    return (float(centre - half) if successes else 0.0, float(centre + half) if successes < n else 1.0)
+
+
+def paired_comparison(
+    a: np.ndarray, b: np.ndarray, *, confidence: float = 0.95, resamples: int = 9999, seed: int = 0
+) -> Comparison:
+    """Compare b with a, (n,) each, on the same images: mean of b - a, its BCa interval, two-sided p-value.
+
+    The test is exact McNemar for bool values, otherwise Wilcoxon's signed-rank test with Pratt's treatment of
+    zero differences. All differences zero: p = 1.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape:
+        raise ValueError(f"paired values differ in shape: {a.shape} and {b.shape}")
+    test, p_value = ("mcnemar", mcnemar) if a.dtype == b.dtype == bool else ("wilcoxon", wilcoxon)
+    difference = _finite(b) - _finite(a)
+    low, high = bca_interval(difference, confidence=confidence, resamples=resamples, seed=seed)
+    return Comparison(float(difference.mean()), low, high, p_value(a, b), test, len(a))
+
+
+def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the p-value of McNemar's exact test: the sign test on the pairs of bool values that differ."""
+    only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
+    if only_a + only_b == 0:
+        return 1.0
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue)
+
+
+def wilcoxon(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the p-value of Wilcoxon's signed-rank test with Pratt's zero differences (Pratt 1959)."""
+    difference = _finite(b) - _finite(a)
+    if not difference.any():
+        return 1.0
+    return float(stats.wilcoxon(difference, zero_method="pratt").pvalue)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return Holm's step-down corrected p-values (m,), which bound the family-wise error rate (Holm 1979)."""
+    p = _p_values(p)
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return corrected
+
+
+def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+    """Return Benjamini and Hochberg's corrected p-values (m,), which bound the false discovery rate."""
+    return stats.false_discovery_control(_p_values(p), method="bh")
+
+
+def correct(p: np.ndarray, correction: str) -> np.ndarray:
+    """Return p-values (m,) corrected by the method of that name in `CORRECTIONS`."""
+    if correction not in CORRECTIONS:
+        raise unknown("correction", correction, CORRECTIONS)
+    return CORRECTIONS[correction](p)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) == 0:
+        raise ValueError(f"expected at least one value in one dimension, found shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} values are not finite")
+    return values
+
+
+def _p_values(p: np.ndarray) -> np.ndarray:
+    p = np.asarray(p, dtype=np.float64)
+    if not np.all((p >= 0) & (p <= 1)):
+        raise ValueError(f"p-values must lie in [0, 1], found {p}")
+    return p
+
+
+CORRECTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "holm": holm,
+    "benjamini_hochberg": benjamini_hochberg,
+    "none": _p_values,
+}

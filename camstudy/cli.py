@@ -1,0 +1,126 @@
+"""The command `camstudy`: runs, plans and reports studies; each subcommand says which command of Snakemake it runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from camstudy.core.errors import CamstudyError, unknown
+from camstudy.study.written import Written
+
+ROOT = Path(__file__).parents[1]  # of the workflow, which an installation points to
+STUDIES = ROOT / "config" / "studies"
+DEFAULT = "config/config.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns the status to exit with. A user's mistake is a line on the terminal."""
+    parser = _parser()
+    asked, others = parser.parse_known_args(arguments)
+    if others and not asked.takes_more:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    try:
+        return asked.function(asked, [other for other in others if other != "--"])
+    except CamstudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="camstudy", description="Saliency-map studies as a Snakemake workflow.")
+    commands = parser.add_subparsers(metavar="command", required=True)
+    for name, function, text in (
+        ("run", _run, "run a study: tables, figures and all that they are made from"),
+        ("plan", _plan, "say what a study would cost, before anything runs"),
+        ("report", _report, "write a finished study's report, an HTML page"),
+    ):
+        command = commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}. Further options are Snakemake's."
+        )
+        command.add_argument("study", nargs="?", help=f"a study file, or the name of one that ships; {DEFAULT} without")
+        command.add_argument("--profile", help="of Snakemake: `slurm` for a cluster; profiles/local without")
+        command.add_argument("--cores", default=None, help="CPU cores to use at once; all of them without")
+        command.set_defaults(function=function, takes_more=True)
+    return parser
+
+
+def _run(asked: argparse.Namespace, others: list[str]) -> int:
+    return _call([*_snakemake(asked), *others])
+
+
+def _plan(asked: argparse.Namespace, others: list[str]) -> int:
+    return _call([*_snakemake(asked, cores="1"), "--quiet", "all", *others, "--", "plan"])
+
+
+def _report(asked: argparse.Namespace, others: list[str]) -> int:
+    path = find_study(asked.study)
+    page = Path("results", "studies", str(Written(path).content.get("study")), "report", "index.html")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    status = _call([*_snakemake(asked, cores="1"), "--quiet", "all", *others, "--report", str(page)])
+    if status == 0:
+        print(f"report   {page}")
+    return status
+
+
+def find_study(name: str | None) -> Path:
+    """Return the file of a study: the path itself, or that of a study that ships, by its name.
+
+    Raises
+    ------
+    CamstudyError
+        where there is none, with the nearest name, or where the file is no YAML.
+    """
+    path = Path(name or DEFAULT)
+    if not path.exists() and name is not None and path.name == name:
+        known = {file.stem: file for file in sorted(STUDIES.glob("*.yaml"))}
+        stem = name.removesuffix(".yaml")
+        if stem not in known:
+            raise unknown("study", name, known)
+        path = known[stem]
+    if not path.exists() and name is None and (ROOT / DEFAULT).exists():
+        raise CamstudyError(f"no {DEFAULT} in {Path.cwd()}; name a study file, or work in {ROOT}")
+    Written(path)
+    return path
+
+
+def _snakemake(asked: argparse.Namespace, cores: str = "all") -> list[str]:
+    """Return the command of Snakemake for a study, without targets."""
+    path, here = find_study(asked.study), Path.cwd() == ROOT
+    command = ["snakemake"] if here else ["snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    profile = asked.profile or (Path("profiles/local") if here else ROOT / "profiles" / "local")
+    if asked.profile == "slurm" and not here:
+        profile = ROOT / "profiles" / "slurm"
+    if Path(profile).name == "slurm" and shutil.which("sbatch") is None:
+        raise CamstudyError(
+            "`--profile slurm` submits jobs with `sbatch`, which is not in reach here; log in to a submit node of the "
+            "cluster, load its module of SLURM, or leave the profile out to run on this machine"
+        )
+    command += ["--profile", str(profile)]
+    if asked.cores or asked.profile is None:
+        command += ["--cores", asked.cores or cores]
+    return command if asked.study is None else [*command, "--configfile", str(path)]
+
+
+def _call(command: list[str]) -> int:
+    """Run a command of the environment that this process belongs to, after saying it."""
+    found = Path(sys.executable).with_name(command[0])
+    if shutil.which(command[0]) is None:
+        print(f"$ source {shlex.quote(str(found.parent / 'activate'))}", flush=True)
+    print(f"$ {shlex.join(command)}", flush=True)
+    # Jobs start Python and Snakemake by name.
+    path = os.pathsep.join([str(found.parent), os.environ.get("PATH", "")])
+    return subprocess.run(command, executable=found, env=os.environ | {"PATH": path}).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

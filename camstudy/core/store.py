@@ -1,0 +1,366 @@
+"""Chunked Zarr stores that survive a killed job: aligned writes, an identity, a manifest written last.
+
+A store ``x.zarr`` belongs to the manifest ``x.json``. The manifest is the finished product: while it is
+missing, the store may be partial, and the next writer with the same identity computes only missing chunks.
+
+Every chunk is written, empty ones too, with a checksum, and each array is one flat folder: a finished store is complete
+if a listing of these folders shows all chunks, which opening it checks. That protects arrays of which every value can
+be data, such as pixels; elsewhere what was never written is no value that data has (`ArraySpec.fill_value`).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+
+from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import read_json, write_json
+
+FORMAT = 2
+# Arrays that label the images, beside their names in `image`: xarray learns of them by CF's attribute `coordinates`.
+LABELS = ("label", "class_name")
+# In a group of its own, so that readers see the data alone.
+WRITTEN = "progress/written"
+# Elements per chunk of a ragged array: 4 MB of file contents.
+RAGGED_CHUNK = 1 << 22
+# What zarr raises for a chunk that was cut off, overwritten or exchanged.
+DAMAGE = (RuntimeError, ValueError, MemoryError)
+DESCRIPTION_ERRORS = (ValueError, KeyError, TypeError)  # and for a `zarr.json`
+_REPAIR = "copy the store again, or delete {manifest} and rerun, which makes what is missing"
+
+Part = slice | Sequence[int] | np.ndarray
+# Dimensions and values of an array that is known from the start, as xarray writes them.
+Fixed = tuple[Sequence[str], np.ndarray | Sequence]
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array of a store: its first dimension, ``image``, is implied; the fields describe the others.
+
+    ``dtype`` is a numpy dtype or ``str``, for text of any length. Only an array of coordinates has the name of a
+    dimension: `xarray` takes it for one. With ``offsets``, int64 (n + 1,), the array is ragged: image i has the
+    elements ``offsets[i]`` to ``offsets[i + 1]`` of one long array, whose offsets are stored beside it as
+    ``{name}_offset``.
+    """
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    dims: tuple[str, ...] = ()
+    offsets: np.ndarray | None = None
+
+    @property
+    def kind(self) -> np.dtype:
+        """The dtype that numpy arrays of it have."""
+        return np.dtypes.StringDType() if self.dtype == "str" else np.dtype(self.dtype)
+
+    @property
+    def fill_value(self) -> object:
+        """What stands where nothing was written: NaN, "", the smallest signed or the largest unsigned integer."""
+        if self.dtype == "str":
+            return ""
+        if self.kind.kind == "f":
+            return float("nan")
+        limits = np.iinfo(self.kind)
+        return int(limits.max if self.kind.kind == "u" else limits.min)
+
+
+def store_path(manifest: str | Path) -> Path:
+    """Return the path of the store that a manifest describes: ``x.json`` -> ``x.zarr``."""
+    return Path(manifest).with_suffix(".zarr")
+
+
+class StoreWriter:
+    """The single writer of a store of ``n`` images in chunks of ``chunk`` images.
+
+    An existing store with the same ``identity`` and layout is continued, any other is wiped.
+
+    Parameters
+    ----------
+    manifest : path of the JSON file that `finish` writes; the store lies beside it
+    n, chunk : number of images, in all and in a chunk
+    arrays : what `write` is given, by name
+    attrs : attributes of the whole store (JSON values); `format` and `identity` are added
+    identity : a line of text that is the same as long as the content is
+    fixed : arrays that are known from the start, as ``(dimensions, values)`` by name; each is one chunk
+    """
+
+    def __init__(
+        self,
+        manifest: str | Path,
+        *,
+        n: int,
+        chunk: int,
+        arrays: Mapping[str, ArraySpec],
+        attrs: Mapping[str, object],
+        identity: str,
+        fixed: Mapping[str, Fixed] | None = None,
+    ) -> None:
+        if n < 1 or chunk < 1:
+            raise CamstudyError(f"{manifest}: a store needs images (found n={n}) and a chunk size (found {chunk})")
+        self.manifest = Path(manifest)
+        self.path = store_path(manifest)
+        self.n, self.chunk, self.identity = n, chunk, identity
+        self.arrays = dict(arrays)
+        edges = {f"{name}_offset": ((f"{name}_edge",), spec.offsets) for name, spec in arrays.items() if _ragged(spec)}
+        self._fixed = {name: (dims, _array(values)) for name, (dims, values) in {**(fixed or {}), **edges}.items()}
+        # The flags stay in memory-sized pieces: one byte an image, committed after the chunk they stand for.
+        self._specs = {**self.arrays, WRITTEN: ArraySpec("uint8")}
+        self._open = self._resume() or self._create(attrs)
+
+    def _resume(self) -> dict[str, zarr.Array] | None:
+        try:
+            group = zarr.open_group(self.path, mode="r+", zarr_format=3, use_consolidated=False)
+            known = group.attrs.get("identity"), group.attrs.get("format")
+            if known != (self.identity, FORMAT) or not self._fits(group):
+                return None
+        except (FileNotFoundError, *DESCRIPTION_ERRORS):
+            return None
+        arrays = self._for_writing(group)
+        for name, (_, values) in self._fixed.items():
+            if _lost_chunks(self.path, name, arrays[name]):
+                arrays[name][...] = values
+        with _naming_damage(self.path, WRITTEN, arrays[WRITTEN], slice(None)):
+            written = arrays[WRITTEN][:] == 1
+        for name, spec in self.arrays.items():
+            for number in _lost_chunks(self.path, name, arrays[name]):
+                images = self._images_of(spec, number)
+                if written[images].any():
+                    arrays[WRITTEN][images] = written[images] = 0
+        return arrays
+
+    def _fits(self, group: zarr.Group) -> bool:
+        """Return whether a store has this writer's arrays, with its number of images and its chunks."""
+        return all(
+            name in group
+            and group[name].shape == (self._span(spec, 0, self.n).stop, *spec.shape)
+            and group[name].chunks == (self._chunk_of(spec), *spec.shape)
+            and group[name].dtype == spec.kind
+            for name, spec in self._specs.items()
+        ) and all(name in group and group[name].shape == values.shape for name, (_, values) in self._fixed.items())
+
+    def _create(self, attrs: Mapping[str, object]) -> dict[str, zarr.Array]:
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        group = zarr.create_group(self.path, zarr_format=3)
+        for name, spec in self._specs.items():
+            shape = (self._span(spec, 0, self.n).stop, *spec.shape)
+            dims = (f"{name}_element" if _ragged(spec) else "image", *spec.dims)
+            _create_array(group, name, spec, shape, (self._chunk_of(spec), *spec.shape), dims)
+        for name, (dims, values) in self._fixed.items():
+            dtype = "str" if isinstance(values.dtype, np.dtypes.StringDType) else values.dtype.name
+            _create_array(group, name, ArraySpec(dtype), values.shape, values.shape, dims)
+        arrays = self._for_writing(group)
+        for name, (_, values) in self._fixed.items():
+            arrays[name][...] = values
+        labels = " ".join(name for name in LABELS if name in arrays)
+        # The identity comes last: a store without it is an unfinished creation and gets wiped.
+        about = {**attrs, "format": FORMAT, "identity": self.identity}
+        group.attrs.update(about | ({"coordinates": labels} if labels else {}))
+        return arrays
+
+    def _for_writing(self, group: zarr.Group) -> dict[str, zarr.Array]:
+        """Return the arrays of a store such that empty chunks are written, which is no property of the store."""
+        return {name: group[name].with_config({"write_empty_chunks": True}) for name in (*self._specs, *self._fixed)}
+
+    def _span(self, spec: ArraySpec, start: int, stop: int) -> slice:
+        """Return where the images of a range lie in an array."""
+        return slice(int(spec.offsets[start]), int(spec.offsets[stop])) if _ragged(spec) else slice(start, stop)
+
+    def _chunk_of(self, spec: ArraySpec) -> int:
+        if _ragged(spec):
+            return max(1, min(RAGGED_CHUNK, int(spec.offsets[-1])))
+        return min(self.chunk, self.n)
+
+    def _images_of(self, spec: ArraySpec, number: int) -> slice:
+        """Return the images that have elements in a chunk of an array."""
+        start, stop = (self._chunk_of(spec) * edge for edge in (number, number + 1))
+        if not _ragged(spec):
+            return slice(start, min(stop, self.n))
+        first = np.searchsorted(spec.offsets, start, side="right") - 1
+        return slice(int(first), min(int(np.searchsorted(spec.offsets, stop)), self.n))
+
+    def pending(self) -> list[slice]:
+        """Return the chunks that are still missing, as slices of image positions in ascending order."""
+        with _naming_damage(self.path, WRITTEN, self._open[WRITTEN], slice(None)):
+            written = self._open[WRITTEN][:] == 1
+        starts = range(0, self.n, self.chunk)
+        slices = [slice(start, min(start + self.chunk, self.n)) for start in starts]
+        return [part for part in slices if not written[part].all()]
+
+    def write(self, part: slice, **values: np.ndarray) -> None:
+        """Write one whole chunk (a slice from `pending`) of every array, then mark it as written."""
+        aligned = part.start % self.chunk == 0 and part.stop == min(part.start + self.chunk, self.n)
+        if not aligned or values.keys() != self.arrays.keys():
+            raise ValueError(f"{self.path}: write {part} of {sorted(values)} is not one whole chunk of every array")
+        for name, value in values.items():
+            span = self._span(self.arrays[name], part.start, part.stop)
+            expected = (span.stop - span.start, *self.arrays[name].shape)
+            if np.shape(value) != expected:
+                raise ValueError(f"{self.path}: `{name}` has shape {np.shape(value)}, expected {expected}")
+            if np.size(value):
+                # A ragged chunk may hold other images, too, and is read first.
+                with _naming_damage(self.path, name, self._open[name], span):
+                    self._open[name][span] = value
+        self._open[WRITTEN][part] = 1
+
+    def finish(self, **record: object) -> None:
+        """Check that every image is there, then write the manifest with ``record`` added to it."""
+        missing = self.pending()
+        if missing:
+            raise CamstudyError(f"{self.path}: {len(missing)} chunks are missing; run the rule again to fill them")
+        arrays = sorted([*self.arrays, *self._fixed])
+        for name in arrays:
+            _check_complete(self.manifest, name, self._open[name])
+        facts = {"store": self.path.name, "format": FORMAT, "n_images": self.n, "arrays": arrays}
+        write_json(self.manifest, {**facts, "identity": self.identity, **record})
+
+
+class StoredArray:
+    """An array of a finished store, for reading: ``array[part]`` with a slice or positions of its first dimension.
+
+    ``dims`` are the names of its dimensions. A chunk that cannot be read is a `CamstudyError`, which names it.
+    """
+
+    def __init__(self, path: Path, name: str, array: zarr.Array) -> None:
+        self._path, self._name, self._array = path, name, array
+        self.shape, self.chunks, self.dtype, self.size = array.shape, array.chunks, array.dtype, array.size
+        self.dims: tuple[str, ...] = array.metadata.dimension_names
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: Part) -> np.ndarray:
+        with _naming_damage(self._path, self._name, self._array, part):
+            return self._array.oindex[_as_slice(part)]
+
+
+class Store(Mapping[str, StoredArray]):
+    """A finished store, open for reading: its arrays by name, and its attributes."""
+
+    def __init__(self, path: Path, arrays: Mapping[str, zarr.Array], attrs: Mapping[str, object]) -> None:
+        self.path, self.attrs = path, dict(attrs)
+        self._arrays = {name: StoredArray(path, name, array) for name, array in arrays.items()}
+
+    def __getitem__(self, name: str) -> StoredArray:
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+
+def open_store(manifest: str | Path, require: Sequence[str] = ()) -> Store:
+    """Open a finished store for reading, given its manifest; ``require`` names arrays that must be there.
+
+    One listing of each array's folder tells that no chunk is missing. Raises `CamstudyError` for one that is, and for a
+    store that is not there, does not belong to the manifest or has another format.
+    """
+    record = read_json(manifest)
+    path = store_path(manifest)
+    try:
+        group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+        arrays = dict(sorted(group.arrays()))
+    except FileNotFoundError:
+        raise CamstudyError(f"{path}: no such store, though {manifest} exists; delete the manifest and rerun") from None
+    except DESCRIPTION_ERRORS as error:
+        text = f"{path}: its description cannot be read ({error}); delete it and {manifest} and rerun"
+        raise CamstudyError(text) from None
+    if group.attrs.get("format") != FORMAT:
+        found = group.attrs.get("format", "an earlier one")
+        raise CamstudyError(f"{path}: has format {found}, expected {FORMAT}; delete it and {manifest} and rerun")
+    if group.attrs["identity"] != record.get("identity"):
+        raise CamstudyError(f"{path}: does not belong to {manifest} (identities differ); delete both and rerun")
+    for name in record["arrays"]:
+        if name not in arrays:
+            raise CamstudyError(f"{path}: lacks the array `{name}`; {_REPAIR.format(manifest=manifest)}")
+    missing = [name for name in require if name not in arrays]
+    if missing:
+        raise CamstudyError(f"{path}: has no array `{missing[0]}`; it holds {', '.join(arrays)}")
+    for name, array in arrays.items():
+        _check_complete(Path(manifest), name, array)
+    return Store(path, arrays, group.attrs)
+
+
+def _as_slice(part: Part) -> Part:
+    """Return neighbouring positions as a slice, which zarr reads faster, and all else as it is."""
+    positions = part if isinstance(part, slice) else np.asarray(part)
+    if isinstance(part, slice) or positions.ndim != 1 or not positions.size or positions.dtype.kind not in "iu":
+        return part
+    if positions[0] >= 0 and np.all(np.diff(positions) == 1):
+        return slice(int(positions[0]), int(positions[-1]) + 1)
+    return part
+
+
+def _ragged(spec: ArraySpec) -> bool:
+    return spec.offsets is not None
+
+
+def _array(values: np.ndarray | Sequence) -> np.ndarray:
+    """Return values as an array, text as text of any length."""
+    array = np.asarray(values)
+    return array.astype(np.dtypes.StringDType()) if array.dtype.kind in "UO" else array
+
+
+def _create_array(
+    group: zarr.Group, name: str, spec: ArraySpec, shape: Sequence[int], chunks: Sequence[int], dims: Sequence[str]
+) -> None:
+    group.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        # Of zarr's types for text, the one that its third version knows.
+        dtype=str if spec.dtype == "str" else spec.dtype,
+        fill_value=spec.fill_value,
+        dimension_names=tuple(dims),
+        # Chunks lie in the array's own folder, which a single listing shows.
+        chunk_key_encoding={"name": "default", "separator": "."},
+        compressors=ZstdCodec(checksum=True),
+    )
+
+
+def _key(array: zarr.Array, number: int) -> str:
+    """Return the file name of a chunk: arrays are divided along their first dimension only."""
+    return f"c.{number}" + ".0" * (array.ndim - 1)
+
+
+def _lost_chunks(path: Path, name: str, array: zarr.Array) -> list[int]:
+    """Return the numbers of an array's chunks that are not there."""
+    with os.scandir(path / name) as entries:
+        found = {entry.name for entry in entries}
+    return [number for number in range(array.nchunks) if _key(array, number) not in found]
+
+
+def _check_complete(manifest: Path, name: str, array: zarr.Array) -> None:
+    path = store_path(manifest)
+    lost = _lost_chunks(path, name, array)
+    if lost:
+        others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        repair = _REPAIR.format(manifest=manifest)
+        raise CamstudyError(f"{path}: lacks chunk {_key(array, lost[0])} of array `{name}`{others}; {repair}")
+
+
+@contextmanager
+def _naming_damage(path: Path, name: str, array: zarr.Array, part: Part) -> Iterator[None]:
+    """Turn what zarr raises for a damaged chunk into an error that names store, array and chunk."""
+    try:
+        yield
+    except DAMAGE as error:
+        size = array.chunks[0]
+        for number in np.unique(np.arange(array.shape[0])[part] // size).tolist():
+            try:
+                array[number * size : (number + 1) * size]
+            except DAMAGE:
+                file = path / name / _key(array, number)
+                raise CamstudyError(
+                    f"{path}: chunk {file.name} of array `{name}` is damaged ({error}); copy the store again, or "
+                    f"delete {file} and {path.with_suffix('.json')} and rerun, which makes this chunk anew"
+                ) from None
+        raise

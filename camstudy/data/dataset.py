@@ -1,0 +1,271 @@
+"""The dataset store: images, labels and human maps in one Zarr store, the same for every source.
+
+- `pixels`: uint8 (image, y, x, channel), 256x256 RGB
+- coordinates of the images: `image`: str, the name: of a record `shard#index`, of a photograph that of its file;
+  `label`: int64, -1 where there are no classes; `class_name`: str, where classes have names
+- `human_map`: float32 (image, map_y, map_x), the blurred 64x64 map of ClickMe's preprocessing
+- `human_half`: float32 (image, half, map_y, map_x), where known: the same for two halves of the annotators
+- `box`: int64 (image, object, edge), where known: top, left, bottom, right of the objects of the image's class in
+  pixels of `image`, a box of its first row ending at bottom 1; -1 in the places of images with fewer
+- `mask`: uint8 (image, y, x), where known: 1 on these objects
+
+Stores of photographs (`camstudy.data.formats.photographs`) have no `pixels` but the files themselves, and gaze where
+known:
+
+- `image_file`: uint8, ragged: the bytes of the JPEG or PNG files
+- `image_source`: int64 (image), where images share a file: the first of them, which alone has its bytes
+- `image_size`: int64 (image, 2), height and width
+- `fixation`: float32 (..., 2), ragged: rows and columns in pixels; `observer`: int16, ragged: who made them
+- `human_map`: the density of the fixations, 128x128 over the whole image
+- `box`: int64 (..., 4), ragged, where known: edges in pixels of the photograph, as above; at least one per image
+
+Of a ragged array `x`, image i has the elements from `x_offset[i]` to `x_offset[i + 1]`.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from camstudy.core.errors import CamstudyError
+from camstudy.core.store import ArraySpec, Store, StoreWriter, open_store
+from camstudy.data.formats.clickme import MAP_SIZE, SIZE, Record, blur_human_map
+from camstudy.data.formats.photographs import Pictures
+
+# What every reader may rely on: the dataset's name in the catalogue, its source and licence, whether its human maps are
+# "recorded" from people or "simulated" (None without any), and the names of the classes by label (None without any).
+ATTRIBUTES = {"dataset", "source", "licence", "human_maps", "class_names"}
+
+
+def dataset_arrays(*, has_halves: bool, max_boxes: int = 0, has_classes: bool = True) -> dict[str, ArraySpec]:
+    """Return the arrays of a dataset store of records, those that not every source has included or left out."""
+    arrays = {
+        "image": ArraySpec("str"),
+        "pixels": ArraySpec("uint8", (SIZE, SIZE, 3), ("y", "x", "channel")),
+        "label": ArraySpec("int64"),
+        "human_map": ArraySpec("float32", (MAP_SIZE, MAP_SIZE), ("map_y", "map_x")),
+    }
+    if has_classes:
+        arrays["class_name"] = ArraySpec("str")
+    if has_halves:
+        arrays["human_half"] = ArraySpec("float32", (2, MAP_SIZE, MAP_SIZE), ("half", "map_y", "map_x"))
+    if max_boxes:
+        arrays["box"] = ArraySpec("int64", (max_boxes, 4), ("object", "edge"))
+        arrays["mask"] = ArraySpec("uint8", (SIZE, SIZE), ("y", "x"))
+    return arrays
+
+
+def write_dataset(
+    manifest: str | Path,
+    records: Callable[[slice], Iterable[Record]],
+    *,
+    n: int,
+    attrs: Mapping[str, object],
+    identity: str,
+    has_halves: bool = False,
+    max_boxes: int = 0,
+    facts: Mapping[str, object] | None = None,
+    chunk: int = 64,
+    threads: int = 1,
+) -> None:
+    """Prepare ``n`` records into the store of ``manifest``, one chunk per thread in memory at a time.
+
+    A store that a killed job left behind is continued if it has the same identity, and wiped otherwise.
+
+    Parameters
+    ----------
+    manifest : path of the JSON file that is written last; the store lies beside it
+    records : returns the records of a slice of image numbers, so that finished ones are not decoded again; with
+        several threads, it is called from all of them
+    n : number of images
+    attrs : attributes of the store, see `ATTRIBUTES`
+    identity : a line of text that is the same as long as the content is
+    has_halves : whether the records carry maps of two halves of the annotators
+    max_boxes : the largest number of boxes of a record; 0 where records carry neither boxes nor masks
+    facts : what the manifest says beside it
+    chunk : images per chunk, the step in which an interrupted job resumes
+    threads : chunks in the making at the same time; decoding, blurring and compressing run outside Python's lock
+
+    Raises
+    ------
+    CamstudyError : a part has fewer records than images, or one lacks the halves, boxes, mask or a name of its class.
+    """
+    missing = ATTRIBUTES - attrs.keys()
+    if missing:
+        raise ValueError(f"{manifest}: attributes {sorted(missing)} are missing")
+    names = attrs["class_names"]
+    arrays = dataset_arrays(has_halves=has_halves, max_boxes=max_boxes, has_classes=bool(names))
+    writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, identity=identity)
+
+    def prepare(part: slice) -> None:
+        batch = list(records(part))
+        if len(batch) < part.stop - part.start:
+            found = part.start + len(batch)
+            raise CamstudyError(f"{manifest}: {n} images asked for, but the source has {found}; ask for fewer")
+        writer.write(part, **_arrays(batch, has_halves), **_classes(batch, names), **_objects(batch, max_boxes))
+
+    parts = writer.pending()
+    interval = 0.1 if sys.stderr.isatty() else 30
+    with ThreadPoolExecutor(threads) as pool:
+        # Every chunk is a file of its own, so that threads do not meet; the first error cancels what has not begun.
+        done = pool.map(prepare, parts)
+        for _ in tqdm(done, Path(manifest).stem, len(parts), unit="chunk", mininterval=interval):
+            pass
+    writer.finish(**(facts or {}))
+
+
+def _arrays(batch: list[Record], has_halves: bool) -> dict[str, np.ndarray]:
+    values = {
+        "image": [f"{Path(record.shard).name}#{record.index}" for record in batch],
+        "pixels": np.stack([record.image for record in batch]),
+        "label": np.array([record.label for record in batch], np.int64),
+        "human_map": blur_human_map([record.heatmap for record in batch]),
+    }
+    if has_halves:
+        for record in batch:
+            if record.halves is None:
+                where = f"{record.shard}, record {record.index}"
+                raise CamstudyError(f"{where}: has no maps of two halves of its annotators")
+        values["human_half"] = np.stack([blur_human_map(record.halves) for record in batch])
+    return values
+
+
+def _classes(batch: list[Record], names: Sequence[str] | None) -> dict[str, list[str]]:
+    if not names:
+        return {}
+    for record in batch:
+        if record.label >= len(names):
+            where = f"{record.shard}, record {record.index}"
+            raise CamstudyError(f"{where}: has label {record.label}, but `class_names` has {len(names)}; name them all")
+    return {"class_name": [names[record.label] for record in batch]}
+
+
+def _objects(batch: list[Record], max_boxes: int) -> dict[str, np.ndarray]:
+    if not max_boxes:
+        return {}
+    boxes = np.full((len(batch), max_boxes, 4), -1, np.int64)
+    for row, record in zip(boxes, batch, strict=True):
+        found = None if record.boxes is None or record.mask is None else len(record.boxes)
+        if found is None or found > max_boxes:
+            has = "no boxes or no mask" if found is None else f"{found} boxes, expected at most {max_boxes}"
+            raise CamstudyError(f"{record.shard}, record {record.index}: has {has}")
+        row[:found] = record.boxes
+    return {"box": boxes, "mask": np.stack([record.mask for record in batch])}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A finished dataset store, open for reading; ``part`` selects images by slice or list of positions."""
+
+    path: Path
+    group: Store
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return len(self.group["label"])
+
+    @property
+    def chunk(self) -> int:
+        """Number of images per chunk; reading is fastest in whole chunks."""
+        return self.group["pixels" if "pixels" in self.group else "image_size"].chunks[0]
+
+    @property
+    def attrs(self) -> dict:
+        """Attributes of the store, see `ATTRIBUTES`."""
+        return self.group.attrs
+
+    def names(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return the images' names, str (k,): `shard#index` of records, the file's of photographs."""
+        return self._read("image", part).astype(object)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class indices, int64 (n,)."""
+        return self._read("label", slice(None))
+
+    @property
+    def sizes(self) -> np.ndarray | None:
+        """Heights and widths of photographs, int64 (n, 2); None for square images."""
+        return self.group["image_size"][:] if "image_size" in self.group else None
+
+    @property
+    def shapes(self) -> np.ndarray:
+        """Heights and widths of all images, photographs or squares, int64 (n, 2)."""
+        sizes = self.sizes
+        return np.tile(self.group["pixels"].shape[1:3], (self.n, 1)) if sizes is None else sizes
+
+    def images(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray | Pictures:
+        """Return images, uint8 (k, 256, 256, 3); of photographs a sequence of uint8 (h, w, 3), decoded on demand."""
+        if "pixels" in self.group:
+            return self._read("pixels", part)
+        positions = np.arange(self.n)[part]
+        where = [f"{self.path}, image {index}" for index in positions]
+        return Pictures([content.tobytes() for content in self._files(positions)], where)
+
+    def fixations(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
+        """Return fixations, for each image float32 (fixations, 2): rows and columns in pixels, (0.5, 0.5) the first."""
+        return self._read_ragged("fixation", part)
+
+    def observers(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
+        """Return who made the fixations, for each image int16 (fixations,); -1 where that is not known."""
+        return self._read_ragged("observer", part)
+
+    def human_map(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return blurred human maps, float32 (k, 64, 64)."""
+        return self._read("human_map", part)
+
+    def human_half(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return blurred maps of two halves of the annotators, float32 (k, 2, 64, 64)."""
+        return self._read("human_half", part)
+
+    def _files(self, positions: np.ndarray) -> list[np.ndarray]:
+        if "image_source" not in self.group or not len(positions):
+            return self._read_ragged("image_file", positions)
+        sources = self._read("image_source", positions)
+        if np.any(np.diff(positions) != 1):
+            return self._read_ragged("image_file", sources)
+        # Those between have no bytes of their own.
+        files = self._read_ragged("image_file", slice(sources[0], sources[-1] + 1))
+        return [files[source - sources[0]] for source in sources]
+
+    def _read_ragged(self, name: str, part: slice | Sequence[int]) -> list[np.ndarray]:
+        positions = np.arange(self.n)[part]
+        if len(positions) and np.all(np.diff(positions) == 1):
+            # Neighbours in one go: chunks hold many images, and a large store has many offsets.
+            offsets = self._read(f"{name}_offset", slice(positions[0], positions[-1] + 2))
+            content = self.group[name][offsets[0] : offsets[-1]]
+            return np.split(content, offsets[1:-1] - offsets[0])
+        offsets = self._read(f"{name}_offset", slice(None))
+        return [self.group[name][offsets[position] : offsets[position + 1]] for position in positions]
+
+    def boxes(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return the objects' boxes, int64 (k, boxes, 4): edges in pixels of the image, -1 where there is no box."""
+        if "box_offset" not in self.group:
+            return self._read("box", part)
+        found = self._read_ragged("box", part)
+        boxes = np.full((len(found), max(map(len, found), default=1), 4), -1, np.int64)
+        for row, one in zip(boxes, found, strict=True):
+            row[: len(one)] = one
+        return boxes
+
+    def masks(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return the objects' masks, uint8 (k, 256, 256) of 0 and 1."""
+        return self._read("mask", part)
+
+    def _read(self, name: str, part: slice | Sequence[int]) -> np.ndarray:
+        if name not in self.group:
+            raise CamstudyError(f"{self.path}: has no array `{name}`; it holds {', '.join(self.group)}")
+        return self.group[name][part]
+
+
+def open_dataset(manifest: str | Path) -> Dataset:
+    """Open a finished dataset store, given its manifest; without images or labels it is a `CamstudyError`."""
+    group = open_store(manifest, require=("image", "label"))
+    if "image_file" not in group and "pixels" not in group:
+        raise CamstudyError(f"{group.path}: has neither `pixels` nor `image_file`; it holds {', '.join(group)}")
+    return Dataset(group.path, group)

@@ -1,0 +1,92 @@
+"""Boxes of objects: annotations in Pascal VOC's XML, which ImageNet has too, and boxes within their images.
+
+Boxes are edges (top, left, bottom, right) in pixels, whole numbers: a box of the first row of pixels ends at bottom 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import numpy as np
+
+from camstudy.core.errors import CamstudyError
+from camstudy.data.formats.files import Files
+
+LIMIT = 2**31
+
+
+@dataclass(frozen=True)
+class Object:
+    """One object of an annotation: the name of its class, its edges, and whether it is marked as difficult."""
+
+    name: str
+    edges: tuple[int, int, int, int]
+    difficult: bool
+
+
+class _Elements(ElementTree.TreeBuilder):
+    """What a document consists of, if it declares no type: there are no entities without, whatever its encoding."""
+
+    def doctype(self, *_: str | None) -> None:
+        raise ValueError("it declares a document type, which annotations do not have")
+
+
+def read_objects(files: Files, names: Sequence[str], *, first: int) -> list[list[Object]]:
+    """Return the objects of each of the annotations ``names``, as `parse_objects` does."""
+    contents = files.read_all(names)
+    return [parse_objects(text, f"{files.path}, {name}", first) for text, name in zip(contents, names, strict=True)]
+
+
+def parse_objects(content: bytes, where: str, first: int) -> list[Object]:
+    """Return the objects of an annotation: ``<object>`` with ``<name>``, ``<bndbox>`` and perhaps ``<difficult>``.
+
+    xmin to xmax are columns, the last included, and ymin to ymax rows; ``first`` is the number of the first one.
+    Fractions, which a few files have, are rounded. Boxes of an object's parts are not read.
+
+    Raises
+    ------
+    CamstudyError : the content is no such document or declares entities, or a box ends where it begins, or before.
+    """
+    try:
+        root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_Elements()))
+        if root.tag != "annotation":
+            raise ValueError(f"it is a `{root.tag}`")
+        found = [_object(element, first) for element in root.findall("object")]
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise CamstudyError(f"{where}: not an annotation in Pascal VOC's XML ({error}); fetch it again") from None
+    for item in found:
+        top, left, bottom, right = item.edges
+        # These are one more apart than the numbers in the file.
+        if bottom - top < 2 or right - left < 2:
+            box = f"xmin {left + first}, ymin {top + first}, xmax {right + first - 1}, ymax {bottom + first - 1}"
+            raise CamstudyError(f"{where}: found a box of {box}, expected the smaller first; fetch it again")
+    return found
+
+
+def _object(element: ElementTree.Element, first: int) -> Object:
+    name, box = (element.findtext("name") or "").strip(), element.find("bndbox")
+    if not name or box is None:
+        raise ValueError("an object lacks `name` or `bndbox`")
+    edges = []
+    for key, shift in (("ymin", -first), ("xmin", -first), ("ymax", 1 - first), ("xmax", 1 - first)):
+        text = box.findtext(key)
+        value = float("nan" if text is None else text)
+        if not -LIMIT < value < LIMIT:
+            raise ValueError(f"`{key}` of {name} is {text}, no number of a pixel")
+        edges.append(round(value) + shift)
+    return Object(name, tuple(edges), (element.findtext("difficult") or "0").strip() == "1")
+
+
+def cut_boxes(boxes: np.ndarray, size: tuple[int, int], where: str) -> tuple[np.ndarray, int]:
+    """Return the boxes (k, 4) of an image, cut at its borders, and how many of them reached beyond.
+
+    ``size`` is height and width in pixels. Raises `CamstudyError` if nothing is left of one.
+    """
+    cut = np.clip(boxes, 0, [*size, *size])
+    empty = np.flatnonzero((cut[:, 2:] <= cut[:, :2]).any(1))
+    if len(empty):
+        raise CamstudyError(
+            f"{where}: the box of top, left, bottom, right {boxes[empty[0]].tolist()} lies outside the image of height "
+            f"{size[0]} and width {size[1]}; images and boxes do not belong together: fetch both again"
+        )
+    return cut, int((cut != boxes).any(1).sum())

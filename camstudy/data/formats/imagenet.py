@@ -1,0 +1,154 @@
+"""ImageNet (Russakovsky et al. 2015, arXiv 1409.0575): training and validation images, as folders or as distributed.
+
+Labels follow the sorted synset names, the order of the classes in timm's and torchvision's weights.
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from camstudy.core.errors import CamstudyError
+from camstudy.data.formats.boxes import read_objects
+from camstudy.data.formats.files import Files, Root, find
+from camstudy.data.formats.photographs import Photograph, mixed
+from camstudy.data.sources.imagenet import LAYOUTS
+
+IMAGES, DEVKIT, BOXES = "ILSVRC2012_img_val", "ILSVRC2012_devkit_t12", "ILSVRC2012_bbox_val_v3"
+SYNSET = re.compile(r"n\d{8}")
+
+
+def read_imagenet(
+    root: str | Path, num_classes: int = 1000, split: str = "val", boxes: bool = False
+) -> tuple[Files, list[Photograph], list[str]]:
+    """Return the files, the images in their order, and the names of the classes.
+
+    Of the validation images (``split="val"``) two layouts are understood: folders named by synset, whose sorted names
+    are the classes; and the distributed archives or their content, where the development kit has the true class of
+    every image. Their order is that of the file names. Training images (``split="train"``) are in folders named by
+    synset, and their order mixes the classes.
+
+    With ``boxes``, validation images have those of `BOXES`: of all objects of their class, counted from 0 in the files
+    with the last pixel included. Objects of other classes do not count.
+
+    Raises
+    ------
+    CamstudyError : there are no images, the development kit is missing or lacks something, training images are in
+        no class's folder, or the number of classes is not ``num_classes``; training images are to have boxes, or an
+        image has no annotation or no object of its class.
+    """
+    if boxes and split == "train":
+        raise CamstudyError(f"{root}: boxes are known of validation images only; leave out `boxes` or `split: train`")
+    listed = list_imagenet(root, split)
+    names, labels = listed.names, listed.labels
+    if len(listed.synsets) != num_classes:
+        raise CamstudyError(
+            f"{root}: has {len(listed.synsets)} classes, expected {num_classes}: labels follow the sorted synsets and "
+            "mean nothing if some are missing; complete the folders, or set `num_classes` for models of fewer classes"
+        )
+    found = _read_boxes(root, names, [listed.synsets[label] for label in labels]) if boxes else [None] * len(names)
+    each = zip(names, labels, found, strict=True)
+    photographs = [Photograph(name, label, boxes=box) for name, label, box in each]
+    return listed.files, mixed(photographs) if split == "train" else photographs, listed.class_names
+
+
+class Listed(NamedTuple):
+    """The images of a split in their order, names and labels; and by label, synsets and names of the classes."""
+
+    files: Files
+    names: list[str]
+    labels: list[int]
+    synsets: list[str]
+    class_names: list[str]
+
+
+def list_imagenet(root: str | Path, split: str = "val") -> Listed:
+    """Return the images of a split with their labels, from names and the development kit alone, as `read_imagenet`."""
+    files = _find_train(root) if split == "train" else _find_val(root)
+    # Not by folder: the first images would otherwise be those of the first classes.
+    names = sorted(files.endswith(".jpeg", ".jpg", ".png"), key=lambda name: PurePosixPath(name).name)
+    if not names:
+        raise CamstudyError(f"{root}: no images found; {LAYOUTS[split]}")
+    folders = [PurePosixPath(name).parent.name for name in names]
+    foreign = next((name for name, folder in zip(names, folders, strict=True) if not SYNSET.fullmatch(folder)), None)
+    if foreign is None:
+        synsets = sorted(set(folders))
+        label = {synset: index for index, synset in enumerate(synsets)}
+        return Listed(files, names, [label[folder] for folder in folders], synsets, synsets)
+    if split == "train":
+        raise CamstudyError(f"{files.path}, {foreign}: in no folder named by synset; {LAYOUTS['train']}")
+    synsets, class_names, truth = _read_devkit(root)
+    return Listed(files, names, [truth[_number(name, len(truth)) - 1] for name in names], synsets, class_names)
+
+
+def _read_boxes(root: str | Path, names: list[str], synsets: list[str]) -> list[np.ndarray]:
+    """Return the boxes of images, int64 (k, 4) for each: of its objects that are of its class."""
+    files = find(root, BOXES)
+    if files is None:
+        raise CamstudyError(f"{root}: has no {BOXES}; {LAYOUTS['boxes']}")
+    known = {PurePosixPath(name).stem: name for name in files.endswith(".xml")}
+    missing = [name for name in names if PurePosixPath(name).stem not in known]
+    if missing:
+        raise CamstudyError(f"{files.path}: no boxes of {len(missing)} images, such as {missing[0]}; fetch it again")
+    annotations = [known[PurePosixPath(name).stem] for name in names]
+    found = []
+    for name, synset, objects in zip(annotations, synsets, read_objects(files, annotations, first=0), strict=True):
+        found.append(np.array([item.edges for item in objects if item.name == synset], np.int64))
+        if not len(found[-1]):
+            others = ", ".join(sorted({item.name for item in objects})) or "none"
+            raise CamstudyError(
+                f"{files.path}, {name}: no object of the image's class {synset}, found {others}; boxes and classes do "
+                "not belong together: fetch both again"
+            )
+    return found
+
+
+def _find_train(root: str | Path) -> Files:
+    files = find(root, "train")
+    if files is None:
+        raise CamstudyError(f"{root}: has no `train`; {LAYOUTS['train']}")
+    return files
+
+
+def _find_val(root: str | Path) -> Files:
+    files = find(root, IMAGES) or find(root, "val")
+    if files is None and Path(root, "train").is_dir():
+        raise CamstudyError(f"{root}: has `train`, but neither {IMAGES} nor `val`; {LAYOUTS['val']}")
+    return files or (root if isinstance(root, Root) else Root(root)).open("")
+
+
+def _number(name: str, n: int) -> int:
+    """Return the number of an image as distributed: ILSVRC2012_val_00000001.JPEG is 1."""
+    found = re.search(r"_(\d{8})\.\w+$", name)
+    if found is None or not 1 <= int(found[1]) <= n:
+        raise CamstudyError(f"{name}: expected a name like ILSVRC2012_val_00000001.JPEG with a number of 1 to {n}")
+    return int(found[1])
+
+
+def _read_devkit(root: str | Path) -> tuple[list[str], list[str], list[int]]:
+    """Return the synsets of the classes, sorted, the names of these, and the label of every validation image."""
+    files = find(root, DEVKIT)
+    if files is None:
+        raise CamstudyError(f"{root}: images without class folders, and no {DEVKIT}; {LAYOUTS['val']}")
+    names = []
+    for ending in ("data/meta.mat", "data/ilsvrc2012_validation_ground_truth.txt"):
+        names.append(next(files.endswith(ending), None))
+        if names[-1] is None:
+            raise CamstudyError(f"{files.path}: has no {ending}; fetch {DEVKIT}.tar.gz again")
+    synsets = np.atleast_1d(files.read_matlab(names[0], "synsets")["synsets"])
+    try:
+        # The others are inner nodes of the hierarchy, for which there are no images.
+        leaves = sorted(
+            (str(row["WNID"]), int(row["ILSVRC2012_ID"]), str(row["words"]))
+            for row in synsets
+            if int(row["num_children"]) == 0
+        )
+        label = {number: index for index, (_, number, _) in enumerate(leaves)}
+        truth = [label[int(line)] for line in files.read(names[1]).decode().split()]
+    except (ValueError, LookupError, TypeError) as error:
+        raise CamstudyError(
+            f"{files.path}: meta.mat and the ground truth do not fit together ({type(error).__name__}: {error}); "
+            f"fetch {DEVKIT}.tar.gz again"
+        ) from None
+    return [synset for synset, _, _ in leaves], [words for _, _, words in leaves], truth

@@ -1,0 +1,205 @@
+"""Photographs of all sizes: files kept as they are in one store, decoded when they are read.
+
+Every model's own evaluation transform begins with the original pixels, so that nothing is resized here.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import compress, groupby
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from camstudy.core.errors import CamstudyError
+from camstudy.core.store import ArraySpec, Fixed, StoreWriter
+from camstudy.data.formats.boxes import cut_boxes
+from camstudy.data.formats.files import Files
+
+FORMATS = ["JPEG", "PNG"]
+DENSITY_SIZE = (128, 128)
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One image file of a source, with what is known of it. Where an image has several labels, it is there for each.
+
+    name : name in the source's files
+    label : class index, or -1 where there are no classes
+    fixations : float32 (k, 2), rows and columns in pixels: the centre of the upper left pixel is (0.5, 0.5)
+    observers : int16 (k,), who made the fixations, or -1 where that is not known
+    boxes : int64 (k, 4), of the objects of the class: top, left, bottom, right in pixels, as `formats.boxes`
+    item : what tells it from the others of its file, such as a class; nothing where there are no others
+    """
+
+    name: str
+    label: int = NO_LABEL
+    fixations: np.ndarray | None = None
+    observers: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    item: str = ""
+
+
+def mixed(photographs: Sequence[Photograph]) -> list[Photograph]:
+    """Return photographs in a random order that is always the same; neighbours of the same name stay together.
+
+    Training reads neighbours together, which must not be of one class; and the first images are a random subset.
+    """
+    groups = [list(group) for _, group in groupby(photographs, lambda item: item.name)]
+    order = np.random.default_rng(0).permutation(len(groups))
+    return [item for position in order for item in groups[position]]
+
+
+class Pictures(Sequence):
+    """Encoded images that are decoded one at a time, when they are asked for: uint8 (h, w, 3)."""
+
+    def __init__(self, contents: Sequence[bytes], names: Sequence[str]) -> None:
+        self._contents, self._names = contents, names
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return decode(self._contents[index], self._names[index])
+
+
+def decode(content: bytes, where: str) -> np.ndarray:
+    """Return the pixels of a JPEG or PNG file, uint8 (h, w, 3); grey, CMYK and transparent ones become RGB."""
+    with _opened(content, where) as image:
+        try:
+            # Converting what is RGB would copy it.
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        except (OSError, SyntaxError) as error:
+            raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
+
+
+def check_image(content: bytes, where: str) -> tuple[int, int]:
+    """Return height and width of a JPEG or PNG file; one that is cut off or damaged is a `CamstudyError`.
+
+    A JPEG file is read to its end, but for an eighth of its resolution, which takes half of the time.
+    """
+    with _opened(content, where) as image:
+        size = image.height, image.width
+        image.draft(None, (1, 1))
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
+        return size
+
+
+def _opened(content: bytes, where: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CamstudyError(f"{where}: neither a JPEG nor a PNG file ({error}); fetch it again") from None
+
+
+def write_photographs(
+    manifest: str | Path,
+    files: Files,
+    photographs: Sequence[Photograph],
+    *,
+    attrs: Mapping[str, object],
+    identity: str,
+    density: Callable[[np.ndarray, tuple[int, int]], np.ndarray] | None = None,
+    facts: Callable[[], Mapping[str, object]] = dict,
+    chunk: int = 64,
+    threads: int = 1,
+) -> None:
+    """Write photographs to the store of ``manifest``, one chunk in memory at a time; a killed job's is continued.
+
+    Every image is decoded; one that cannot be is a `CamstudyError` that names the file. The file of neighbours with the
+    same name is stored once. Boxes are cut at the borders of their image; how many were, is printed, and one that lies
+    outside is a `CamstudyError`.
+
+    Parameters
+    ----------
+    manifest : path of the JSON file that is written last; the store lies beside it
+    files : where the images are
+    photographs : the images in their order; all of them have fixations, or none; and so with boxes
+    attrs : attributes of the store, as for `camstudy.data.dataset.write_dataset`
+    identity : a line of text that is the same as long as the content is
+    density : returns the human map (128, 128) of fixations, given height and width of their image
+    facts : returns what the manifest says beside it; called when all is written
+    chunk : images per chunk, the step in which an interrupted job resumes
+    threads : images that are decoded at the same time
+    """
+    n, names = len(photographs), [item.name for item in photographs]
+    own, cut = _has_own_file(names), 0
+    arrays = _arrays(photographs, np.where(own, [files.sizes[name] for name in names], 0), density is not None)
+    writer = StoreWriter(
+        manifest,
+        n=n,
+        chunk=chunk,
+        arrays=arrays,
+        attrs=attrs,
+        identity=identity,
+        fixed=_fixed(photographs, own, attrs["class_names"]),
+    )
+    for part in tqdm(writer.pending(), Path(manifest).stem, unit="chunk", mininterval=10):
+        items = photographs[part]
+        contents, where = files.read_all(names[part]), [f"{files.path}, {name}" for name in names[part]]
+        with ThreadPoolExecutor(threads) as pool:
+            sizes = [*pool.map(check_image, contents, where)]
+        values = {
+            "image_size": np.array(sizes, np.int64),
+            "image_file": np.frombuffer(b"".join(compress(contents, own[part])), np.uint8),
+        }
+        if "box" in arrays:
+            boxes = [cut_boxes(i.boxes, size, place) for i, size, place in zip(items, sizes, where, strict=True)]
+            values["box"] = np.concatenate([one for one, _ in boxes])
+            cut += sum(count for _, count in boxes)
+        if density is not None:
+            values |= {
+                "fixation": np.concatenate([item.fixations for item in items]),
+                "observer": np.concatenate([item.observers for item in items]),
+                "human_map": np.stack([density(i.fixations, size) for i, size in zip(items, sizes, strict=True)]),
+            }
+        writer.write(part, **values)
+    if cut:
+        print(f"{cut} boxes reached beyond their images and were cut at the borders")
+    writer.finish(**facts())
+
+
+def _has_own_file(names: Sequence[str]) -> np.ndarray:
+    """Return which images do not share the file of the one before them, bool (n,)."""
+    return np.array([index == 0 or names[index - 1] != name for index, name in enumerate(names)])
+
+
+def _fixed(photographs: Sequence[Photograph], own: np.ndarray, class_names: Sequence[str] | None) -> dict[str, Fixed]:
+    """Return what is known before any file is read: names and labels, and whose file it is where some are shared."""
+    names = [f"{item.name}#{item.item}" if item.item else item.name for item in photographs]
+    labels = np.array([item.label for item in photographs], np.int64)
+    fixed = {"image": (("image",), names), "label": (("image",), labels)}
+    if class_names:
+        fixed["class_name"] = (("image",), ["" if label == NO_LABEL else class_names[label] for label in labels])
+    if not own.all():
+        fixed["image_source"] = (("image",), np.maximum.accumulate(np.where(own, np.arange(len(own)), 0)))
+    return fixed
+
+
+def _arrays(photographs: Sequence[Photograph], sizes: np.ndarray, has_gaze: bool) -> dict[str, ArraySpec]:
+    """Return the arrays that are written chunk by chunk, given the number of bytes that each image adds."""
+    arrays = {
+        "image_size": ArraySpec("int64", (2,), ("height_width",)),
+        "image_file": ArraySpec("uint8", offsets=_offsets(sizes)),
+    }
+    if len(photographs) and photographs[0].boxes is not None:
+        arrays["box"] = ArraySpec("int64", (4,), ("edge",), offsets=_offsets(len(item.boxes) for item in photographs))
+    if has_gaze:
+        edges = _offsets(len(item.fixations) for item in photographs)
+        arrays |= {
+            "fixation": ArraySpec("float32", (2,), ("row_column",), offsets=edges),
+            "observer": ArraySpec("int16", offsets=edges),
+            "human_map": ArraySpec("float32", DENSITY_SIZE, ("map_y", "map_x")),
+        }
+    return arrays
+
+
+def _offsets(lengths: Sequence[int]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum([*lengths], dtype=np.int64)]).astype(np.int64)

@@ -1,0 +1,68 @@
+"""Pascal VOC 2012 (Everingham et al. 2010, IJCV 88, 303): the images of its classification task, with boxes.
+
+An image has objects of several classes. What is explained is an item: an image and one class that is in it, so that an
+image with three classes comes three times, each time with that class's label and boxes.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from camstudy.core.errors import CamstudyError, unknown
+from camstudy.data.formats.boxes import Object, read_objects
+from camstudy.data.formats.files import Files, find
+from camstudy.data.formats.photographs import Photograph, mixed
+from camstudy.data.sources.voc2012 import LAYOUT
+
+ARCHIVE, FOLDER = "VOCtrainval_11-May-2012", "VOCdevkit/VOC2012"
+CLASSES = [
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+]
+
+
+def read_voc(
+    root: str | Path, split: str = "val", keep_difficult: bool = False
+) -> tuple[Files, list[Photograph], list[str]]:
+    """Return the files, the items in the order of images and then of classes, and the names of the classes.
+
+    The images are those of ``ImageSets/Main/{split}.txt``; which classes are in them, their annotations say. Labels
+    follow the classes' alphabetical order, which is that of the distributors. Boxes are those of all objects of the
+    class, counted from 1 in the files with the last pixel included. Items whose objects are all marked as difficult
+    are left out, as in TorchRay's pointing game and the task itself, unless ``keep_difficult``; beside others,
+    difficult objects count. Images for training (``train`` and ``trainval``) are in a mixed order.
+
+    Raises
+    ------
+    CamstudyError : the files, the list, an image or an annotation are missing, or an annotation has another class.
+    """
+    files = find(root, ARCHIVE) or find(root, FOLDER) or find(root, "VOC2012")
+    above = None if files is None else files.above(f"ImageSets/Main/{split}.txt")
+    if above is None:
+        where = root if files is None else files.path
+        raise CamstudyError(f"{where}: has no ImageSets/Main/{split}.txt; {LAYOUT}")
+    ids = files.read(f"{above}ImageSets/Main/{split}.txt").decode(errors="replace").split()
+    images = [f"{above}JPEGImages/{name}.jpg" for name in ids]
+    annotations = [f"{above}Annotations/{name}.xml" for name in ids]
+    missing = [name for name in images + annotations if name not in files.sizes]
+    if missing:
+        text = f"lacks {len(missing)} files of its list, such as {missing[0]}"
+        raise CamstudyError(f"{files.path}: {text}; fetch it again")
+    items = []
+    for image, annotation, objects in zip(images, annotations, read_objects(files, annotations, first=1), strict=True):
+        items += _items(image, objects, f"{files.path}, {annotation}", keep_difficult)
+    if not items:
+        raise CamstudyError(f"{files.path}: ImageSets/Main/{split}.txt lists no image with an object; fetch it again")
+    return files, items if split == "val" else mixed(items), CLASSES
+
+
+def _items(image: str, objects: list[Object], where: str, keep_difficult: bool) -> list[Photograph]:
+    items = []
+    for name in sorted({item.name for item in objects}):
+        if name not in CLASSES:
+            raise CamstudyError(f"{where}: {unknown('class', name, CLASSES)}")
+        own = [item for item in objects if item.name == name]
+        if keep_difficult or not all(item.difficult for item in own):
+            boxes = np.array([item.edges for item in own], np.int64)
+            items.append(Photograph(image, CLASSES.index(name), boxes=boxes, item=name))
+    return items

@@ -1,0 +1,1 @@
+"""Weights from outside: fetched, read and fitted to a network."""

@@ -1,0 +1,316 @@
+"""Read and write weights: safetensors, and torch files without running the code that a pickle may hold."""
+
+import argparse
+import os
+import pathlib
+import pickle
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from DCLS.construct.modules import Dcls2d
+from torch import Tensor, nn
+
+from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.provenance import sha256_file
+from camstudy.models.heads import with_initial_head
+
+STATE_KEYS = ("model", "state_dict_ema", "state_dict")
+_DCLS_VERSION = "dcls_version"
+
+# All that released `.pth.tar` files hold besides tensors and plain values; paths become inert pure paths, so
+# that a file written on Windows loads too.
+_ALLOWED = [
+    argparse.Namespace,
+    pathlib.PurePosixPath,
+    pathlib.PureWindowsPath,
+    (pathlib.PurePosixPath, "pathlib.PosixPath"),
+    (pathlib.PureWindowsPath, "pathlib.WindowsPath"),
+]
+
+
+def load_state(path: str | Path, *, key: str | None = None, sha256: str | None = None) -> dict[str, Tensor]:
+    """Read the weights of a ``.safetensors`` or torch file to the CPU, names without DataParallel's prefix.
+
+    Parameters
+    ----------
+    path : the file
+    key : where a torch file keeps the weights; by default the first of ``model``, ``state_dict_ema`` and
+        ``state_dict`` that it has, else the file itself
+    sha256 : what the file's checksum (hex) must be
+
+    Raises
+    ------
+    CamstudyError
+        for a missing or damaged file, another checksum, a key that is not there, a pickle with objects other
+        than tensors, plain values, ``argparse.Namespace`` and paths, and content that is not a mapping of
+        tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CamstudyError(f"{path}: no such file; correct `weights.path` or download the file")
+    if sha256 is not None and (found := sha256_file(path)) != sha256.lower():
+        raise CamstudyError(
+            f"{path}: its sha256 is {found}, expected {sha256}; delete the file and download it again, or"
+            " correct `weights.sha256` if this is the file you mean"
+        )
+    if path.suffix == ".safetensors":
+        if key is not None:
+            raise CamstudyError(f"{path}: safetensors files have no keys above the weights; remove `weights.key`")
+        content = _read_safetensors(path)
+    else:
+        content = _pick(_read_torch(path), key, path)
+    if all(name.startswith("module.") for name in content):
+        content = {name.removeprefix("module."): tensor for name, tensor in content.items()}
+    return content
+
+
+def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, headless_for: int | None = None) -> bool:
+    """Copy weights into a model, all of them and nothing else; positions that its layers share stay shared.
+
+    A tensor that layers share may be in ``state`` under one or more of its names. Names as the authors of a
+    timm architecture published them are translated by timm's own filter of the family.
+
+    Parameters
+    ----------
+    model : the receiver, changed in place
+    state : names and tensors
+    where : the file or source, for messages
+    headless_for : number of classes of a model whose classifier may be missing in ``state``: it then stays as it is
+
+    Returns
+    -------
+    Whether the classifier was missing.
+
+    Raises
+    ------
+    CamstudyError
+        for missing or unexpected names, other shapes, differing copies of a tensor that the model shares, and
+        positions of DCLS layers far outside their kernel. The model is unchanged then.
+    """
+    own = model.state_dict(keep_vars=True)
+    if not state.keys() <= own.keys():
+        state = timm_names(model, state, where=where)
+    headless = False
+    if headless_for is not None:
+        state, headless = with_initial_head(model, state, headless_for)
+    complete, missing = {}, []
+    for names in _names_of_tensors(own):
+        present = [name for name in names if name in state]
+        if not present:
+            missing += names
+            continue
+        for name in present[1:]:
+            if not torch.equal(state[name], state[present[0]]):
+                raise CamstudyError(
+                    f"{where}: `{present[0]}` and `{name}` differ, but the model has one tensor for both; the"
+                    " file is of a model that shares otherwise: compare `variant` with its own"
+                )
+        complete |= dict.fromkeys(names, state[present[0]])
+    unexpected = [name for name in state if name not in own]
+    shapes = [
+        f"`{name}` is {tuple(tensor.shape)}, the model has {tuple(own[name].shape)}" + _class_hint(tensor, own[name])
+        for name, tensor in complete.items()
+        if tensor.shape != own[name].shape
+    ]
+    problems = [
+        f"{len(names)} {what}: {'; '.join(names[:4])}{'; ...' if len(names) > 4 else ''}"
+        for what, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", shapes),
+        )
+        if names
+    ]
+    if problems:
+        raise CamstudyError(
+            f"{where}: the weights do not fit the model ({len(own)} names).\n  " + "\n  ".join(problems) + "\n"
+            "Compare `arch`, `kwargs`, `num_classes` and `variant` with what the file was made for."
+            + _dcls_hint(own, state)
+        )
+    _check_positions(model, complete, where)
+    model.load_state_dict(complete)
+    return headless
+
+
+def load_weights(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    key: str | None = None,
+    sha256: str | None = None,
+    headless_for: int | None = None,
+) -> bool:
+    """Load a file into a model: `load_state`, then `load_into`, and the DCLS version if the file records it.
+
+    A file made with v0 fits a v1 model by its shapes, but its kernels would be transposed. Returns what `load_into`
+    does. Raises `CamstudyError` as the two do, and if the versions differ.
+    """
+    state = load_state(path, key=key, sha256=sha256)
+    recorded, version = read_metadata(path).get(_DCLS_VERSION), _dcls_version(model)
+    if recorded is not None and recorded != version:
+        advice = f"set `variant.dcls.version: {recorded}`" if version else "take weights of the plain architecture"
+        raise CamstudyError(
+            f"{path}: made with DCLS version `{recorded}`, but the model has {version or 'no DCLS layer'}; {advice}"
+        )
+    return load_into(model, state, where=str(path), headless_for=headless_for)
+
+
+def save_model(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a model's weights as safetensors in one step: readers see the old file or the whole new one.
+
+    A tensor that layers share is stored once, under the first of its names. ``metadata`` maps strings to
+    strings; ``dcls_version`` is added for a model with DCLS layers.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = model.state_dict(keep_vars=True)
+    tensors = {names[0]: own[names[0]].detach().contiguous() for names in _names_of_tensors(own)}
+    version = _dcls_version(model)
+    metadata = dict(metadata or {}) | ({_DCLS_VERSION: version} if version else {})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # `save_file` would leave a file that others of a shared project cannot read.
+    temporary.write_bytes(safetensors.torch.save(tensors, metadata))
+    temporary.replace(path)
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Return what `save_model` stored beside the weights; empty for torch files, which have no such place."""
+    if Path(path).suffix != ".safetensors":
+        return {}
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _damaged(path, error) from None
+
+
+def _dcls_version(model: nn.Module) -> str | None:
+    return ",".join(sorted({layer.version for layer in model.modules() if isinstance(layer, Dcls2d)})) or None
+
+
+def _names_of_tensors(state: Mapping[str, Tensor]) -> list[list[str]]:
+    """Return the names of each distinct tensor of a state with its variables kept."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in state.items():
+        names.setdefault(id(tensor), []).append(name)
+    return list(names.values())
+
+
+def timm_names(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> Mapping[str, Tensor]:
+    """Return a state with its names translated to timm's by the filter of the model's family, if it has one.
+
+    Names that the filter does not know stay as they are. Raises `CamstudyError` if it would drop a tensor, let
+    one take another's place, or change more of a shape than axes of length 1.
+    """
+    translate = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if translate is None:
+        return state
+
+    def fails(names: Iterable[str]) -> bool:
+        try:
+            translate({name: state[name] for name in names}, model)
+        except (KeyError, RuntimeError):
+            return True
+        return False
+
+    unknown_names = [name for name in state if fails([name])] if fails(state) else []
+    # Copies, so that a tensor is known by its memory even where names of the file share it.
+    known = {name: tensor.clone() for name, tensor in state.items() if name not in unknown_names}
+    if fails(known):
+        return state
+    translated = translate(dict(known), model)
+    results = {tensor.data_ptr(): tensor for tensor in translated.values() if tensor.numel()}
+    for name, tensor in known.items():
+        result = results.get(tensor.data_ptr(), tensor if not tensor.numel() else None)
+        if result is None:
+            raise CamstudyError(
+                f"{where}: `{name}` has no place in the model, or another name takes it; the file is of another"
+                " architecture, or its names were changed"
+            )
+        if [n for n in result.shape if n > 1] != [n for n in tensor.shape if n > 1]:
+            raise CamstudyError(f"{where}: `{name}` is {tuple(tensor.shape)}, the model has {tuple(result.shape)}")
+    return {**translated, **{name: state[name] for name in unknown_names}}
+
+
+def _check_positions(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Refuse positions far outside the kernel: they were learnt in a larger one, and would be cut off."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, Dcls2d):
+            limit, reach = layer.dilated_kernel_size[0] // 2, float(state[f"{name}.P"].abs().max())
+            # Moving averages that were taken before clamping are outside by less than a step of the optimiser.
+            if not reach <= limit + 0.5:
+                raise CamstudyError(
+                    f"{where}: `{name}.P` reaches {reach:.3g} pixels from the centre, but a kernel of size"
+                    f" {2 * limit + 1} ends at {limit}; set `variant.dcls.kernel_size` to that of the file"
+                )
+
+
+def _dcls_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say how to load weights with a variant into a model without it, and the other way round."""
+    file_has, model_has = (any(name.endswith(".P") for name in names) for names in (state, own))
+    if file_has and not model_has:
+        return (
+            " The file has positions of DCLS layers: set `weights.include_variant: true`, and `variant.dcls` as the"
+            " file was made."
+        )
+    if model_has and not file_has:
+        return (
+            " The file has no positions of DCLS layers: remove `weights.include_variant` to load it into the plain"
+            " architecture and convert that."
+        )
+    return ""
+
+
+def _class_hint(found: Tensor, own: Tensor) -> str:
+    if found.ndim in (1, 2) and found.shape[1:] == own.shape[1:]:
+        return f" (if these are classes: `num_classes: {found.shape[0]}`)"
+    return ""
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _damaged(path, error) from None
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        if foreign is None:
+            raise _damaged(path, error) from None
+        raise CamstudyError(
+            f"{path}: holds a Python object, `{foreign[1]}`, and loading it would run code of the file; open"
+            " it where you trust it, and save the weights alone with `safetensors.torch.save_file`"
+        ) from None
+    except (RuntimeError, EOFError, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _pick(content: object, key: str | None, path: Path) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        raise CamstudyError(f"{path}: holds a {type(content).__name__}, not a mapping of names to tensors")
+    if key is not None and key not in content:
+        raise unknown(f"key of {path} (`weights.key`)", key, content)
+    if key is None:
+        key = next((k for k in STATE_KEYS if isinstance(content.get(k), Mapping)), None)
+    state = content if key is None else content[key]
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CamstudyError(
+            f"{path}: {f'key `{key}`' if key else 'the file'} is not a mapping of names to tensors; set"
+            f" `weights.key` to one of {', '.join(map(str, list(content)[:12]))}"
+        )
+    return dict(state)
+
+
+def _damaged(path: str | Path, error: Exception) -> CamstudyError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return CamstudyError(f"{path}: cannot be read ({reason}); it may be incomplete: fetch it again")

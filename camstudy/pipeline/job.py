@@ -1,0 +1,139 @@
+"""What the workflow does around the work of its scripts: library path, log, errors without tracebacks, device."""
+
+import ctypes
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from camstudy.core import plugins
+from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import run_record_path, write_run_record
+
+if TYPE_CHECKING:
+    import torch
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+def share_library() -> None:
+    """Make this library importable in the processes that come, which run scripts: it need not be installed."""
+    here = str(Path(__file__).parents[2])
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", here)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *others])
+    # Numba keeps what it compiles beside the sources, else in the home; a job may be able to write in neither.
+    if not os.access(Path(__file__).parents[1], os.W_OK):
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(".snakemake/numba").resolve()))
+
+
+def count_gpus() -> int:
+    """Return the number of NVIDIA GPUs of this machine, without the seconds that importing torch takes."""
+    return sum(path.name[6:].isdigit() for path in Path("/dev").glob("nvidia*"))
+
+
+@contextmanager
+def logged(log: str) -> Iterator[Callable[[str], None]]:
+    """Send everything that the block prints to the file ``log``, that of libraries and subprocesses too.
+
+    What the block gets is a function that prints a line there and on the terminal, for the user to act on.
+    A `CamstudyError` ends the process with status 1 and its message, in the log and on the terminal; other
+    exceptions keep their traceback, in both.
+    """
+    terminal = os.dup(sys.stderr.fileno())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Line by line: a killed job's log is complete, and a subprocess's lines stay in their place among the others.
+    sys.stdout.reconfigure(line_buffering=True)
+    with open(log, "w", buffering=1) as file:  # noqa: PTH123 - a path as Snakemake gives it
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+
+        def tell(message: str) -> None:
+            file.write(f"{message}\n")
+            os.write(terminal, f"{message}\n".encode())
+
+        try:
+            yield tell
+        except CamstudyError as error:
+            tell(f"error: {error}")
+            raise SystemExit(1) from None
+        except Exception:
+            # A bug: the log keeps the traceback, the interpreter's own handler shows it on the terminal.
+            traceback.print_exc()
+            os.dup2(terminal, sys.stderr.fileno())
+            raise
+
+
+@dataclass
+class Step:
+    """A job at work: ``tell`` prints a line for the user to act on, ``facts`` go into the record of the run."""
+
+    tell: Callable[[str], None]
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def note(self, **facts: object) -> None:
+        """Add facts to the record of the run, such as the device and the seconds an image took."""
+        self.facts |= facts
+
+
+@contextmanager
+def step(job: object) -> Iterator[Step]:
+    """Run a job's work as `logged` does, then write the record of the run beside the first output.
+
+    ``job`` is the object that Snakemake gives to scripts. The record holds the job's identity, by which a result is
+    known where Snakemake has no record of it; no rule takes it as input. The block has the study's plugins.
+    """
+    started = time.time()
+    # Of a run before, if this one makes nothing.
+    run_record_path(job.output[0]).unlink(missing_ok=True)
+    with logged(job.log[0]) as tell:
+        plugins.load(job.config.get("plugins", ()))
+        done = Step(tell)
+        yield done
+        write_run_record(job.output[0], started, job.config["study"], identity=job.params.identity, **done.facts)
+
+
+def torch_device(setting: str, resources: object, threads: int) -> "torch.device":
+    """Return the device of the job, and set CPU threads.
+
+    The study's ``device`` decides: with ``cpu`` and ``cuda``, the resource ``gpu`` only schedules. With ``auto``
+    it is CUDA if that resource is at least 1.
+
+    Raises
+    ------
+    CamstudyError
+        if more GPUs were promised than can be seen.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    gpus = getattr(resources, "gpu", 0)
+    if setting == "cpu" or (setting == "auto" and not gpus):
+        _keep_freed_memory()
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise CamstudyError(
+            f"this job was scheduled on a GPU, but torch {torch.__version__} finds no CUDA device "
+            f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}). Check the partition and the "
+            "driver (`nvidia-smi`), or run on the CPU with `--config device=cpu`"
+        )
+    if torch.cuda.device_count() < gpus:
+        raise CamstudyError(
+            f"this job was scheduled on {gpus} GPUs, but torch finds {torch.cuda.device_count()} "
+            f"(CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')}). Check that the partition's "
+            "nodes have as many, or lower `train.gpu`"
+        )
+    return torch.device("cuda")
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep the memory of one batch for the next: asking Linux for it anew took a third of RISE's time."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)

@@ -1,0 +1,124 @@
+"""What a study will cost before it runs: jobs, hours, disk and files by rule."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from camstudy.pipeline.resources import estimate
+
+Job = tuple[str, dict[str, str]]
+
+
+@dataclass
+class Row:
+    """The jobs of one rule: their number, those timed by a measured rate, and what they take in all."""
+
+    jobs: int = 0
+    measured: int = 0
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    longest: float = 0.0
+    disk_mb: float = 0.0
+    files: int = 0
+
+
+def pending_jobs(summary: Iterable[str], outputs: Mapping[str, str]) -> list[Job]:
+    """Return rule and wildcards of each job that Snakemake would run.
+
+    ``summary`` is what `snakemake --summary` prints, ``outputs`` has a regular expression for the first output of each
+    rule, with its wildcards as named groups.
+    """
+    patterns = {rule: re.compile(pattern) for rule, pattern in outputs.items()}
+    jobs = []
+    for line in csv.DictReader(summary, delimiter="\t"):
+        match = patterns[line["rule"]].fullmatch(line["output_file"]) if line["rule"] in patterns else None
+        if match and line["plan"] != "no update":
+            jobs.append((line["rule"], {name: text or "" for name, text in match.groupdict().items()}))
+    return jobs
+
+
+def plan(
+    config: Mapping,
+    jobs: Iterable[Job],
+    measured: Mapping[tuple[str, ...], float],
+    *,
+    gpu: bool,
+    images_of: Callable[[str], int] | None = None,
+) -> dict[str, Row]:
+    """Return what the jobs of each rule take, the rules in the order of the table `resources.rules`.
+
+    ``measured`` has seconds per image by (rule, model) or (rule, model, method), which go before the table's;
+    ``images_of`` is that of `camstudy.pipeline.resources.estimate`.
+    """
+    rows = {rule: Row() for rule in config["resources"]["rules"]}
+    for rule, wildcards in jobs:
+        key = rule, *(wildcards[name] for name in ("model", "method") if name in wildcards)
+        rate, row = measured.get(key), rows[rule]
+        taken = estimate(config, rule, wildcards, gpu=gpu, seconds_per_image=rate, images_of=images_of)
+        row.jobs += 1
+        row.measured += key in measured
+        row.seconds += taken.seconds
+        row.gpu_seconds += taken.seconds * taken.gpus
+        row.longest = max(row.longest, taken.seconds)
+        row.disk_mb += taken.disk_mb
+        row.files += taken.files
+    return {rule: row for rule, row in rows.items() if row.jobs}
+
+
+def render(study: str, rows: Mapping[str, Row]) -> str:
+    """Return the plan as text: a line per rule, the sum, and what the figures rest on."""
+    if not rows:
+        return f"Plan of {study}: nothing to be done."
+    total = Counter()
+    for row in rows.values():
+        total.update(
+            {key: getattr(row, key) for key in ("jobs", "measured", "seconds", "gpu_seconds", "disk_mb", "files")}
+        )
+    lines = [("rule", "jobs", "longest", "hours", "GPU hours", "disk", "files")]
+    for rule, row in rows.items():
+        lines.append(
+            (rule, f"{row.jobs:,}", f"{row.longest / 60:.0f} min", *_amounts(row.seconds, row.gpu_seconds, row))
+        )
+    everything = Row(disk_mb=total["disk_mb"], files=total["files"])
+    lines.append(("in all", f"{total['jobs']:,}", "", *_amounts(total["seconds"], total["gpu_seconds"], everything)))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(f"{cell:<{width}}" if index == 0 else f"{cell:>{width}}" for index, (cell, width) in enumerate(cells))
+        for cells in (zip(line, widths, strict=True) for line in lines)
+    ]
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join(
+        [
+            f"Plan of {study}, before anything runs",
+            "",
+            text[0],
+            rule,
+            *text[1:-1],
+            rule,
+            text[-1],
+            "",
+            f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from measured seconds per image, of the",
+            "others from the table `resources.rules`. Jobs ask for `resources.safety` times as long.",
+            "Disk leaves out the checkpoints of running trainings.",
+        ]
+    )
+
+
+def _amounts(seconds: float, gpu_seconds: float, row: Row) -> tuple[str, ...]:
+    disk = f"{row.disk_mb / 1000:.1f} GB" if row.disk_mb >= 1000 else f"{row.disk_mb:.0f} MB"
+    return f"{seconds / 3600:.1f}", f"{gpu_seconds / 3600:.1f}" if gpu_seconds else "-", disk, f"{row.files:,}"
+
+
+def measured_rates(records: Iterable[tuple[tuple[str, ...], Mapping]], *, cpu: bool) -> dict[tuple[str, ...], float]:
+    """Return seconds per image by key, from the run records of finished jobs on the planned kind of device.
+
+    ``records`` has (rule, model) or (rule, model, method) with a run record, of which those with ``seconds_per_image``
+    and ``device`` count.
+    """
+    found: dict[tuple[str, ...], list[float]] = {}
+    for key, record in records:
+        if record.get("seconds_per_image") and (record["device"] == "cpu") == cpu:
+            found.setdefault(key, []).append(record["seconds_per_image"])
+    return {key: sum(values) / len(values) for key, values in found.items()}

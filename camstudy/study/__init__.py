@@ -1,0 +1,1 @@
+"""A study file, checked and completed: schema, defaults, checks, the reference that is made from them."""

@@ -1,0 +1,335 @@
+"""The configuration of a study: checked against its schema and in itself, completed with defaults."""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from camstudy.core.addresses import mistake, redact
+from camstudy.core.errors import CamstudyError, did_you_mean, unknown
+from camstudy.data.sources import SOURCES
+from camstudy.models.timm_names import facts, random_head
+from camstudy.study.protocols import check_protocols
+from camstudy.study.schema import Place, explain, fill, load_schema, show, validator
+from camstudy.study.trials import check_trial, make_trial
+
+__all__ = ["layer_sweep", "validate"]
+
+Mistakes = Iterator[tuple[Place, str]]
+SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")
+
+
+def validate(config: Mapping, known: Mapping[str, object] | None = None, *, check_files: bool = True) -> dict:
+    """Check a configuration, then return a copy of it with every default filled in.
+
+    In the copy, what follows from other keys is in its place: titles, methods of the layer sweep, and with `n_images`
+    the names and the dataset of the trial. Validating the copy changes nothing.
+
+    Parameters
+    ----------
+    config : the configuration as parsed from YAML, catalogue included
+    known : registered names, ``{"methods": [...], "controls": [...], "rules": [...]}``; under ``"families"``, by table
+        and figure, the families of metrics that they show; under ``"protocols"`` those that ship; ``"bind"``, which
+        checks a method's parameters, and ``"metrics"``, which returns a family's; by default they are not checked
+    check_files : whether the files that the selected models and datasets name must exist
+
+    Raises
+    ------
+    CamstudyError
+        with one line per mistake, all at once: where it is, what was found, what is expected.
+    """
+    errors: dict[Place, str] = {}
+    written = _plain(config, (), errors)
+    for error in validator().iter_errors(written):
+        for place, text in explain(error):
+            errors.setdefault(place, text)
+    # The other checks see only what is well formed: one mistake, one line.
+    usable = copy.deepcopy(written)
+    for place in errors:
+        _forget(usable, place)
+    usable = fill(usable, load_schema())
+    for place, text in _cross_checks(usable, written, known or {}, check_files):
+        errors.setdefault(place, text)
+    if errors:
+        raise CamstudyError(_report(errors))
+    return _derive(usable)
+
+
+def _plain(value: object, place: Place, errors: dict[Place, str]) -> object:
+    """Copy to plain dicts and lists with text as keys, noting what YAML can say and JSON cannot."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                errors[*place, str(key)] = f"found the key {key!r}, expected text; put quotes around it"
+        return {str(key): _plain(item, (*place, str(key)), errors) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, (*place, index), errors) for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        errors[place] = f"found {show(value)}, expected a finite number"
+    elif value is not None and not isinstance(value, str | bool | int | float):
+        errors[place] = f"found {value} ({type(value).__name__}), expected text; put quotes around it"
+    return value
+
+
+def _forget(config: object, place: Place) -> None:
+    """Take out a malformed value, so that its default stands for it; in lists, null keeps its place."""
+    *parents, last = place
+    for key in parents:
+        config = config.get(key) if isinstance(config, dict) else config[key] if config else None
+    if isinstance(config, dict):
+        config.pop(last, None)
+    elif isinstance(config, list):
+        config[last] = None
+
+
+def _cross_checks(config: Mapping, written: Mapping, known: Mapping[str, object], check_files: bool) -> Mistakes:
+    """Yield what no schema sees: names that do not exist, values that contradict each other, missing files.
+
+    ``config`` has defaults and lacks what is malformed; ``written`` is what the user wrote.
+    """
+    yield from _check_names(config, _at(written, "catalog"))
+    yield from _check_comparisons(config)
+    for name, model in _at(config, "catalog", "models").items():
+        stated = _at(written, "catalog", "models", name)
+        yield from _check_model(("catalog", "models", name), model, stated)
+    for name, dataset in _at(config, "catalog", "datasets").items():
+        if _at(dataset).get("boxes") and dataset.get("split") == "train":
+            text = "found true, but boxes are known of validation images only; set false, or `split: val`"
+            yield ("catalog", "datasets", name, "boxes"), text
+        address = _at(dataset, "shards").get("url") or ""
+        # Numbers stand in the place of {i}.
+        if wrong := address and mistake(address.replace("{i}", "0")):
+            yield ("catalog", "datasets", name, "shards", "url"), f"found {redact(address)}, but {wrong}"
+    yield from _check_origins(_at(config, "catalog", "models"))
+    if "published" in config["tables"] and config["published"] is None:
+        yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
+    yield from _check_sweeps(config)
+    yield from check_protocols(config, known)
+    yield from check_trial(config)
+    yield from _check_registered(config, known)
+    if check_files:
+        yield from _check_files(config)
+
+
+def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
+    uses = [((key,), "datasets", config.get(key)) for key in ("dataset", "prediction_dataset")]
+    for key, kind in (("models", "models"), ("methods", "methods"), ("controls", "methods")):
+        uses += [((key, index), kind, name) for index, name in enumerate(config.get(key, []))]
+    uses += [(place, "methods", name) for place, name in _swept(config)]
+    uses += [(("protocols", index), "protocols", name) for index, name in enumerate(config["protocols"])]
+    uses.append((("sweep", "protocol"), "protocols", config["sweep"]["protocol"]))
+    uses.append((("cost",), "protocols", config["cost"]))
+    for model, entry in _at(config, "catalog", "models").items():
+        place = ("catalog", "models", model, "train", "dataset")
+        uses.append((place, "datasets", _at(entry, "train").get("dataset")))
+        uses.append((("catalog", "models", model, "weights", "model"), "models", _at(entry, "weights").get("model")))
+    for place, kind, name in uses:
+        # Names as written: an entry with a mistake in it exists nevertheless.
+        valid = catalog.get(kind)
+        if name is not None and isinstance(valid, dict) and name not in valid:
+            yield place, f"{unknown(kind.removesuffix('s'), name, valid)} (looked in `catalog.{kind}`)"
+
+
+def _check_comparisons(config: Mapping) -> Mistakes:
+    models = [name for name in config.get("models", ()) if name is not None]
+    seen = set()
+    for index, comparison in enumerate(config["comparisons"]):
+        pair = tuple((comparison or {}).get(key) for key in ("baseline", "variant"))
+        for key, name in zip(("baseline", "variant"), pair, strict=True):
+            if models and name is not None and name not in models:
+                yield ("comparisons", index, key), f"`{name}` is not in `models`{did_you_mean(name, models)}"
+        if None in pair:
+            continue
+        if pair[0] == pair[1]:
+            yield ("comparisons", index), f"compares `{pair[0]}` with itself; name two models"
+        if pair in seen:
+            yield ("comparisons", index), f"compares `{pair[0]}` with `{pair[1]}` a second time; drop it"
+        seen.add(pair)
+
+
+def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
+    if "weights" not in written and written.get("train") is None:
+        hint = "add `train`, or say where the weights are, or `weights: random`"
+        yield (*place, "weights"), f"missing, and the model is not trained; {hint}"
+    address = _at(model, "weights").get("url")
+    if wrong := address and mistake(address):
+        yield (*place, "weights", "url"), f"found {redact(address)}, but {wrong}"
+    if _at(model, "weights").get("timm") and model["train"] is None:
+        # `train` that is malformed is not there either.
+        wrong = random_head(facts(model.get("arch", "")).classes, model.get("num_classes"))
+        if wrong and _at(written).get("train") is None:
+            yield (*place, "weights", "timm"), f"of `{model['arch']}`: {wrong}"
+    if _at(model, "weights").get("include_variant") and not model["variant"]:
+        yield (*place, "weights", "include_variant"), "found true, but the model has no `variant`; add it, or set false"
+    dcls = _at(model, "variant", "dcls")
+    if dcls and dcls["kernel_count"] > dcls["kernel_size"] ** 2:
+        limit = f"at most kernel_size x kernel_size ({dcls['kernel_size'] ** 2})"
+        yield (*place, "variant", "dcls", "kernel_count"), f"found {dcls['kernel_count']}, expected {limit}"
+    recipe = model["train"]
+    if recipe is None:
+        return
+    if recipe["min_learning_rate"] > recipe["learning_rate"]:
+        limit = f"at most `learning_rate` ({show(recipe['learning_rate'])})"
+        yield (*place, "train", "min_learning_rate"), f"found {show(recipe['min_learning_rate'])}, expected {limit}"
+    if recipe["warmup_epochs"] >= recipe["epochs"]:
+        limit = f"less than `epochs` ({recipe['epochs']}), as the learning rate would only rise; 0 for no warm-up"
+        yield (*place, "train", "warmup_epochs"), f"found {show(recipe['warmup_epochs'])}, expected {limit}"
+    batch, passes = recipe["batch_size"], recipe["accumulate"]
+    if batch % passes:
+        limit = f"a divisor of `batch_size` ({batch}), which the passes share evenly"
+        yield (*place, "train", "accumulate"), f"found {passes}, expected {limit}"
+    elif batch // passes % recipe["gpu"]:
+        shared = f"`batch_size` ({batch})" if passes == 1 else f"`batch_size` / `accumulate` ({batch} / {passes})"
+        limit = f"a divisor of {shared}, which the GPUs share evenly"
+        yield (*place, "train", "gpu"), f"found {recipe['gpu']}, expected {limit}"
+    scale = recipe["augment"]["scale"]
+    if None not in scale and scale[0] > scale[1]:
+        yield (*place, "train", "augment", "scale"), f"found {show(scale)}, expected the smaller share first"
+
+
+def _check_origins(models: Mapping) -> Mistakes:
+    """Refuse models whose weights come, in the end, from themselves."""
+    for name in models:
+        seen, origin = [name], _at(models, name, "weights").get("model")
+        while origin in models and origin not in seen:
+            seen.append(origin)
+            origin = _at(models, origin, "weights").get("model")
+        if origin == name:
+            chain = " from ".join(f"`{model}`" for model in [*seen, name])
+            yield ("catalog", "models", name, "weights", "model"), f"starts {chain}; name another model or a file"
+
+
+def _swept(config: Mapping) -> Iterator[tuple[Place, str]]:
+    """Yield the methods of the sweeps that are asked for, and where they are named."""
+    if _shows(config, "threshold_sweep"):
+        yield from ((("sweep", role), config["sweep"][role]) for role in SWEEP_ROLES)
+    if _shows(config, "layer_sweep"):
+        yield from (
+            (("layer_sweep", "methods", index), name) for index, name in enumerate(config["layer_sweep"]["methods"])
+        )
+
+
+def _check_sweeps(config: Mapping) -> Mistakes:
+    """Refuse sweeps that lack what their tables show, and stages' names that mean something else."""
+    methods = _at(config, "catalog", "methods")
+    if _shows(config, "threshold_sweep"):
+        name, protocol = config["sweep"]["relu_before_sum"], config["sweep"]["protocol"]
+        floor = _at(methods, name, "postprocess").get("floor")
+        floors = _at(config, "catalog", "protocols", protocol).get("floors", (None, floor))
+        if name in methods and floor is None:
+            yield ("sweep", "relu_before_sum"), f"`{name}` has no floor in its `postprocess`; name a method that has"
+        for needed in (None, floor):
+            if needed not in floors:
+                text = f"`{protocol}` has the floors {show(floors)}, expected {show(needed)} among them"
+                yield ("sweep", "protocol"), f"{text}; name or make a protocol that has it"
+    if _shows(config, "layer_sweep"):
+        for name, (_, stage) in layer_sweep(config).items():
+            found = _at(methods, name).get("stage", stage)
+            if found != stage:
+                text = f"found {show(found)}, but `layer_sweep` takes this name for stage {stage}; rename the entry"
+                yield ("catalog", "methods", name, "stage"), text
+
+
+def _check_registered(config: Mapping, known: Mapping[str, object]) -> Mistakes:
+    methods, controls = known.get("methods", ()), known.get("controls", ())
+    used = {name: entry.get("method") for name, entry in _at(config, "catalog", "methods").items()}
+    if known:
+        for name, method in used.items():
+            if method is not None and method not in {*methods, *controls}:
+                text = str(unknown("method", method, {*methods, *controls}))
+                yield ("catalog", "methods", name, "method"), text
+            elif method is not None and "bind" in known:
+                try:
+                    known["bind"](method, _at(config, "catalog", "methods", name, "parameters"))
+                except CamstudyError as error:
+                    yield ("catalog", "methods", name, "parameters"), str(error)
+            if method in controls and _at(config, "catalog", "methods", name).get("stage") is not None:
+                yield (
+                    ("catalog", "methods", name, "stage"),
+                    "a control looks at no model and has no stages; leave it out",
+                )
+        for rule in config["resources"]["rules"]:
+            if rule not in known["rules"]:
+                yield ("resources", "rules", rule), str(unknown("rule", rule, known["rules"]))
+    explained = [(("methods", index), name) for index, name in enumerate(config.get("methods", ()))]
+    for place, name in [*explained, *_swept(config)]:
+        if used.get(name) in controls:
+            yield place, f"`{name}` is a control, which looks at no model; list it under `controls`"
+    for index, name in enumerate(config.get("controls", ())):
+        if used.get(name) in methods:
+            yield ("controls", index), f"`{name}` explains a model, a control does not; list it under `methods`"
+
+
+def _check_files(config: Mapping) -> Mistakes:
+    """Look for the files of what the study selects; those of other entries may be on another machine."""
+    files = []
+    datasets = {config.get("dataset"), config.get("prediction_dataset")}
+    files.append((("published",), config.get("published")))
+    for name in config.get("models", ()):
+        model = _at(config, "catalog", "models", name)
+        datasets.add(_at(model, "train").get("dataset"))
+        if Path(f"results/weights/{name}.json").is_file():
+            continue
+        files.append((("catalog", "models", name, "weights", "path"), _at(model, "weights").get("path")))
+    for name in datasets:
+        if Path(f"results/data/{name}.json").is_file():
+            continue  # prepared: what was read then stands, whether it is still there or not
+        shards = _at(config, "catalog", "datasets", name).get("shards", ())
+        shards = shards if isinstance(shards, list) else ()  # a mapping: they are yet to be downloaded
+        files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
+        entry = _at(config, "catalog", "datasets", name)
+        if "root" in entry and "source" in entry and not Path(entry["root"]).is_dir():
+            place = ("catalog", "datasets", name, "root")
+            layout = SOURCES[entry["source"]].layout(entry)
+            yield place, f"no directory `{entry['root']}` in {Path.cwd()}; make it and {layout}"
+    for place, path in files:
+        if path is not None and not Path(path).is_file():
+            yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"
+
+
+def _at(value: object, *keys: str | None) -> Mapping:
+    """Return the mapping at the end of ``keys``; an empty one if there is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _derive(config: dict) -> dict:
+    """Put in place what follows from other keys."""
+    catalog = config["catalog"]
+    for kind in ("models", "methods", "protocols"):
+        for name, entry in catalog[kind].items():
+            entry["title"] = entry["title"] or name
+    for comparison in config["comparisons"]:
+        comparison["title"] = comparison["title"] or catalog["models"][comparison["baseline"]]["title"]
+    if _shows(config, "layer_sweep"):
+        for name, (method, stage) in layer_sweep(config).items():
+            base = catalog["methods"][method]
+            # A stage before the last has its gradients through the rest of the network: forward, and back.
+            own = {"title": f"{base['title']}, stage {stage}", "stage": stage, "passes": 3 * base["passes"]}
+            catalog["methods"].setdefault(name, copy.deepcopy(base) | own)
+    make_trial(config)
+    return config
+
+
+def layer_sweep(config: Mapping) -> dict[str, tuple[str, int]]:
+    """Return method and stage of each entry of the layer sweep by its name, whether it is asked for or not."""
+    sweep = config["layer_sweep"]
+    return {f"{method}_stage{stage}": (method, stage) for method in sweep["methods"] for stage in sweep["stages"]}
+
+
+def _shows(config: Mapping, name: str) -> bool:
+    """Whether a study has a table or figure of this name."""
+    return name in config["tables"] or name in config["figures"]
+
+
+def _report(errors: Mapping[Place, str]) -> str:
+    # Where a whole value is wrong, its parts are not discussed.
+    shown = [place for place in errors if not any(place[:end] in errors for end in range(len(place)))]
+    lines = sorted(f"`{_dotted(place)}`: {errors[place]}" for place in shown)
+    count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
+    return "\n  ".join([f"the configuration has {count}:", *lines])
+
+
+def _dotted(place: Place) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).removeprefix(".")

@@ -1,0 +1,154 @@
+"""Protocols: which ones ship, which ones a study uses, and whether it may."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from camstudy.core.errors import unknown
+from camstudy.data.sources import SOURCES
+from camstudy.metrics.scoring import FAMILIES
+from camstudy.study.claims import definition, differences
+from camstudy.study.schema import Place, fill, load_schema
+
+SHIPPED = Path(__file__).parents[2] / "config" / "catalog" / "protocols.yaml"
+LISTED = ("protocols",)  # where a study lists its protocols
+# What families need to know of every image, as sources call it, and what a dataset without it has.
+TRUTHS = {
+    "human_map": ("human_maps", "no human maps"),
+    "boxes": ("boxes", "no boxes"),
+    "fixations": ("fixations", "no fixations"),
+}
+
+
+def scored() -> list[str]:
+    """Return the families of which a study lists protocols, those that score its maps."""
+    return [name for name, family in FAMILIES.items() if family.place == LISTED]
+
+
+def elsewhere() -> dict[str, tuple[str, ...]]:
+    """Return the families of which a study names a protocol elsewhere, and where: the sweep's, and that of cost."""
+    return {name: family.place for name, family in FAMILIES.items() if family.place != LISTED} | {"cost": ("cost",)}
+
+
+@cache
+def shipped() -> dict[str, dict]:
+    """Return the protocols that ship, by name, with every default."""
+    entries = yaml.load(SHIPPED.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    schema = load_schema()["$defs"]["protocol"]
+    return {name: fill(entry, schema) for name, entry in entries["catalog"]["protocols"].items()}
+
+
+def chosen(config: Mapping) -> dict[str, str]:
+    """Return the protocols of a study by their family: those that score, in the study's order, `sweep` and `cost`."""
+    entries = config["catalog"]["protocols"]
+    found = {entries[name]["family"]: name for name in config["protocols"]}
+    return found | {"sweep": config["sweep"]["protocol"], "cost": config["cost"]}
+
+
+def metric_names(family: str) -> list[str]:
+    """Return the metrics that protocols of a family may list: those that its evidence suffices for."""
+    return [name for name, lacks in _registered(family).items() if not lacks]
+
+
+def _registered(family: str) -> dict[str, list[str]]:
+    """Return the metrics of a family, each with what it needs and the family does not find."""
+    from camstudy.metrics.families import METRICS
+
+    gives = FAMILIES[family].gives if family in FAMILIES else ()
+    own = [metric for metric in METRICS.values() if metric.family == family]
+    return {metric.name: [need for need in metric.needs if need not in gives] for metric in own}
+
+
+def check_protocols(config: Mapping, known: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
+    """Yield place and mistake of protocols that contradict what ships, each other, the data, or what is to be shown.
+
+    ``config`` has defaults and lacks what is malformed; ``known`` is that of `camstudy.study.checks.validate`.
+    """
+    entries = config.get("catalog", {}).get("protocols", {})
+    for name, entry in entries.items():
+        place = ("catalog", "protocols", name)
+        yield from _check_shipped(place, entry, known.get("protocols", {}).get(name))
+        yield from _check_metrics(place, entry, known)
+    yield from _check_chosen(config, entries)
+    yield from _check_evidence(config, entries)
+    yield from _check_shown(config, entries, known.get("families", {}))
+
+
+def _check_shipped(place: Place, entry: Mapping, ships: Mapping | None) -> Iterator[tuple[Place, str]]:
+    if ships is not None and "family" in entry and definition(entry) != definition(ships):
+        here, there = differences(definition(entry), definition(ships))
+        text = f"found {here}, but the protocol `{place[-1]}` ships with {there} (config/catalog/protocols.yaml)"
+        yield place, f"{text}; give yours a name of its own"
+
+
+def _check_metrics(place: Place, entry: Mapping, known: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
+    """Look up metrics that no protocol that ships has; asking the registry takes a second of every job."""
+    family = entry.get("family")
+    usual = {name for other in known.get("protocols", {}).values() for name in other.get("metrics", ())}
+    for index, name in enumerate(entry.get("metrics", ())):
+        if "metrics" not in known or name is None or name in usual or name in known["metrics"](family):
+            continue
+        if lacks := _registered(family).get(name):
+            text = f"`{name}` needs {', '.join(lacks)}, but {family} finds {', '.join(FAMILIES[family].gives)}"
+            yield (*place, "metrics", index), f"{text}; take it out, or register it in the family that finds it"
+        else:
+            yield (*place, "metrics", index), str(unknown(f"metric of {family}", name, known["metrics"](family)))
+
+
+def _check_chosen(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, str]]:
+    """Find protocols of a family that stands elsewhere, or of one that is there already."""
+    seen: dict[str, str] = {}
+    for index, name in enumerate(config["protocols"]):
+        family = entries.get(name, {}).get("family")
+        if family in elsewhere():
+            place = ".".join(elsewhere()[family])
+            yield ("protocols", index), f"`{name}` is of the family {family}; name it as `{place}`"
+        elif family in seen and name != seen[family]:
+            text = f"`{name}` and `{seen[family]}` are both of the family {family}, of which a study has one"
+            yield ("protocols", index), f"{text}; drop one of them, or make two studies"
+        elif family is not None:
+            seen[family] = name
+    for family, place in elsewhere().items():
+        name = config[place[0]][place[1]] if len(place) > 1 else config[place[0]]
+        found = entries.get(name, {}).get("family", family)
+        if found != family:
+            yield place, f"`{name}` is of the family {found}; name a protocol of {_of(family, entries)}"
+
+
+def _check_evidence(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, str]]:
+    """Find what a family needs to know of images and the dataset lacks: jobs would fail after the last map."""
+    dataset = config.get("catalog", {}).get("datasets", {}).get(config.get("dataset"), {})
+    if "source" not in dataset:
+        return
+    source, lacks = SOURCES[dataset["source"]], {}
+    for need, (truth, text) in TRUTHS.items():
+        if truth not in source.truths(dataset):
+            lacks[need] = f"{text} (`{truth}: true` reads them)" if truth in source.on_request else text
+    if dataset.get("human_ceiling") is None:
+        lacks["human_ceiling"] = "no `human_ceiling` (1 leaves correlations as they are)"
+    for index, name in enumerate(config["protocols"]):
+        family = entries.get(name, {}).get("family")
+        if missing := [need for need in FAMILIES[family].needs if need in lacks] if family in FAMILIES else []:
+            text = f"found `{name}`, of {family}, but dataset `{config['dataset']}` has {lacks[missing[0]]}"
+            yield ("protocols", index), f"{text}; take another dataset, or drop `{name}`"
+
+
+def _check_shown(config: Mapping, entries: Mapping, families: Mapping) -> Iterator[tuple[Place, str]]:
+    """Find tables and figures of families or metrics that the study does not score."""
+    scored = {entries[name].get("family"): name for name in config["protocols"] if name in entries}
+    for kind in ("tables", "figures"):
+        for index, name in enumerate(config[kind]):
+            for family in families.get(name, ()):
+                if family not in scored:
+                    yield (kind, index), f"`{name}` shows {family}; add to `protocols` one of {_of(family, entries)}"
+                elif family == "agreement" and "spearman" not in entries[scored[family]].get("metrics", ["spearman"]):
+                    text = f"`{name}` shows alignment, which follows from `spearman`"
+                    yield (kind, index), f"{text}; add it to the metrics of the protocol `{scored[family]}`"
+
+
+def _of(family: str, entries: Mapping) -> str:
+    """Return a family with the protocols that there are of it."""
+    names = [f"`{name}`" for name, entry in entries.items() if entry.get("family") == family]
+    return f"{family}: {', '.join(names)}" if names else f"{family}, of which the catalogue has none yet"

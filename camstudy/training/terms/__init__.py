@@ -1,0 +1,49 @@
+"""Terms of the training loss, one module for each name; what a recipe asks for is added up.
+
+Planning asks which terms a recipe has: a module imports torch within its functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from camstudy.core.registry import ModuleRegistry
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Batch(NamedTuple):
+    """What a term is computed from: the network as it is trained, and one pass of images through it."""
+
+    network: nn.Module
+    images: Tensor  # (n, 3, h, w)
+    labels: Tensor  # int64 (n,)
+    logits: Tensor  # (n, classes)
+    epoch: int  # from 0 on
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term of the loss.
+
+    ``function(batch, **settings)`` returns a scalar of a `Batch`. ``settings(recipe)`` are those that a recipe, a
+    model's entry `train`, asks for, and None where it does not want the term. A term ``of`` ``"images"`` is the mean
+    over a pass of images, one ``of`` ``"weights"`` does not look at them and counts once in a step of several passes.
+    """
+
+    name: str
+    function: Callable[..., Tensor]
+    settings: Callable[[Mapping], Mapping | None]
+    of: Literal["images", "weights"] = "images"
+
+
+TERMS: ModuleRegistry[Term] = ModuleRegistry("training term", Term, __name__)
+
+
+def asked(recipe: Mapping) -> dict[str, Mapping]:
+    """Return the settings of the terms that a recipe asks for, by name, in the order of the names."""
+    stated = {name: term.settings(recipe) for name, term in TERMS.items()}
+    return {name: settings for name, settings in stated.items() if settings is not None}
