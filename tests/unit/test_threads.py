@@ -15,7 +15,7 @@ from camstudy.metrics.faithfulness import FAMILY, Protocol
 from camstudy.metrics.localization import box_hits, map_box, score_localization
 from camstudy.metrics.probing import pixel_ranks, probe
 from camstudy.metrics.registry import score_family
-from camstudy.metrics.sanity import stage_correlation
+from camstudy.metrics.sanity import step_correlation
 from camstudy.metrics.sweep import sweep_floors
 from camstudy.models.inputs import prepare, prepare_as_authors
 from tests.unit import nets
@@ -70,7 +70,7 @@ def compared():
         "map_box": map_box(maps),
         "rank": pixel_ranks(torch.from_numpy(maps)),
         "floors": sweep_floors(MAPS, human, [None, 0, 0.3])[0],
-        "stages": stage_correlation(MAPS, MAPS[::-1]),
+        "steps": step_correlation(MAPS, MAPS[::-1]),
         **score_agreement(maps, human),
         **score_localization(maps, BOXES, LABELS > 1),
     }
