@@ -154,8 +154,8 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
     address = _at(model, "weights").get("url")
     if wrong := address and mistake(address):
         yield (*place, "weights", "url"), f"found {redact(address)}, but {wrong}"
-    if _at(model, "weights").get("timm") and model["train"] is None:
-        # `train` that is malformed is not there either.
+    # What a copy of a file holds, its fetching will tell. And `train` that is malformed is not there either.
+    if _at(model, "weights").get("timm") and not _at(model, "weights").get("url") and model["train"] is None:
         wrong = random_head(facts(model.get("arch", "")).classes, model.get("num_classes"))
         if wrong and _at(written).get("train") is None:
             yield (*place, "weights", "timm"), f"of `{model['arch']}`: {wrong}"

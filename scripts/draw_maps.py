@@ -19,9 +19,9 @@ with step(snakemake):
     chosen = select(dataset.n, min(settings["n_images"], dataset.n), settings["seed"])
 
     def names(classes):
-        """Return the classes' names; their numbers where they have none."""
-        known = dataset.attrs["class_names"]
-        return np.array([known[number] if known else str(number) for number in classes])
+        """Return the classes' names; their numbers where they have none, as those that the data lack."""
+        known = dataset.attrs["class_names"] or []
+        return np.array([known[number] if number < len(known) else str(number) for number in classes])
 
     predicted = {
         models[model]: names(read_records([record]).set_index("image").loc[chosen, "predicted"])

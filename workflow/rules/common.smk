@@ -10,6 +10,7 @@ sys.path.insert(0, workflow.basedir)
 
 from camstudy.bookkeeping import keep_books
 from camstudy.claims import refuse_taken
+from camstudy.classes import refuse_other_classes
 from camstudy.config import validate
 from camstudy.errors import CamstudyError
 from camstudy.figures import FIGURES
@@ -40,6 +41,7 @@ try:
     IDENTITY = Identities(STUDY, Sources(STUDY))
     LISTINGS = Listings(STUDY.catalog["datasets"], IDENTITY.dataset)
     if workflow.is_main_process:
+        refuse_other_classes(config, LISTINGS.listing)
         refuse_different(STUDY, IDENTITY)
 except CamstudyError as error:
     raise WorkflowError(str(error)) from None
