@@ -11,6 +11,7 @@ from camstudy.data.sources import SOURCES
 from camstudy.errors import CamstudyError, did_you_mean, unknown
 from camstudy.models.timm_names import facts, random_head
 from camstudy.protocols import check_protocols
+from camstudy.targets import check_controls, match_controls
 from camstudy.trials import check_trial, make_trial
 
 __all__ = ["layer_sweep", "load_schema", "validate"]
@@ -50,6 +51,9 @@ def validate(config: Mapping, known: Mapping[str, object] | None = None, *, chec
     usable = fill(usable, load_schema())
     for place, text in _cross_checks(usable, written, known or {}, check_files):
         errors.setdefault(place, text)
+    if not errors:
+        # Of names that all exist.
+        errors |= dict(check_controls(usable))
     if errors:
         raise CamstudyError(_report(errors))
     return _derive(usable)
@@ -308,6 +312,7 @@ def _derive(config: dict) -> dict:
             # A stage before the last has its gradients through the rest of the network: forward, and back.
             own = {"title": f"{base['title']}, stage {stage}", "stage": stage, "passes": 3 * base["passes"]}
             catalog["methods"].setdefault(name, copy.deepcopy(base) | own)
+    match_controls(config)
     make_trial(config)
     return config
 

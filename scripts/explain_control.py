@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from camstudy.data.photographs import NO_LABEL
 from camstudy.data.store import open_dataset
 from camstudy.explain import controls  # noqa: F401  (importing them registers them)
 from camstudy.explain.registry import METHODS, bind
@@ -14,6 +15,9 @@ with step(snakemake):
     dataset = open_dataset(snakemake.input.dataset)
     function = bind(method["method"], method["parameters"])
     shape = function(np.arange(1), dataset.group).shape[1:]
+    # Tried on the class that each model predicts, it has none of its own.
+    of_label = method["target"] == "label"
+    targets = dataset.labels if of_label else np.full(dataset.n, NO_LABEL)
     writer = heatmap_writer(
         snakemake.output.manifest,
         shape=shape,
@@ -28,12 +32,12 @@ with step(snakemake):
             "method": snakemake.wildcards.method,
             "parameters": dict(function.parameters),
             "layer": None,
-            "target_policy": None,
+            "target_policy": None if of_label else method["target"],
             "crop_box": FULL,
             "reference": METHODS[method["method"]].reference,
         },
     )
     for part in writer.pending():
         maps = function(np.arange(part.start, part.stop), dataset.group)
-        writer.write(part, heatmap=maps, target=dataset.labels[part])
+        writer.write(part, heatmap=maps, target=targets[part])
     writer.finish()

@@ -12,7 +12,7 @@ from camstudy.geometry import FULL, within
 from camstudy.job import step, torch_device
 from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.faithfulness import FAMILY, Protocol, asks_perturbation
-from camstudy.metrics.probing import probe
+from camstudy.metrics.probing import predicted, probe
 from camstudy.metrics.registry import score_family
 from camstudy.models.build import input_config
 from camstudy.models.inputs import crop_boxes, prepare
@@ -32,28 +32,28 @@ with step(snakemake) as run:
     dataset, inputs = open_dataset(snakemake.input.dataset), input_config(entry)
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     model = load_model(entry, weights_of(snakemake.input.model)).to(device)
-    heatmaps, postprocess = Heatmaps(snakemake.input.heatmaps), catalog["methods"][names.method]["postprocess"]
+    heatmaps, method = Heatmaps(snakemake.input.heatmaps), catalog["methods"][names.method]
     images, batch_size = part_slice(names.part, dataset.n), snakemake.config["explain"]["batch_size"]
-    # Maps of the model cover what it saw; those of a control may cover more.
+    # Maps of the model cover what it saw; those of a control may cover more, and are of no class.
     own = heatmaps.attrs["model"] == names.model
-    crops = crop_boxes(inputs, dataset.shapes)
+    asks_model, crops = not own and method["target"] == "predicted", crop_boxes(inputs, dataset.shapes)
     options = {"mean": inputs["mean"], "std": inputs["std"], "protocol": protocol}
     options["perturbation"] = asks_perturbation(metrics)
     scores, curves = [], []
     for start in tqdm(range(images.start, images.stop, STEP), "images", unit=f"x{STEP}", mininterval=10):
         part = slice(start, min(start + STEP, images.stop))
-        maps, labels = apply(heatmaps.maps(part), postprocess), dataset.labels[part]
-        seen, targets = prepare(dataset.images(part), inputs, device), heatmaps.targets(part)
+        maps, labels = apply(heatmaps.maps(part), method["postprocess"]), dataset.labels[part]
+        seen = prepare(dataset.images(part), inputs, device)
+        targets = predicted(model, seen, batch_size) if asks_model else heatmaps.targets(part)
         view = FULL if own else [*map(within, crops[part], heatmaps.boxes(part))]
         found, batch_size = probe(model, seen, maps, targets, labels, batch_size=batch_size, view=view, **options)
         about = {"image": np.arange(part.start, part.stop), "label": labels, "target": targets}
-        flags = {"degenerate": degenerate(maps)}
-        scores.append(pd.DataFrame(about | score_family(FAMILY, found, metrics=metrics) | flags))
+        scored = score_family(FAMILY, found, metrics=metrics) | {"degenerate": degenerate(maps)}
+        scores.append(pd.DataFrame(about | scored))
         kept = {name: list(found[f"{name}_curve"].astype(np.float32)) for name in ("insertion", "deletion")}
         curves.append(pd.DataFrame(about | kept))
     write_scores(snakemake.output.scores, pd.concat(scores), dataset, images)
     write_scores(snakemake.output.curves, pd.concat(curves), dataset, images)
-    files = snakemake.output.scores, snakemake.output.curves
-    made_from = [snakemake.input.model, *snakemake.input.heatmaps]
+    files, made_from = [*snakemake.output[1:]], [snakemake.input.model, *snakemake.input.heatmaps]
     write_record(snakemake.output.record, snakemake.params.identity, *files, made_from=made_from)
     run.note(device=str(device), batch_size=batch_size)
