@@ -14,6 +14,10 @@ from camstudy.errors import unknown
 SHIPPED = Path(__file__).parents[1] / "config" / "catalog" / "protocols.yaml"
 # Families that score maps, of which a study lists protocols.
 SCORED = ("agreement", "faithfulness", "localization", "sanity")
+CEILING, MAPS = (
+    "no `human_ceiling` (1 leaves correlations as they are",
+    "no `human_maps` (recorded, simulated or model)",
+)
 # Families of which a study names a protocol elsewhere, and where.
 ELSEWHERE = {"sweep": ("sweep", "protocol"), "cost": ("cost",)}
 
@@ -53,6 +57,7 @@ def check_protocols(config: Mapping, known: Mapping[str, object]) -> Iterator[tu
         yield from _check_metrics(place, entry, known)
     yield from _check_chosen(config, entries)
     yield from _check_dataset(config, entries)
+    yield from _check_controls(config, known.get("references", {}))
     yield from _check_shown(config, entries, known.get("families", {}))
 
 
@@ -101,8 +106,12 @@ def _check_dataset(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, s
     truths = source.truths(dataset)
     if "human_maps" not in truths:
         lacks["agreement"] = "no human maps"
-    elif dataset.get("human_ceiling") is None:
-        lacks["agreement"] = "no `human_ceiling` (1 leaves correlations as they are)"
+    else:
+        clickme = dataset["source"] == "clickme"
+        unstated = [CEILING + (", ClickMe's is 0.65753)" if clickme else ")")] * (dataset.get("human_ceiling") is None)
+        unstated += [MAPS] * (clickme and dataset.get("human_maps") is None)
+        if unstated:
+            lacks["agreement"] = " and ".join(unstated)
     if "boxes" not in truths:
         lacks["localization"] = "no boxes (`boxes: true` reads them)" if "boxes" in source.on_request else "no boxes"
     for index, name in enumerate(config["protocols"]):
@@ -110,6 +119,26 @@ def _check_dataset(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, s
         if family in lacks:
             text = f"found `{name}`, of {family}, but dataset `{config['dataset']}` has {lacks[family]}"
             yield ("protocols", index), f"{text}; take another dataset, or drop `{name}`"
+
+
+def _check_controls(config: Mapping, references: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
+    """Find controls that need maps of two halves of the annotators where the data have none."""
+    catalog = config.get("catalog", {})
+    dataset = catalog.get("datasets", {}).get(config.get("dataset"), {})
+    if "source" not in dataset:
+        return
+    truths = SOURCES[dataset["source"]].truths(dataset)
+    if "human_halves" in truths or dataset.get("human_ceiling") == "from_halves":
+        return
+    for index, name in enumerate(config.get("controls", ())):
+        if references.get(catalog.get("methods", {}).get(name, {}).get("method")) == "human_half":
+            has = "one human map per image, not those of two halves of the annotators"
+            hint = "; `human_ceiling: from_halves` reads them where shards have `heatmap_halves`"
+            if "human_maps" not in truths:
+                has, hint = "no human maps", ""
+            elif dataset["source"] != "clickme":
+                hint = ""
+            yield ("controls", index), f"found `{name}`, but dataset `{config['dataset']}` has {has}; drop it{hint}"
 
 
 def _check_shown(config: Mapping, entries: Mapping, families: Mapping) -> Iterator[tuple[Place, str]]:

@@ -46,7 +46,7 @@ with step(snakemake):
         boxes=boxes,
         predicted=predicted,
         scores=scores,
-        human_title=f"human map ({dataset.attrs['human_maps']})",
+        human_title=f"human map ({what})" if (what := dataset.attrs["human_maps"]) else "human map",
         objects=None if objects is None else [boxes[(boxes >= 0).all(1)] for boxes in objects],
     )
     for path in snakemake.output:

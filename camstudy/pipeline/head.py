@@ -29,6 +29,7 @@ def registered(folder: str | Path) -> dict[str, object]:
     return {
         "bind": bind,
         **{kind: [name for name, its in kinds.items() if its == kind] for kind in ("methods", "controls")},
+        "references": {name: method.reference for name, method in METHODS.items()},
         "rules": [script.stem for script in Path(folder, "scripts").glob("*.py")],
         "families": {name: record.metrics for name, record in [*TABLES.items(), *FIGURES.items()]},
         "protocols": shipped(),

@@ -28,7 +28,13 @@ GROUPS = {f"n0000000{number}": 3 + number % 2 for number in range(10)}
 
 
 def write_study(project, selected, dataset="tiny", **catalog):
-    own = {"dataset": dataset, "models": selected, "comparisons": [], "catalog": TINY["catalog"] | catalog}
+    own = {
+        "dataset": dataset,
+        "controls": ["random"],
+        "models": selected,
+        "comparisons": [],
+        "catalog": TINY["catalog"] | catalog,
+    }
     project.write_study({**TINY, **own})
 
 
