@@ -99,6 +99,15 @@ def probe(
     return {name: values.cpu().numpy() for name, values in found.items()}, network.batch_size
 
 
+def predicted(model: nn.Module, images: Tensor, batch_size: int) -> np.ndarray:
+    """Return the class that a model predicts for each image, int64 (n,); the first of ties. As `probe` runs it."""
+    device = next(model.parameters()).device
+    images = images.to(device)
+    with frozen(model), torch.no_grad(), plain_float32(device):
+        answers, _ = in_batches(lambda part, _: model(images[part]).argmax(1), len(images), batch_size, device)
+    return torch.cat(answers).cpu().numpy()
+
+
 def pixel_ranks(maps: Tensor, ties: Ties = "row_major") -> Tensor:
     """Return each pixel's place in the order of its map, from 0 for the highest: int32 (n, 1, h, w).
 

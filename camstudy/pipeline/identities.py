@@ -74,7 +74,10 @@ class Identities:
 
         def make() -> str:
             entry = self._catalog["datasets"][name]
-            kept = view(entry, [key for key in entry if key not in NOT_DATA], f"dataset {entry['source']}")
+            # What nobody says of human maps, no result shows.
+            unstated = ("human_maps",) if entry.get("human_maps", "") is None else ()
+            stated = [key for key in entry if key not in (*NOT_DATA, *unstated)]
+            kept = view(entry, stated, f"dataset {entry['source']}")
             numbers, folder = self.study.shard_numbers(name), self.study.shard_folder(name)
             rule = "prepare_photographs" if is_photographs(entry) else "prepare_dataset"
             return line(

@@ -73,6 +73,7 @@ def check_protocols(config: Mapping, known: Mapping[str, object]) -> Iterator[tu
         yield from _check_metrics(place, entry, known)
     yield from _check_chosen(config, entries)
     yield from _check_evidence(config, entries)
+    yield from _check_controls(config, known.get("references", {}))
     yield from _check_shown(config, entries, known.get("families", {}))
 
 
@@ -126,13 +127,44 @@ def _check_evidence(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, 
     for need, (truth, text) in TRUTHS.items():
         if truth not in source.truths(dataset):
             lacks[need] = f"{text} (`{truth}: true` reads them)" if truth in source.on_request else text
-    if dataset.get("human_ceiling") is None:
-        lacks["human_ceiling"] = "no `human_ceiling` (1 leaves correlations as they are)"
+    if text := _unstated(dataset):
+        lacks["human_ceiling"] = text
     for index, name in enumerate(config["protocols"]):
         family = entries.get(name, {}).get("family")
         if missing := [need for need in FAMILIES[family].needs if need in lacks] if family in FAMILIES else []:
             text = f"found `{name}`, of {family}, but dataset `{config['dataset']}` has {lacks[missing[0]]}"
             yield ("protocols", index), f"{text}; take another dataset, or drop `{name}`"
+
+
+def _unstated(dataset: Mapping) -> str:
+    """Return what is not said of a dataset's human maps, though maps are to be compared with them."""
+    texts, clickme = [], dataset["source"] == "clickme"
+    if dataset.get("human_ceiling") is None:
+        ending = ", ClickMe's is 0.65753" if clickme else ""
+        texts.append(f"no `human_ceiling` (1 leaves correlations as they are{ending})")
+    if clickme and dataset.get("human_maps") is None:
+        texts.append("no `human_maps` (recorded, simulated or model)")
+    return " and ".join(texts)
+
+
+def _check_controls(config: Mapping, references: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
+    """Find controls that need maps of two halves of the annotators where the data have none."""
+    catalog = config.get("catalog", {})
+    dataset = catalog.get("datasets", {}).get(config.get("dataset"), {})
+    if "source" not in dataset:
+        return
+    truths = SOURCES[dataset["source"]].truths(dataset)
+    if "human_halves" in truths or dataset.get("human_ceiling") == "from_halves":
+        return
+    for index, name in enumerate(config.get("controls", ())):
+        if references.get(catalog.get("methods", {}).get(name, {}).get("method")) == "human_half":
+            has = "one human map per image, not those of two halves of the annotators"
+            hint = "; `human_ceiling: from_halves` reads them where shards have `heatmap_halves`"
+            if "human_maps" not in truths:
+                has, hint = "no human maps", ""
+            elif dataset["source"] != "clickme":
+                hint = ""
+            yield ("controls", index), f"found `{name}`, but dataset `{config['dataset']}` has {has}; drop it{hint}"
 
 
 def _check_shown(config: Mapping, entries: Mapping, families: Mapping) -> Iterator[tuple[Place, str]]:

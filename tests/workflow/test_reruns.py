@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import DCLS, RESNET, TINY, Project
 from planning import FORKS
-from trees import as_classes
+from trees import as_classes, with_more_classes
 
 from camstudy.core import ledger
 from camstudy.core.provenance import sha256_file
@@ -38,7 +38,7 @@ STUDY = TINY | {
         "datasets": {
             "tiny": {"source": "digits", "split": "val", "n_images": 24},
             "tiny_train": {"source": "digits", "split": "train", "n_images": 96, "human_ceiling": None},
-            "photos": {"source": "imagenet", "root": "photos", "num_classes": 4, "n_images": 7},
+            "photos": {"source": "imagenet", "root": "photos", "num_classes": 10, "n_images": 7},
         },
         "models": {
             "net": PLAIN | {"title": "Net", "weights": {"path": "net.safetensors"}},
@@ -201,6 +201,7 @@ def stubbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(path)
     (path / "photos").mkdir()
     as_classes(path / "photos")
+    with_more_classes(path / "photos", 6)
     (path / "net.safetensors").write_bytes(b"weights")
     shutil.copy(path / "config/published/dcls.csv", path / "published.csv")
     project.write_study(STUDY)
@@ -228,6 +229,7 @@ def test_everything_is_planned_once(tmp_path):
     project = Project(tmp_path / "project")
     (project.path / "photos").mkdir()
     as_classes(project.path / "photos")
+    with_more_classes(project.path / "photos", 6)
     (project.path / "net.safetensors").write_bytes(b"weights")
     shutil.copy(project.path / "config/published/dcls.csv", project.path / "published.csv")
     project.write_study(STUDY)
