@@ -11,18 +11,9 @@ FOLDER = Path(workflow.current_basedir).parents[1]
 sys.path.insert(0, str(FOLDER))
 
 from camstudy.core.errors import CamstudyError
+from camstudy.figures import FIGURES
 from camstudy.pipeline.bookkeeping import keep_books
 from camstudy.pipeline.head import read_study, wrong_triggers
-from camstudy.pipeline.bookkeeping import keep_books
-from camstudy.study.claims import refuse_taken
-from camstudy.study.classes import refuse_other_classes
-from camstudy.study.checks import validate
-from camstudy.core.errors import CamstudyError
-from camstudy.figures import FIGURES
-from camstudy.pipeline.job import share_library
-from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
-from camstudy.pipeline.head import refuse_different, registered, wrong_triggers
-from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.job import share_library
 from camstudy.pipeline.jobs import Jobs
