@@ -54,6 +54,7 @@ def changed(**keys: object) -> dict:
 
 TERM = {"net_dcls": STUDY["catalog"]["models"]["net_dcls"] | {"train": TRAIN | {"terms": {"confidence": {}}}}}
 ACTIVATION = {"varied": PLAIN | {"weights": {"path": "net.safetensors"}, "variant": {"activation": {"kind": "GELU"}}}}
+AGREEING = agreeing(*MODELS) | agreeing("control", methods=[CONTROL])
 EXTENSIONS = {
     "my_methods.py": (
         changed(
@@ -67,7 +68,7 @@ EXTENSIONS = {
             protocols=["people", "rise_fast", "boxes"],
             catalog={"protocols": {"people": {"family": "agreement", "metrics": ["spearman", "cosine"]}}},
         ),
-        agreeing(*MODELS) | agreeing("control", methods=[CONTROL]) | FROM_SCORES | QUALITATIVE,
+        {message.replace("human_maps", "people") for message in AGREEING} | FROM_SCORES | QUALITATIVE,
     ),
     "my_tables.py": (changed(tables=[*STUDY["tables"], "ranking"]), {"Make table ranking of ledger"}),
     "my_figures.py": (changed(figures=[*STUDY["figures"], "bars"]), {"Draw bars of ledger"}),
