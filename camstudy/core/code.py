@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
-from camstudy.core.plugins import loaded
+from camstudy.core.plugins import INSTALLED, loaded
 from camstudy.core.syntax import Definition, Module, read_module
 
 PACKAGE = Path(__file__).parents[1]
@@ -38,7 +38,6 @@ REGISTRIES = {
     "source": "SOURCES",
     "term": "TERMS",
 }
-INSTALLED = {"site-packages", "dist-packages"}
 # Scripts that make no result of a study.
 TOOLS = {"plan", "records", "export_demo_weights"}
 
