@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.geometry import FULL, Box, resample_in_boxes
+from camstudy.core.scaling import min_max
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import black_pixel, mask_pixels
 from camstudy.explain.layers import frozen
-from camstudy.metrics.faithfulness import REMOVED, Protocol, blur_kernel, min_max
+from camstudy.metrics.faithfulness import REMOVED, Protocol, blur_kernel
 from camstudy.metrics.localization import map_box
 
 # Returns the network's inputs (b, 3, s, s) for images and steps, both (b,).
@@ -65,12 +66,7 @@ def probe(
     input.
     """
     device, side = next(model.parameters()).device, images.shape[-1]
-    maps = np.asarray(maps, np.float32)
-    maps = np.where(np.isfinite(maps).all((1, 2), keepdims=True), maps, np.float32(0))
-    views = np.broadcast_to(np.asarray(view, np.float64), (len(maps), 4))
-    resized = resample_in_boxes(maps, views, (side, side))
-    at_native = protocol.normalize == "native"
-    masks = resample_in_boxes(min_max(maps), views, (side, side)) if at_native else min_max(resized)
+    resized, masks = _resized(maps, view, side, protocol)
     boxes = map_box(resized)
     images = images.to(device)
     weights = torch.from_numpy(masks[:, None]).to(device, torch.float32)
@@ -80,42 +76,78 @@ def probe(
         clean = network.ask(1, lambda image, _: images[image])
         masked = network.ask(1, lambda image, _: mask_pixels(images[image], weights[image], black))
         crop = network.ask(1, lambda image, _: torch.cat([_crop(images[i], boxes[i], black) for i in image.tolist()]))
-        ranks = pixel_ranks(torch.from_numpy(resized).to(device))
         found = {
             "probability": clean.log_probability[:, 0].exp(),
             "masked_probability": masked.log_probability[:, 0].exp(),
             "map_box_share": torch.from_numpy((boxes[:, 2:] - boxes[:, :2]).prod(1) / side**2),
             "crop_log_probability": crop.log_probability[:, 0],
         }
-        fills = {"blurred": lambda: _blur(images, protocol.blur), "mean": lambda: torch.zeros_like(black)}
-        fills["black"] = lambda: black
-        pixels, size = side**2, protocol.size(side**2)
-        steps = protocol.steps(pixels)
-
-        def replaced(fill: Tensor, kept: Callable[[Tensor, Tensor], Tensor]) -> Inputs:
-            """Return inputs whose pixels are the image's where ``kept`` says so of ranks and steps, else ``fill``'s."""
-            fill = fill.expand(len(images), -1, -1, -1)
-
-            def inputs(image: Tensor, step: Tensor) -> Tensor:
-                return torch.where(kept(ranks[image], step[:, None, None, None]), images[image], fill[image])
-
-            return inputs
-
-        # The first step of deletion and the last of insertion are the image itself.
-        end = clean.log_probability
-        start = replaced(fills[protocol.start](), lambda rank, step: rank < step * size)
-        shown = network.ask(steps, start).log_probability
-        found["insertion_curve"] = torch.cat([shown, end], 1).exp()
-        target = replaced(fills[protocol.target](), lambda rank, step: rank >= (step + 1) * size)
-        hidden = network.ask(steps, target).log_probability
-        found["deletion_curve"] = torch.cat([end, hidden], 1).exp()
+        replacing = _Replacing(images, pixel_ranks(torch.from_numpy(resized).to(device)))
+        found |= _curves(network, replacing, clean.log_probability, protocol, black)
         if perturbation:
-            counts = torch.tensor(np.round(REMOVED * pixels).astype(np.int32), device=device)
-            highest = replaced(black, lambda rank, step: rank >= counts[step])
-            lowest = replaced(black, lambda rank, step: rank < pixels - counts[step])
-            found["positive_correct"] = network.ask(len(counts), highest).correct
-            found["negative_correct"] = network.ask(len(counts), lowest).correct
+            found |= _perturbed(network, replacing, black)
     return {name: values.cpu().numpy() for name, values in found.items()}, network.batch_size
+
+
+def _resized(
+    maps: np.ndarray, view: Box | Sequence[Box], side: int, protocol: Protocol
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the model saw of maps at the size of its input, and masks made of them; zeros of non-finite maps."""
+    maps = np.asarray(maps, np.float32)
+    maps = np.where(np.isfinite(maps).all((1, 2), keepdims=True), maps, np.float32(0))
+    views = np.broadcast_to(np.asarray(view, np.float64), (len(maps), 4))
+    resized = resample_in_boxes(maps, views, (side, side))
+    at_native = protocol.normalize == "native"
+    return resized, resample_in_boxes(min_max(maps), views, (side, side)) if at_native else min_max(resized)
+
+
+class _Replacing(NamedTuple):
+    """Images (n, 3, s, s), and the ranks of their pixels (n, 1, s, s), by which pixels are replaced."""
+
+    images: Tensor
+    ranks: Tensor
+
+    def by(self, fill: Tensor, kept: Callable[[Tensor, Tensor], Tensor]) -> Inputs:
+        """Return inputs whose pixels are the image's where ``kept`` says so of ranks and steps, else ``fill``'s."""
+        images, ranks = self
+        fill = fill.expand(len(images), -1, -1, -1)
+
+        def inputs(image: Tensor, step: Tensor) -> Tensor:
+            return torch.where(kept(ranks[image], step[:, None, None, None]), images[image], fill[image])
+
+        return inputs
+
+
+def _curves(
+    network: "_Network", replacing: _Replacing, clean: Tensor, protocol: Protocol, black: Tensor
+) -> dict[str, Tensor]:
+    """Return the probabilities along insertion and deletion; ``clean`` (n, 1) is the logarithm of the image's own."""
+    images = replacing.images
+    fills = {
+        "blurred": lambda: _blur(images, protocol.blur),
+        "mean": lambda: torch.zeros_like(black),
+        "black": lambda: black,
+    }
+    pixels = images.shape[-1] ** 2
+    size, steps = protocol.size(pixels), protocol.steps(pixels)
+    # The first step of deletion and the last of insertion are the image itself.
+    start = replacing.by(fills[protocol.start](), lambda rank, step: rank < step * size)
+    inserted = torch.cat([network.ask(steps, start).log_probability, clean], 1)
+    target = replacing.by(fills[protocol.target](), lambda rank, step: rank >= (step + 1) * size)
+    deleted = torch.cat([clean, network.ask(steps, target).log_probability], 1)
+    return {"insertion_curve": inserted.exp(), "deletion_curve": deleted.exp()}
+
+
+def _perturbed(network: "_Network", replacing: _Replacing, black: Tensor) -> dict[str, Tensor]:
+    """Return whether the label comes first without the highest, and without the lowest pixels."""
+    pixels = replacing.images.shape[-1] ** 2
+    counts = torch.tensor(np.round(REMOVED * pixels).astype(np.int32), device=replacing.images.device)
+    highest = replacing.by(black, lambda rank, step: rank >= counts[step])
+    lowest = replacing.by(black, lambda rank, step: rank < pixels - counts[step])
+    return {
+        "positive_correct": network.ask(len(counts), highest).correct,
+        "negative_correct": network.ask(len(counts), lowest).correct,
+    }
 
 
 def pixel_ranks(maps: Tensor) -> Tensor:

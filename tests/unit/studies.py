@@ -30,7 +30,7 @@ CONTROLS = {
 }
 SCORE = ["dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate"]
 FAITHFULNESS = {"step": 1792, "start": "blurred", "target": "mean", "blur": 5, "normalize": "resized"}
-BOXES = {"iou": [0.5], "pointing_tolerance": 15, "pointing_ties": "mean"}
+BOXES = {"iou": [0.5], "pointing_tolerance": 15, "pointing_ties": "mean", "max_box_share": None, "clip_boxes": True}
 COMPARISON = [
     *("dataset", "baseline", "variant", "method", "metric"),
     *("difference", "ci_low", "ci_high", "p", "p_corrected", "n", "n_tests"),
