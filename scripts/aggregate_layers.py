@@ -4,7 +4,7 @@ from camstudy.analysis.aggregate import Settings, summarize
 from camstudy.core.parts import read_tables
 from camstudy.core.provenance import read_json
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import settings
+from camstudy.pipeline.stated import settings
 from camstudy.study.checks import layer_sweep
 from camstudy.study.protocols import chosen
 

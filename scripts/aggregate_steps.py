@@ -4,7 +4,7 @@ from camstudy.analysis.aggregate import Settings
 from camstudy.analysis.steps import summarize_steps
 from camstudy.core.parts import read_tables
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import settings
+from camstudy.pipeline.stated import settings
 from camstudy.study.protocols import chosen
 
 with step(snakemake):

@@ -28,7 +28,7 @@ with step(snakemake):
         for model, record in zip(snakemake.config["models"], inputs.prediction, strict=True)
     }
     maps, scores, boxes = {}, {}, {}
-    tables = read_tables(snakemake.params.shown, inputs.scores)
+    tables = read_tables(snakemake.params.scored, inputs.scores)
     for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
         key, heatmaps = (models[model], methods[method]), Heatmaps(manifests)
         maps[key], boxes[key[0]] = (

@@ -64,7 +64,7 @@ class Work:
         """The protocol's metrics; without those of models alone, where there is none."""
         from camstudy.metrics.families import METRICS
 
-        lacking = set() if self.model else {*self.family.of_models}
+        lacking = {*self.family.of_models} if self.model is None else set()
         return [name for name in self.settings.get("metrics", ()) if lacking.isdisjoint(METRICS[name].needs)]
 
     @cached_property

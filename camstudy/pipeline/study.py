@@ -15,7 +15,7 @@ from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline.paths import CONTROL
 from camstudy.pipeline.resources import expected_images
-from camstudy.pipeline.shown import shown_protocols
+from camstudy.pipeline.stated import protocols_of
 from camstudy.study.checks import layer_sweep
 from camstudy.study.protocols import chosen, scored
 from camstudy.tables import TABLES
@@ -84,8 +84,8 @@ class Study:
 
     def used_protocols(self) -> set[str]:
         """Return the protocols under which the study makes files that others share."""
-        scored = {self.protocols[family] for family in self.families}
-        return scored.union(*(shown_protocols(self.config, record).values() for record in self.records))
+        names = {self.protocols[family] for family in self.families}
+        return names.union(*(protocols_of(self.config, record).values() for record in self.records))
 
     def datasets(self) -> list[str]:
         """Return the datasets that the study looks at or trains on."""

@@ -26,8 +26,8 @@ def scores(inputs: TableInputs) -> Table:
         name="scores",
         caption=f"All scores on {inputs.dataset['dataset']}.",
         columns=(
-            Column("title", "Model"),
-            Column("method_title", "Method"),
+            # Wide tables are printed in pieces, of which the first column alone names the rows.
+            Column("title", "Model, method"),
             Column("model", shown=False),
             Column("method", shown=False),
             *(column for metric in metrics for column in _columns(metric)),
@@ -66,11 +66,9 @@ def _row(inputs: TableInputs, model: str, method: str, metrics: list[Metric]) ->
             cells |= {metric.name: estimate, **counts}
     if not cells:
         return None
-    title = "All models" if model == CONTROL else inputs.title(model)
-    about = {"kind": model, "title": title, "model": model, "method": method}
-    if method:
-        about["method_title"] = inputs.method_title(method)
-    return Row(about | cells)
+    names = ["All models" if model == CONTROL else inputs.title(model)]
+    names += [inputs.method_title(method)] if method else []
+    return Row({"kind": model, "title": ", ".join(names), "model": model, "method": method} | cells)
 
 
 def _notes(inputs: TableInputs, metrics: list[Metric]) -> Iterator[str]:

@@ -68,13 +68,11 @@ def test_a_metric_of_the_user_has_a_column_without_further_code(monkeypatch):
 
 def test_rows_begin_with_predictions_and_end_with_controls():
     inputs = make_inputs(architectures={"resnet_mini": "ResNet"}, methods=("gradcam",), controls=("random",))
-    rows = [(row["title"], row["method_title"]) for row in read_csv(make(inputs))]
-    models = [inputs.title(model) for model in inputs.study["models"]]
-    assert rows == [pair for title in models for pair in ((title, ""), (title, "Grad-CAM"))] + [
-        ("All models", "Random")
-    ]
+    rows = [row["title"] for row in read_csv(make(inputs))]
+    models = ("ResNet", "ResNet DCLS")
+    assert rows == [name for title in models for name in (title, f"{title}, Grad-CAM")] + ["All models, Random"]
     columns = [column.key for column in make(inputs).columns if column.shown]
-    assert columns == ["title", "method_title", "top1", "dice_at_10", "alignment"]
+    assert columns == ["title", "top1", "dice_at_10", "alignment"]
 
 
 def test_notes_say_by_which_protocols_and_on_how_many_images():

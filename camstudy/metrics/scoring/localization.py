@@ -30,9 +30,8 @@ def localization(work: Work) -> Callable[[Batch], Evidence]:
     from camstudy.metrics.run import Evidence
 
     dataset, settings, sizes = work.dataset, work.settings, work.dataset.shapes
-    correct = None
-    if not work.control:
-        correct = read_records(work.records["prediction"]).sort_values("image")["top1"].to_numpy()
+    predicted = work.records["prediction"]  # none of the maps that all models share
+    correct = read_records(predicted).sort_values("image")["top1"].to_numpy() if predicted else None
     parameters = {
         "pointing_game": {"tolerance": settings["pointing_tolerance"], "ties": settings["pointing_ties"]},
         "pointing_game_exact": {"ties": settings["pointing_ties"]},
