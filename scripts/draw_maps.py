@@ -20,8 +20,8 @@ with step(snakemake):
 
     def names(classes):
         """Return the classes' names; their numbers where they have none."""
-        known = dataset.attrs["class_names"]
-        return np.array([known[number] if known else str(number) for number in classes])
+        titles = dataset.attrs["class_names"]
+        return np.array([titles[number] if titles else str(number) for number in classes])
 
     predicted = {
         models[model]: names(read_records([record]).set_index("image").loc[chosen, "predicted"])

@@ -1,4 +1,4 @@
-"""Maps scaled to [0, 1]."""
+"""Maps scaled to [0, 1], and which of them cannot be: the degenerate ones."""
 
 import numpy as np
 
@@ -15,3 +15,10 @@ def min_max(maps: np.ndarray, kind: type | np.dtype = np.float64) -> np.ndarray:
         span = high - low
         usable = np.isfinite(span) & (span > 0)
         return np.where(usable, (maps - low) / np.where(usable, span, 1), 0)
+
+
+def degenerate(maps: np.ndarray) -> np.ndarray:
+    """Return which of the maps (n, H, W) are constant or hold a non-finite value, as bool (n,)."""
+    maps = np.asarray(maps)
+    low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))  # NaN propagates into both
+    return ~np.isfinite(low) | ~np.isfinite(high) | (low == high)

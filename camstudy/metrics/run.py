@@ -13,11 +13,11 @@ from tqdm import tqdm
 from camstudy.core.errors import CamstudyError
 from camstudy.core.geometry import resample_in_boxes
 from camstudy.core.parts import part_slice, write_scores
+from camstudy.core.scaling import degenerate
 from camstudy.data.dataset import Dataset
 from camstudy.data.formats.clickme import select
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
-from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.registry import score_family
 from camstudy.metrics.scoring import Family
 

@@ -47,8 +47,8 @@ def _metrics(inputs: TableInputs) -> list[Metric]:
 
 def _columns(metric: Metric) -> list[Column]:
     title, form = _title(metric.family), "percent" if metric.unit == "%" else "estimate"
-    shown = Column(metric.name, heading(metric), title, form, interval=True)
-    return [shown, *(Column(f"{metric.name}_{count}", format="count", shown=False) for count in ("n", "n_degenerate"))]
+    counts = [Column(f"{metric.name}_{count}", format="count", shown=False) for count in ("n", "n_degenerate")]
+    return [Column(metric.name, heading(metric), title, form, interval=True), *counts]
 
 
 def _title(family: str) -> str:
