@@ -19,15 +19,15 @@ with step(snakemake):
 
     def names(classes):
         """Return the classes' names; their numbers where they have none, as those that the data lack."""
-        known = dataset.attrs["class_names"] or []
-        return np.array([known[number] if number < len(known) else str(number) for number in classes])
+        titles = dataset.attrs["class_names"] or []
+        return np.array([titles[number] if number < len(titles) else str(number) for number in classes])
 
     predicted = {
         models[model]: names(read_records([record]).set_index("image").loc[chosen, "predicted"])
         for model, record in zip(snakemake.config["models"], inputs.prediction, strict=True)
     }
     maps, scores, boxes = {}, {}, {}
-    tables = read_tables(snakemake.params.shown, inputs.scores)
+    tables = read_tables(snakemake.params.scored, inputs.scores)
     for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
         key, floors = (models[model], methods[method]), {method: catalog["methods"][method]["postprocess"]}
         found = label_maps({(model, method): manifests}, postprocess=floors).isel(model=0, method=0, image=chosen)

@@ -195,7 +195,7 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     Parameters
     ----------
     files : inputs of the workflow's rule, by name
-    study : what the table or figure gets to see of the configuration: `camstudy.study.stated.stated`
+    study : what the table or figure gets to see of the configuration: `camstudy.study.stated.stated_by`
     published : file of published values, if the study names one
     """
     named = dict(files.items())

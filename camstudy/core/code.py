@@ -134,15 +134,15 @@ class Code:
         if not names:
             yield from ((module, name) for name in known.definitions)
             return
-        name, *further = names
+        name, *rest = names
         if name in known.definitions:
             yield module, name
         if name in known.imports:
-            yield from self._follow(self._absolute(module, known.imports[name]), further, trail)
+            yield from self._follow(self._absolute(module, known.imports[name]), rest, trail)
         elif name in known.definitions:
             return
         elif self._module(f"{module}.{name}"):
-            yield from self._follow(f"{module}.{name}", further, trail)
+            yield from self._follow(f"{module}.{name}", rest, trail)
         elif known.stars:
             for star in known.stars:
                 yield from self._follow(self._absolute(module, star), names, trail)

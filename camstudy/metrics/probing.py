@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.geometry import FULL, Box, resample_in_boxes
+from camstudy.core.scaling import min_max
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import black_pixel, mask_pixels
 from camstudy.explain.layers import frozen
-from camstudy.metrics.faithfulness import Protocol, Ties, blur_kernel, min_max
+from camstudy.metrics.faithfulness import Protocol, Ties, blur_kernel
 from camstudy.metrics.localization import map_box
 
 # Returns the network's inputs (b, 3, s, s) for images and steps, both (b,).

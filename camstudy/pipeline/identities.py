@@ -16,7 +16,7 @@ from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.models import timm_names
 from camstudy.pipeline.sources import Sources
-from camstudy.study.stated import resolved, settings, stated, stated_maps
+from camstudy.study.stated import resolved, settings, stated_by, stated_by_maps
 from camstudy.study.study import Study, is_photographs
 from camstudy.tables import TABLES
 from camstudy.training.terms import asked
@@ -47,13 +47,13 @@ class Identities:
     def __init__(self, study: Study, sources: Sources, revision: Callable[[str], str] = revision) -> None:
         self.study, self.sources, self._revision = study, sources, revision
         self._catalog = study.catalog
-        self._known: dict[tuple[str, ...], str] = {}
+        self._made: dict[tuple[str, ...], str] = {}
 
     def _once(self, *key: str, make: Callable[[], str]) -> str:
         """Return what ``make`` returns, made once: a study of thousands of jobs has dozens of models and methods."""
-        if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def _code(self, *units: str) -> str:
         return ",".join(map(self._revision, units))
@@ -264,7 +264,7 @@ class Identities:
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
-            stated=digest(stated_maps(study.config)),
+            stated=digest(stated_by_maps(study.config)),
         )
 
     def _drawn(self, record: object, *units: str) -> str:
@@ -280,7 +280,9 @@ class Identities:
                 made_from.append(self.sources.published())
             else:
                 made_from.append(self.aggregate(source))
-        return line(code=self._code(*units), made_from=digest(made_from), stated=digest(stated(study.config, record)))
+        return line(
+            code=self._code(*units), made_from=digest(made_from), stated=digest(stated_by(study.config, record))
+        )
 
     def _seen(self, model: str, dataset: str) -> dict[str, str | None]:
         """Return the parts of a finished model and of what it gets to see of a dataset."""

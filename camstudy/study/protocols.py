@@ -61,20 +61,20 @@ def _registered(family: str) -> dict[str, list[str]]:
     return {metric.name: [need for need in metric.needs if need not in gives] for metric in own}
 
 
-def check_protocols(config: Mapping, known: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
+def check_protocols(config: Mapping, registered: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
     """Yield place and mistake of protocols that contradict what ships, each other, the data, or what is to be shown.
 
-    ``config`` has defaults and lacks what is malformed; ``known`` is that of `camstudy.study.checks.validate`.
+    ``config`` has defaults and lacks what is malformed; ``registered`` is what `camstudy.study.checks.validate` gets.
     """
     entries = config.get("catalog", {}).get("protocols", {})
     for name, entry in entries.items():
         place = ("catalog", "protocols", name)
-        yield from _check_shipped(place, entry, known.get("protocols", {}).get(name))
-        yield from _check_metrics(place, entry, known)
+        yield from _check_shipped(place, entry, registered.get("protocols", {}).get(name))
+        yield from _check_metrics(place, entry, registered)
     yield from _check_chosen(config, entries)
     yield from _check_evidence(config, entries)
-    yield from _check_controls(config, known.get("references", {}))
-    yield from _check_shown(config, entries, known.get("families", {}))
+    yield from _check_controls(config, registered.get("references", {}))
+    yield from _check_drawn(config, entries, registered.get("families", {}))
 
 
 def _check_shipped(place: Place, entry: Mapping, ships: Mapping | None) -> Iterator[tuple[Place, str]]:
@@ -84,18 +84,18 @@ def _check_shipped(place: Place, entry: Mapping, ships: Mapping | None) -> Itera
         yield place, f"{text}; give yours a name of its own"
 
 
-def _check_metrics(place: Place, entry: Mapping, known: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
+def _check_metrics(place: Place, entry: Mapping, registered: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
     """Look up metrics that no protocol that ships has; asking the registry takes a second of every job."""
     family = entry.get("family")
-    usual = {name for other in known.get("protocols", {}).values() for name in other.get("metrics", ())}
+    usual = {name for other in registered.get("protocols", {}).values() for name in other.get("metrics", ())}
     for index, name in enumerate(entry.get("metrics", ())):
-        if "metrics" not in known or name is None or name in usual or name in known["metrics"](family):
+        if "metrics" not in registered or name is None or name in usual or name in registered["metrics"](family):
             continue
         if lacks := _registered(family).get(name):
             text = f"`{name}` needs {', '.join(lacks)}, but {family} finds {', '.join(FAMILIES[family].gives)}"
             yield (*place, "metrics", index), f"{text}; take it out, or register it in the family that finds it"
         else:
-            yield (*place, "metrics", index), str(unknown(f"metric of {family}", name, known["metrics"](family)))
+            yield (*place, "metrics", index), str(unknown(f"metric of {family}", name, registered["metrics"](family)))
 
 
 def _check_chosen(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, str]]:
@@ -167,7 +167,7 @@ def _check_controls(config: Mapping, references: Mapping[str, str]) -> Iterator[
             yield ("controls", index), f"found `{name}`, but dataset `{config['dataset']}` has {has}; drop it{hint}"
 
 
-def _check_shown(config: Mapping, entries: Mapping, families: Mapping) -> Iterator[tuple[Place, str]]:
+def _check_drawn(config: Mapping, entries: Mapping, families: Mapping) -> Iterator[tuple[Place, str]]:
     """Find tables and figures of families or metrics that the study does not score."""
     scored = {entries[name].get("family"): name for name in config["protocols"] if name in entries}
     for kind in ("tables", "figures"):

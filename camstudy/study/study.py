@@ -14,7 +14,7 @@ from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.checks import layer_sweep
 from camstudy.study.protocols import chosen, scored
-from camstudy.study.stated import stated_protocols
+from camstudy.study.stated import protocols_of
 from camstudy.tables import TABLES
 
 Pair = tuple[str, str]  # model and method
@@ -92,8 +92,8 @@ class Study:
 
     def used_protocols(self) -> set[str]:
         """Return the protocols under which the study makes files that others share."""
-        scored = {self.protocols[family] for family in self.families}
-        return scored.union(*(stated_protocols(self.config, record).values() for record in self.records))
+        names = {self.protocols[family] for family in self.families}
+        return names.union(*(protocols_of(self.config, record).values() for record in self.records))
 
     def datasets(self) -> list[str]:
         """Return the datasets that the study looks at or trains on."""

@@ -297,6 +297,8 @@ def test_metrics_are_those_of_the_family(config, known):
     assert found.keys() == {f"{place}[1]", f"{place}[2]", "catalog.protocols.people.metrics[1]"}
     assert found[f"{place}[1]"].startswith("unknown metric of faithfulness `spearman`")
     assert "did you mean `average_gain`?" in found[f"{place}[2]"]
+    expected = "`alignment` needs spearman, human_ceiling, but agreement finds heatmap, human_map; take it out"
+    assert found["catalog.protocols.people.metrics[1]"].startswith(expected)
 
 
 def test_defaults_list_what_was_registered_and_shipped_protocols_write_them_out():

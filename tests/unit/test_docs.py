@@ -21,8 +21,8 @@ from camstudy.explain.engine import explain, map_shape
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.methods import METHODS, bind
 from camstudy.figures import FIGURES
-from camstudy.metrics.alignment import score_agreement
 from camstudy.metrics.families import METRICS
+from camstudy.metrics.registry import score_family
 from camstudy.models.build import build_model
 from camstudy.study.checks import validate
 from camstudy.study.protocols import metric_names, shipped
@@ -104,7 +104,8 @@ def test_the_metric_becomes_a_column_of_the_scores(registered):
     rng = np.random.default_rng(0)
     human = rng.random((3, 16, 16))
     maps = human * np.array([2.0, 1.0, 0.0])[:, None, None]
-    np.testing.assert_allclose(score_agreement(maps, human, ["cosine"])["cosine"], [1, 1, 0], atol=1e-12)
+    found = score_family("agreement", {"heatmap": maps, "human_map": human}, metrics=["cosine"])
+    np.testing.assert_allclose(found["cosine"], [1, 1, 0], atol=1e-12)
 
 
 def test_the_table_has_the_best_method_first(registered):

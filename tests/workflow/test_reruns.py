@@ -380,7 +380,7 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     "an unused helper beside methods": (appended(CAM, "\n\ndef helper(values):\n    return values + 1\n"), set()),
     "an unused module beside methods": (appended("camstudy/explain/unused.py", '"""Unused."""\nX = 1\n'), set()),
     "another method in a module": (appended(CAM, NEW_METHOD), set()),
-    "another metric": (appended("camstudy/metrics/alignment.py", NEW_METRIC), set()),
+    "another metric": (appended("camstudy/metrics/agreement.py", NEW_METRIC), set()),
     "another source of data": (appended("camstudy/data/sources/another.py", NEW_SOURCE), set()),
     "another family of metrics": (appended("camstudy/metrics/scoring/another.py", NEW_FAMILY), set()),
     "what a family of metrics finds": (
@@ -417,14 +417,14 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     ),
     "a helper beside metrics": (
         text(
-            "camstudy/metrics/alignment.py",
+            "camstudy/metrics/agreement.py",
             "def _overlap(",
             "def _overlap_(maps, human):\n    return 0\n\n\ndef _overlap(",
         ),
         set(),
     ),
     "what two metrics have in common": (
-        text("camstudy/metrics/alignment.py", "divmod(0.9 *", "divmod(0.8 *"),
+        text("camstudy/metrics/agreement.py", "divmod(0.9 *", "divmod(0.8 *"),
         agreeing(*MODELS) | agreeing("control", methods=[CONTROL]) | FROM_SCORES | QUALITATIVE,
     ),
     "the script that draws tables": (
