@@ -3,8 +3,8 @@
 from camstudy.core.provenance import write_record
 from camstudy.data.dataset import open_dataset
 from camstudy.explain.store import Heatmaps
-from camstudy.metrics.run import Work, score
-from camstudy.metrics.scoring import FAMILIES
+from camstudy.metrics.run import score
+from camstudy.metrics.scoring import FAMILIES, Work
 from camstudy.pipeline.job import step, torch_device
 from camstudy.study.claims import claim
 

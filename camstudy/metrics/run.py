@@ -1,8 +1,6 @@
 """Scores maps of a dataset by any family of metrics: batches, degenerate maps, metrics, and the files that result."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,118 +9,18 @@ import pandas as pd
 from tqdm import tqdm
 
 from camstudy.core.errors import CamstudyError
-from camstudy.core.geometry import resample_in_boxes
 from camstudy.core.parts import part_slice, write_scores
 from camstudy.core.scaling import degenerate
-from camstudy.data.dataset import Dataset
 from camstudy.data.formats.clickme import select
 from camstudy.explain.postprocess import apply
-from camstudy.explain.store import Heatmaps
+from camstudy.metrics import families  # noqa: F401 - registers the metrics
 from camstudy.metrics.registry import score_family
-from camstudy.metrics.scoring import Family
+from camstudy.metrics.scoring import Batch, Evidence, Work
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 Images = slice | np.ndarray  # positions in the dataset
-
-
-@dataclass
-class Work:
-    """What a job scores, and with what.
-
-    Parameters
-    ----------
-    family : of the protocol
-    settings : the protocol's entry of the catalogue
-    dataset : the images
-    heatmaps : the maps; None for a family that makes its own
-    method : the method's entry of the catalogue
-    model : the model's entry; None where the maps of a control are scored once for all models
-    records : the records of the models and predictions that the family needs, by kind; a model's is a path
-    device : of the network
-    batch_size : images per pass through the network; families halve it where memory does not suffice
-    """
-
-    family: Family
-    settings: Mapping
-    dataset: Dataset
-    heatmaps: Heatmaps | None
-    method: Mapping
-    model: Mapping | None = None
-    records: Mapping[str, object] = field(default_factory=dict)
-    device: "torch.device | None" = None
-    batch_size: int = 32
-
-    @property
-    def control(self) -> bool:
-        """Whether the maps are a control's, which look at no model."""
-        return self.heatmaps is not None and self.heatmaps.attrs["model"] == "control"
-
-    @cached_property
-    def metrics(self) -> list[str]:
-        """The protocol's metrics; without those of models alone, where there is none."""
-        from camstudy.metrics.families import METRICS
-
-        lacking = {*self.family.of_models} if self.model is None else set()
-        return [name for name in self.settings.get("metrics", ()) if lacking.isdisjoint(METRICS[name].needs)]
-
-    @cached_property
-    def wanted(self) -> set[str]:
-        """The evidence that the metrics need."""
-        from camstudy.metrics.families import METRICS
-
-        return {need for name in self.metrics for need in METRICS[name].needs}
-
-    @cached_property
-    def kept(self) -> list[str]:
-        """The evidence for metrics of the whole dataset, which are made when scores are aggregated."""
-        from camstudy.metrics.families import METRICS
-
-        found = [METRICS[name] for name in self.metrics if METRICS[name].level == "dataset"]
-        return list(dict.fromkeys(need for metric in found for need in metric.needs))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some images: their positions in the dataset, labels (n,), and of maps, where there are any, three things.
-
-    ``maps`` are (n, h, w) at native resolution, ``targets`` (n,) the classes that they explain, ``views`` (n, 4) what
-    they cover of the images, in fractions.
-    """
-
-    images: Images
-    labels: np.ndarray
-    maps: np.ndarray | None = None
-    targets: np.ndarray | None = None
-    views: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a family finds for the n images of a batch.
-
-    Parameters
-    ----------
-    arrays : what metrics are functions of, by the names in `camstudy.metrics.registry.Metric.needs`
-    columns : what else the scores say of an image, (n,), or (n, k) for k rows of each image
-    counted : bool (n,): images that do not count have no scores; None: all count
-    parameters : of metrics, by name
-    beside : the columns of tables beside the scores, by kind: as ``columns``, or a list of arrays, one for a cell
-    """
-
-    arrays: Mapping[str, np.ndarray]
-    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
-    counted: np.ndarray | None = None
-    parameters: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    beside: Mapping[str, Mapping[str, np.ndarray | list]] = field(default_factory=dict)
-
-
-def human_maps(work: Work, batch: Batch) -> np.ndarray:
-    """Return the human maps of what the model saw, (n, 224, 224); for maps of half of the people, those of the rest."""
-    halves = work.heatmaps.attrs["reference"] == "human_half"
-    human = work.dataset.human_half(batch.images)[:, 1] if halves else work.dataset.human_map(batch.images)
-    return resample_in_boxes(human, batch.views)
 
 
 def score(work: Work, scores: str | Path, part: str = "") -> list[Path]:

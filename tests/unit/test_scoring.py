@@ -15,8 +15,8 @@ from camstudy.data.dataset import open_dataset
 from camstudy.explain.store import Heatmaps, heatmap_writer
 from camstudy.metrics.families import METRICS
 from camstudy.metrics.registry import Metric, score_family
-from camstudy.metrics.run import Evidence, Work, score
-from camstudy.metrics.scoring import FAMILIES, Family
+from camstudy.metrics.run import score
+from camstudy.metrics.scoring import FAMILIES, Evidence, Family, Work
 from camstudy.study.protocols import metric_names, shipped
 from camstudy.study.schema import load_schema
 

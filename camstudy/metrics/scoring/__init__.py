@@ -7,13 +7,19 @@ without them. `camstudy.metrics.run` does what all families have in common.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from camstudy.core.registry import ModuleRegistry
+from camstudy.metrics.registry import METRICS
 
 if TYPE_CHECKING:
-    from camstudy.metrics.run import Batch, Evidence, Work
+    import numpy as np
+    import torch
+
+    from camstudy.data.dataset import Dataset
+    from camstudy.explain.store import Heatmaps
 
 Need = Literal[
     *("maps", "raw_maps", "human_map", "human_ceiling", "boxes", "fixations", "prediction", "model", "method"),
@@ -72,3 +78,96 @@ class Family:
 
 
 FAMILIES: ModuleRegistry[Family] = ModuleRegistry("family of metrics", Family, __name__)
+
+
+@dataclass
+class Work:
+    """What a job scores, and with what.
+
+    Parameters
+    ----------
+    family : of the protocol
+    settings : the protocol's entry of the catalogue
+    dataset : the images
+    heatmaps : the maps; None for a family that makes its own
+    method : the method's entry of the catalogue
+    model : the model's entry; None where the maps of a control are scored once for all models
+    records : the records of the models and predictions that the family needs, by kind; a model's is a path
+    device : of the network
+    batch_size : images per pass through the network; families halve it where memory does not suffice
+    """
+
+    family: Family
+    settings: Mapping
+    dataset: Dataset
+    heatmaps: Heatmaps | None
+    method: Mapping
+    model: Mapping | None = None
+    records: Mapping[str, object] = field(default_factory=dict)
+    device: torch.device | None = None
+    batch_size: int = 32
+
+    @property
+    def control(self) -> bool:
+        """Whether the maps are a control's, which look at no model."""
+        return self.heatmaps is not None and self.heatmaps.attrs["model"] == "control"
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The protocol's metrics; without those of models alone, where there is none."""
+        lacking = {*self.family.of_models} if self.model is None else set()
+        return [name for name in self.settings.get("metrics", ()) if lacking.isdisjoint(METRICS[name].needs)]
+
+    @cached_property
+    def wanted(self) -> set[str]:
+        """The evidence that the metrics need."""
+        return {need for name in self.metrics for need in METRICS[name].needs}
+
+    @cached_property
+    def kept(self) -> list[str]:
+        """The evidence for metrics of the whole dataset, which are made when scores are aggregated."""
+        found = [METRICS[name] for name in self.metrics if METRICS[name].level == "dataset"]
+        return list(dict.fromkeys(need for metric in found for need in metric.needs))
+
+    def human_maps(self, batch: Batch) -> np.ndarray:
+        """Return the human maps of what the model saw, (n, 224, 224); for maps of half of the people, of the rest."""
+        from camstudy.core.geometry import resample_in_boxes
+
+        halves = self.heatmaps.attrs["reference"] == "human_half"
+        human = self.dataset.human_half(batch.images)[:, 1] if halves else self.dataset.human_map(batch.images)
+        return resample_in_boxes(human, batch.views)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images: their positions in the dataset, labels (n,), and of maps, where there are any, three things.
+
+    ``maps`` are (n, h, w) at native resolution, ``targets`` (n,) the classes that they explain, ``views`` (n, 4) what
+    they cover of the images, in fractions.
+    """
+
+    images: slice | np.ndarray
+    labels: np.ndarray
+    maps: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    views: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a family finds for the n images of a batch.
+
+    Parameters
+    ----------
+    arrays : what metrics are functions of, by the names in `camstudy.metrics.registry.Metric.needs`
+    columns : what else the scores say of an image, (n,), or (n, k) for k rows of each image
+    counted : bool (n,): images that do not count have no scores; None: all count
+    parameters : of metrics, by name
+    beside : the columns of tables beside the scores, by kind: as ``columns``, or a list of arrays, one for a cell
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    counted: np.ndarray | None = None
+    parameters: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, np.ndarray | list]] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from camstudy.metrics.scoring import FAMILIES
 
 if TYPE_CHECKING:
-    from camstudy.metrics.run import Batch, Evidence, Work
+    from camstudy.metrics.scoring import Batch, Evidence, Work
 
 
 @FAMILIES.register(
@@ -21,6 +21,6 @@ if TYPE_CHECKING:
 def agreement(work: Work) -> Callable[[Batch], Evidence]:
     """Return what finds ``heatmap`` and ``human_map``, both (n, 224, 224)."""
     from camstudy.core.geometry import resample
-    from camstudy.metrics.run import Evidence, human_maps
+    from camstudy.metrics.scoring import Evidence
 
-    return lambda batch: Evidence({"heatmap": resample(batch.maps), "human_map": human_maps(work, batch)})
+    return lambda batch: Evidence({"heatmap": resample(batch.maps), "human_map": work.human_maps(batch)})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from camstudy.metrics.scoring import FAMILIES
 
 if TYPE_CHECKING:
-    from camstudy.metrics.run import Batch, Evidence, Work
+    from camstudy.metrics.scoring import Batch, Evidence, Work
 
 CURVES = ("insertion", "deletion")
 
@@ -41,7 +41,7 @@ def faithfulness(work: Work) -> Callable[[Batch], Evidence]:
     from camstudy.core.geometry import FULL, within
     from camstudy.metrics.faithfulness import Protocol
     from camstudy.metrics.probing import predicted, probe
-    from camstudy.metrics.run import Evidence
+    from camstudy.metrics.scoring import Evidence
     from camstudy.models.build import input_config
     from camstudy.models.inputs import crop_boxes, prepare
     from camstudy.models.load import load_model, weights_of

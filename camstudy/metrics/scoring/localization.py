@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from camstudy.metrics.scoring import FAMILIES
 
 if TYPE_CHECKING:
-    from camstudy.metrics.run import Batch, Evidence, Work
+    from camstudy.metrics.scoring import Batch, Evidence, Work
 
 
 @FAMILIES.register(
@@ -29,7 +29,7 @@ def localization(work: Work) -> Callable[[Batch], Evidence]:
     from camstudy.core.parts import read_records
     from camstudy.metrics.localization import HITS, box_hits, has_boxes, map_box
     from camstudy.metrics.localization_protocol import parameters_of
-    from camstudy.metrics.run import Evidence
+    from camstudy.metrics.scoring import Evidence
 
     dataset, settings, sizes = work.dataset, work.settings, work.dataset.shapes
     predicted = work.records["prediction"]  # none of the maps that all models share

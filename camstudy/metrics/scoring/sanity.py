@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from camstudy.metrics.scoring import FAMILIES
 
 if TYPE_CHECKING:
-    from camstudy.metrics.run import Batch, Evidence, Work
+    from camstudy.metrics.scoring import Batch, Evidence, Work
 
 
 @FAMILIES.register(
@@ -29,7 +29,7 @@ def sanity(work: Work) -> Callable[[Batch], Evidence]:
 
     from camstudy.explain.explainer import Explainer
     from camstudy.metrics.randomization import randomize_explained
-    from camstudy.metrics.run import Evidence
+    from camstudy.metrics.scoring import Evidence
     from camstudy.models.load import weights_of
 
     explainer = Explainer.load(work.model, work.method, weights_of(work.records["model"]), work.device)
