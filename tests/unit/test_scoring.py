@@ -194,7 +194,7 @@ def test_a_metric_without_its_evidence_is_no_dropped_column(metrics):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_s_settings_are_those_of_its_protocols(name):
-    schema = load_schema()["$defs"][f"protocol_{name}"]
+    schema = load_schema()["$defs"][f"family_{name}"]
     assert {*FAMILIES[name].settings} == schema["properties"].keys() - {"family", "title", "metrics"}
 
 
