@@ -14,6 +14,7 @@ from camstudy.data.sources import SOURCES
 from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.families import METRICS
+from camstudy.metrics.scoring import FAMILIES
 from camstudy.models.variants import VARIANTS
 from camstudy.study.schema import forget_schema
 from camstudy.tables import TABLES
@@ -52,7 +53,7 @@ def write(folder: Path, *names: str) -> list[str]:
 @contextmanager
 def loaded(folder: Path, *names: str) -> Iterator[list[Path]]:
     """Have plugins of the page in this process, and leave everything as it was."""
-    registries = (METHODS, METRICS, TABLES, FIGURES, SOURCES, VARIANTS, TERMS)
+    registries = (METHODS, METRICS, TABLES, FIGURES, SOURCES, VARIANTS, TERMS, FAMILIES)
     known, places = dict(plugins._LOADED), list(sys.path)
     paths = [folder / name for name in write(folder, *names)]
     try:

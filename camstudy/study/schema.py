@@ -15,18 +15,23 @@ from camstudy.core.errors import CamstudyError, did_you_mean, unknown
 from camstudy.core.registry import Registry
 from camstudy.data.sources import SOURCES
 from camstudy.figures import FIGURES
+from camstudy.metrics.scoring import FAMILIES
 from camstudy.models.variants import VARIANTS
 from camstudy.tables import TABLES
 from camstudy.training.terms import TERMS
 
 FOLDER = Path(__file__).parents[2] / "workflow" / "schemas"
 
-# What a user's file says of a source, and of a variant or a term.
-SOURCE_KEYS = (
-    *("title", "description", "additionalProperties"),
-    *(f"properties.{key}" for key in ("source", "root", "n_images", "sample_seed", "human_ceiling", "licence")),
-)
-OPTION_KEYS = ("title", "description", "x-summary", "additionalProperties")
+# What a user's file says, by the kind of what it is about.
+USERS_KEYS = {
+    "source": (
+        *("title", "description", "additionalProperties"),
+        *(f"properties.{key}" for key in ("source", "root", "n_images", "sample_seed", "human_ceiling", "licence")),
+    ),
+    "family": ("title", "description", "additionalProperties", "properties.family", "properties.title"),
+    "variant": ("title", "description", "x-summary", "additionalProperties"),
+    "term": ("title", "description", "x-summary", "additionalProperties"),
+}
 
 TYPES = {
     "array": "a list",
@@ -64,9 +69,10 @@ def load_schema() -> dict:
         for name in registry:
             if path := _file_of(kind, name, registry):
                 _define(found, f"{kind}_{name}", path)
-    families = sorted(path.stem for path in (FOLDER / "families").glob("*.yaml"))
+    # Those of no module are of networks, not of maps.
+    families = sorted({*FAMILIES, *(path.stem for path in (FOLDER / "families").glob("*.yaml"))})
     for name in families:
-        _define(found, f"family_{name}", FOLDER / "families" / f"{name}.yaml")
+        _define(found, f"family_{name}", _file_of("family", name, FAMILIES))
     _choose(found["dataset"], "source", list(SOURCES))
     _choose(found["protocol"], "family", families)
     found["model"]["properties"]["variant"]["properties"] = _options(found, "variant")
@@ -91,7 +97,7 @@ def _define(found: dict[str, dict], name: str, path: Path) -> None:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CamstudyError(f"{path}: is no YAML that can be read ({' '.join(str(error).split())}); mend it") from None
     if FOLDER not in path.parents:
-        _check_own(content, path, SOURCE_KEYS if name.startswith("source_") else OPTION_KEYS, found)
+        _check_own(content, path, USERS_KEYS[name.partition("_")[0]], found)
     parts = content.pop("$defs", {}) | ({name: content} if content else {})
     if twice := found.keys() & parts.keys():
         raise CamstudyError(f"{path}: defines `{min(twice)}`, as another file of the schema does; rename it")
@@ -103,8 +109,8 @@ def _file_of(kind: str, name: str, registry: Registry) -> Path | None:
 
     None for a term of the loss that is asked for by other keys of a recipe.
     """
-    own = FOLDER / f"{kind}s" / f"{name}.yaml"
-    if name in registry.own:
+    own = FOLDER / ("families" if kind == "family" else f"{kind}s") / f"{name}.yaml"
+    if name in registry.own or name not in registry:
         return own if kind != "term" or own.is_file() else None
     module, line = registry.place(name)
     path = Path(module).with_name(f"{name}.schema.yaml")

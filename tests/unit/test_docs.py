@@ -70,7 +70,9 @@ def registered(tmp_path):
 def test_modules_are_short_and_named_by_the_study_or_shown_for_themselves():
     modules = {name: text for name, text in files().items() if name.endswith(".py")}
     assert all(len(text.splitlines()) <= 60 for text in modules.values())
-    assert set(examples.study()["plugins"]) | {"folders.py", "activation.py", "confidence.py"} == set(modules)
+    assert set(examples.study()["plugins"]) | {"focus.py", "folders.py", "activation.py", "confidence.py"} == set(
+        modules
+    )
 
 
 def test_the_method_is_registered_and_right(registered):
@@ -106,6 +108,17 @@ def test_the_metric_becomes_a_column_of_the_scores(registered):
     maps = human * np.array([2.0, 1.0, 0.0])[:, None, None]
     found = score_family("agreement", {"heatmap": maps, "human_map": human}, metrics=["cosine"])
     np.testing.assert_allclose(found["cosine"], [1, 1, 0], atol=1e-12)
+
+
+def test_the_family_finds_the_share_of_the_peak(registered):
+    rng = np.random.default_rng(0)
+    maps = rng.random((4, 10, 10)) - 5
+    maps[3] = 2
+    found = METRICS["peak_mass"].function(maps, share=0.2)
+    for one, value in zip(maps[:3], found, strict=False):
+        above = sorted((one - one.min()).ravel().tolist(), reverse=True)
+        assert value == pytest.approx(sum(above[:20]) / sum(above))
+    assert found[3] == 0
 
 
 def test_the_table_has_the_best_method_first(registered):

@@ -32,7 +32,7 @@ def clean(tmp_path):
 def test_what_plugins_register_is_a_unit_with_the_digest_of_its_own_code(page):
     names = {"my_methods": "method:occlusion", "my_metrics": "metric:cosine", "my_tables": "table:ranking"}
     names |= {"my_figures": "figure:bars", "folders": "source:folders", "activation": "variant:activation"}
-    for module, unit in (names | {"confidence": "term:confidence"}).items():
+    for module, unit in (names | {"confidence": "term:confidence", "focus": "family:focus"}).items():
         assert code.units()[unit].split(":")[0] == module
         assert len(code.revision(unit).split(":")[1]) == 16
     assert code.revision("method:occlusion") != code.revision("method:gradcam_elementwise")
@@ -50,6 +50,7 @@ def test_names_and_keys_of_plugins_are_in_the_schema(page):
     schema = load_schema()
     definitions = schema["$defs"]
     assert "folders" in definitions["dataset"]["properties"]["source"]["enum"]
+    assert "focus" in definitions["protocol"]["properties"]["family"]["enum"]
     assert {"dcls", "activation"} == definitions["model"]["properties"]["variant"]["properties"].keys()
     assert definitions["training"]["properties"]["terms"]["properties"].keys() == {"confidence"}
     assert "ranking" in schema["properties"]["tables"]["items"]["enum"]

@@ -70,6 +70,13 @@ EXTENSIONS = {
         ),
         {message.replace("human_maps", "people") for message in AGREEING} | FROM_SCORES | QUALITATIVE,
     ),
+    "focus.py": (
+        changed(
+            protocols=[*STUDY["protocols"], "peaks"],
+            catalog={"protocols": {"peaks": {"family": "focus", "share": 0.2}}},
+        ),
+        {message.replace("human_maps", "peaks") for message in AGREEING} | FROM_SCORES,
+    ),
     "my_tables.py": (changed(tables=[*STUDY["tables"], "ranking"]), {"Make table ranking of ledger"}),
     "my_figures.py": (changed(figures=[*STUDY["figures"], "bars"]), {"Draw bars of ledger"}),
     "my_networks.py": (
@@ -97,6 +104,7 @@ ROOMS = {
     "folders.py": ("camstudy/data/sources", "workflow/schemas/sources"),
     "activation.py": ("camstudy/models/variants", "workflow/schemas/variants"),
     "confidence.py": ("camstudy/training/terms", "workflow/schemas/terms"),
+    "focus.py": ("camstudy/metrics/scoring", "workflow/schemas/families"),
 }
 
 
