@@ -10,7 +10,7 @@ from benchmarks.table import Row
 from benchmarks.timing import interleave, one_thread, versus
 from camstudy.core.geometry import resample
 from camstudy.explain.postprocess import apply
-from camstudy.metrics.alignment import spearman
+from camstudy.metrics.agreement import spearman
 from camstudy.metrics.sweep import sweep_floors
 
 

@@ -4,9 +4,9 @@ from camstudy.analysis.aggregate import Settings, summarize
 from camstudy.core.parts import read_tables
 from camstudy.core.provenance import read_json
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import settings
 from camstudy.study.checks import layer_sweep
 from camstudy.study.protocols import chosen
+from camstudy.study.stated import settings
 
 with step(snakemake):
     layers = summarize(

@@ -6,8 +6,8 @@ from camstudy.analysis.aggregate import Settings, compare, summarize
 from camstudy.core.parts import read_tables
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import settings
 from camstudy.study.protocols import chosen
+from camstudy.study.stated import settings
 
 with step(snakemake):
     config, families = snakemake.config, {}
@@ -22,8 +22,8 @@ with step(snakemake):
         on = where | {"dataset": config["dataset"], "protocol": chosen(config)[family]}
         scores.append(summarize(frames, **on))
         # Of correlations, those that tables show; of other families, all metrics.
-        shown = ("alignment",) if family == "agreement" else None
-        comparisons.append(compare(frames, pairs, **on, metrics=shown))
+        compared = ("alignment",) if family == "agreement" else None
+        comparisons.append(compare(frames, pairs, **on, metrics=compared))
     scores.append(summarize(about_models, dataset=config["prediction_dataset"] or config["dataset"], **where))
     table = pd.concat(scores, ignore_index=True)
     # Kept in the file; tables state where they differ.

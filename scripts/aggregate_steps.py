@@ -4,8 +4,8 @@ from camstudy.analysis.aggregate import Settings
 from camstudy.analysis.steps import summarize_steps
 from camstudy.core.parts import read_tables
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import settings
 from camstudy.study.protocols import chosen
+from camstudy.study.stated import settings
 
 with step(snakemake):
     summarize_steps(

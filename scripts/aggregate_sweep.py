@@ -4,7 +4,7 @@ from camstudy.analysis.aggregate import Settings, summarize_sweep
 from camstudy.core.parts import read_tables
 from camstudy.core.provenance import read_json
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import settings
+from camstudy.study.stated import settings
 
 with step(snakemake):
     summarize_sweep(

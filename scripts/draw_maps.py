@@ -18,16 +18,16 @@ with step(snakemake):
     chosen = select(dataset.n, min(settings["n_images"], dataset.n), settings["seed"])
 
     def names(classes):
-        """Return the classes' names; their numbers where they have none."""
-        known = dataset.attrs["class_names"]
-        return np.array([known[number] if known else str(number) for number in classes])
+        """Return the classes' names; their numbers where they have none, as those that the data lack."""
+        titles = dataset.attrs["class_names"] or []
+        return np.array([titles[number] if number < len(titles) else str(number) for number in classes])
 
     predicted = {
         models[model]: names(read_records([record]).set_index("image").loc[chosen, "predicted"])
         for model, record in zip(snakemake.config["models"], inputs.prediction, strict=True)
     }
     maps, scores, boxes = {}, {}, {}
-    tables = read_tables(snakemake.params.shown, inputs.scores)
+    tables = read_tables(snakemake.params.scored, inputs.scores)
     for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
         key, floors = (models[model], methods[method]), {method: catalog["methods"][method]["postprocess"]}
         found = label_maps({(model, method): manifests}, postprocess=floors).isel(model=0, method=0, image=chosen)
@@ -43,7 +43,7 @@ with step(snakemake):
         boxes=boxes,
         predicted=predicted,
         scores=scores,
-        human_title=f"human map ({dataset.attrs['human_maps']})",
+        human_title=f"human map ({what})" if (what := dataset.attrs["human_maps"]) else "human map",
         objects=None if objects is None else [boxes[(boxes >= 0).all(1)] for boxes in objects],
     )
     for path in snakemake.output:

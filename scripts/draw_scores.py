@@ -3,11 +3,11 @@
 from camstudy.analysis.summary import read_inputs
 from camstudy.figures import FIGURES, save
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import shown
+from camstudy.study.stated import stated_by
 
 with step(snakemake):
     record = FIGURES[snakemake.wildcards.figure]
-    inputs = read_inputs(snakemake.input, shown(snakemake.config, record), snakemake.config["published"])
+    inputs = read_inputs(snakemake.input, stated_by(snakemake.config, record), snakemake.config["published"])
     figure = record.function(inputs)
     for path in snakemake.output:
         save(figure, path)

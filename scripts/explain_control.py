@@ -4,6 +4,7 @@ import numpy as np
 
 from camstudy.core.geometry import FULL
 from camstudy.data.dataset import open_dataset
+from camstudy.data.formats.photographs import NO_LABEL
 from camstudy.explain.methods import METHODS, bind
 from camstudy.explain.registry import separate
 from camstudy.explain.store import heatmap_writer, stored_arrays
@@ -14,6 +15,9 @@ with step(snakemake):
     dataset = open_dataset(snakemake.input.dataset)
     function = bind(method["method"], method["parameters"])
     shape = separate(function, function(np.arange(1), dataset.group))[0].shape[1:]
+    # Tried on the class that each model predicts, it has none of its own.
+    of_label = method["target"] == "label"
+    targets = dataset.labels if of_label else np.full(dataset.n, NO_LABEL)
     writer = heatmap_writer(
         snakemake.output.manifest,
         shape=shape,
@@ -29,12 +33,12 @@ with step(snakemake):
             "method": snakemake.wildcards.method,
             "parameters": dict(function.parameters),
             "layer": None,
-            "target_policy": None,
+            "target_policy": None if of_label else method["target"],
             "crop_box": FULL,
             "reference": METHODS[method["method"]].reference,
         },
     )
     for part in writer.pending():
         maps, arrays = separate(function, function(np.arange(part.start, part.stop), dataset.group))
-        writer.write(part, heatmap=maps, target=dataset.labels[part], **arrays)
+        writer.write(part, heatmap=maps, target=targets[part], **arrays)
     writer.finish()

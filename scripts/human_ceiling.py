@@ -5,7 +5,7 @@ import numpy as np
 from camstudy.core.geometry import resample
 from camstudy.core.provenance import write_json
 from camstudy.data.dataset import open_dataset
-from camstudy.metrics.alignment import spearman
+from camstudy.metrics.agreement import spearman
 from camstudy.pipeline.job import step
 
 with step(snakemake):

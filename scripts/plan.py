@@ -38,5 +38,5 @@ for path in Path("results").glob("models/*/model.run.json"):
         record["seconds_per_image"] = 1 / record["images_per_second"]
     records.append((("train", path.parent.name), record))
 rates, jobs = measured_rates(records, cpu=not gpu), pending_jobs(asked.stdout.splitlines(), snakemake.params.outputs)
-study, _ = identified(config)
+study, *_ = identified(config)
 print(render(config["study"], plan(config, jobs, rates, gpu=gpu, images_of=study.expected_images)))

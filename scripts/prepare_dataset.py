@@ -18,7 +18,7 @@ with step(snakemake):
     shards, source = made or entry["shards"], SOURCES[entry["source"]]
     noted = note_shards(shards, snakemake.input.shards)
     start(manifest, noted.digest)
-    records = source.function(entry, shards)
+    records = source.read(entry, shards)
     positions = select(records.n, entry["n_images"], entry.get("sample_seed"))
     print(f"{records.n} records in {len(shards)} shards, of which {len(positions)} are prepared")
     write_dataset(

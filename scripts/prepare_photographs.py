@@ -12,7 +12,7 @@ with step(snakemake):
     name, manifest = snakemake.wildcards.dataset, snakemake.output.manifest
     entry, content = snakemake.config["catalog"]["datasets"][name], parts(snakemake.params.identity).get("content", "")
     root = Root(entry["root"])
-    found = SOURCES[entry["source"]].function(entry, root)
+    found = SOURCES[entry["source"]].read(entry, root)
     chosen = select(len(found.photographs), entry["n_images"], entry["sample_seed"])
     photographs = [found.photographs[position] for position in chosen]
     print(f"{len(found.photographs)} images in {root}, of which {len(photographs)} are prepared")

@@ -6,7 +6,7 @@ import yaml
 
 from camstudy.core.addresses import redact_text
 from camstudy.pipeline.job import step
-from camstudy.pipeline.shown import resolved
+from camstudy.study.stated import resolved
 
 with step(snakemake):
     text = yaml.safe_dump(resolved(snakemake.config), sort_keys=False, allow_unicode=True, width=120)

@@ -13,7 +13,7 @@ from camstudy.pipeline.records import complaint, find_unrecorded
 
 with logged(snakemake.log[0]) as tell:
     load(snakemake.config.get("plugins", ()))
-    study, identity = identified(snakemake.config)
+    study, identity, _ = identified(snakemake.config)
     found = find_unrecorded(results(study, identity))
     if found.equal:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:

@@ -85,6 +85,14 @@ def as_classes(root):
         write_images(root / wnid[number], [name])
 
 
+def with_more_classes(root, count):
+    """Add folders of other classes, of one image each that comes after all others, to those of `as_classes`."""
+    for number in range(count):
+        folder = root / f"n9000000{number}"
+        folder.mkdir()
+        (folder / f"z{number}.JPEG").write_bytes(jpeg(number))
+
+
 def as_files(root):
     write_images(root)
     write_devkit(root)

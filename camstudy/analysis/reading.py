@@ -58,8 +58,10 @@ def open_scores(
     missing becomes 1, 0 or NaN. For the parameters and errors, see `long_scores`; a protocol that has several rows for
     each image is a `CamstudyError`.
 
-    >>> scores = open_scores("digits_clickme", "human_maps")  # doctest: +SKIP
-    >>> both = open_maps("digits_clickme").assign(scores)  # doctest: +SKIP
+    >>> from camstudy.explain.reading import open_maps
+    >>> both = open_maps("digits_clickme").assign(open_scores("digits_clickme", "human_maps"))
+    >>> both["spearman"].dims
+    ('model', 'method', 'image')
     """
     tables = _tables(dataset, protocol, models, methods, "", results)
     names = [list(dict.fromkeys(some)) for some in zip(*tables, strict=True)]

@@ -12,7 +12,6 @@ from camstudy.core.names import untried_name
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
 
-CONTROL = "control"  # stands where the long table has a model's name
 STRICTER_LEVELS = (0.01, 0.001)
 
 
@@ -196,7 +195,7 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     Parameters
     ----------
     files : inputs of the workflow's rule, by name
-    study : what the table or figure gets to see of the configuration: `camstudy.pipeline.shown.shown`
+    study : what the table or figure gets to see of the configuration: `camstudy.study.stated.stated_by`
     published : file of published values, if the study names one
     """
     named = dict(files.items())

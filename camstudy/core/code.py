@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
-from camstudy.core.plugins import loaded
+from camstudy.core.plugins import INSTALLED, loaded
 from camstudy.core.syntax import Definition, Module, read_module
 
 PACKAGE = Path(__file__).parents[1]
@@ -38,7 +38,6 @@ REGISTRIES = {
     "source": "SOURCES",
     "term": "TERMS",
 }
-INSTALLED = {"site-packages", "dist-packages"}
 # Scripts that make no result of a study.
 TOOLS = {"plan", "records", "export_demo_weights"}
 
@@ -135,15 +134,15 @@ class Code:
         if not names:
             yield from ((module, name) for name in known.definitions)
             return
-        name, *further = names
+        name, *rest = names
         if name in known.definitions:
             yield module, name
         if name in known.imports:
-            yield from self._follow(self._absolute(module, known.imports[name]), further, trail)
+            yield from self._follow(self._absolute(module, known.imports[name]), rest, trail)
         elif name in known.definitions:
             return
         elif self._module(f"{module}.{name}"):
-            yield from self._follow(f"{module}.{name}", further, trail)
+            yield from self._follow(f"{module}.{name}", rest, trail)
         elif known.stars:
             for star in known.stars:
                 yield from self._follow(self._absolute(module, star), names, trail)

@@ -11,6 +11,10 @@ class CamstudyError(Exception):
     """
 
 
+class MissingFiles(CamstudyError):
+    """Files that a user is to put somewhere are not there; whoever knows where they come from adds what to do."""
+
+
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return ``", did you mean `x`?"`` for the nearest valid name, else the list of valid names."""
     names = sorted(map(str, valid))

@@ -6,8 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError, did_you_mean
-
-CONTROL = "control"  # the model's place in the paths of maps that look at no model
+from camstudy.core.names import CONTROL
 
 Pair = tuple[str, str]
 
@@ -32,11 +31,12 @@ def find_pairs(
     Parameters
     ----------
     folder : whose folders have the names of models; in them are the results by method
-    models, methods : names; None takes all there are, but for the model `control`
+    models, methods : names, or one; None takes all there are, but for the model `control`
     protocol : of scores, which are in a folder for each method
 
     Raises `CamstudyError`, with the nearest name, for the first that is not there.
     """
+    models, methods = ([names] if isinstance(names, str) else names for names in (models, methods))
     there = {path.name: _finished(path, protocol) for path in sorted(folder.glob("*/"))}
     if models is None:
         models = [model for model, found in there.items() if found and model != CONTROL]
@@ -56,6 +56,7 @@ def find_pairs(
 
 def _finished(folder: Path, protocol: str) -> dict[str, list[Path]]:
     """Return the records of each method below a model's folder."""
-    names = sorted({path.stem for path in folder.iterdir() if not path.name.endswith(".run.json")})
+    files = (path.name for path in folder.iterdir() if not path.name.endswith((".zarr", ".run.json")))
+    names = sorted({name.removesuffix(".json") for name in files})
     found = {name: find_parts(folder / name / protocol if protocol else folder / name) for name in names}
     return {name: records for name, records in found.items() if records}

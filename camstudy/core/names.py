@@ -1,4 +1,6 @@
-"""Names of trials: a dataset, or a study, of so many images only is called `{name}-n64`."""
+"""Names with a meaning: of trials, `{name}-n64` for a dataset or study of so many images only, and of controls."""
+
+CONTROL = "control"  # stands where maps and scores that look at no model have a model's name
 
 
 def trial_name(name: str, count: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,9 +17,16 @@ from camstudy.core.errors import CamstudyError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from camstudy.data.dataset import Dataset
-
 PART = 1024  # images
+
+
+class Named(Protocol):
+    """A dataset, as far as its scores are concerned: `camstudy.data.dataset.Dataset`."""
+
+    n: int
+
+    def names(self, part: slice | Sequence[int]) -> Sequence[str]:
+        """Return the names of a part of its images."""
 
 
 def part_names(n: int, *, divided: bool = True) -> list[str]:
@@ -64,7 +71,7 @@ def by_key(keys: Iterable[Sequence[str]], files: Iterable[str]) -> dict[tuple[st
     return found
 
 
-def write_scores(path: str | Path, frame: pd.DataFrame, dataset: Dataset, images: slice | Sequence[int]) -> None:
+def write_scores(path: str | Path, frame: pd.DataFrame, dataset: Named, images: slice | Sequence[int]) -> None:
     """Write scores of images to a Parquet file that says which images it holds, so that readers can tell that all are.
 
     Parameters

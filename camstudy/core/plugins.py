@@ -1,12 +1,15 @@
 """Plugins: a user's own modules, imported by their path; what they register is there for a study as what ships is."""
 
-import importlib
 import sys
 import traceback
 from collections.abc import Iterable
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
+
+# Folders of packages that are not the user's own.
+INSTALLED = {"site-packages", "dist-packages"}
 
 _LOADED: dict[str, Path] = {}
 
@@ -30,16 +33,28 @@ def load(paths: Iterable[str | Path]) -> None:
             continue
         if path.suffix != ".py" or not name.isidentifier():
             raise CamstudyError(f"plugin {path}: found {path.name}, expected a Python module such as my_methods.py")
+        if other := _taken(name):
+            raise CamstudyError(f"plugin {path}: there is a module `{name}` already, {other}; rename the file")
         # Last, so that no file beside it stands in the way of what is installed.
         if str(file.parent) not in sys.path:
             sys.path.append(str(file.parent))
+        spec = spec_from_file_location(name, file)
+        sys.modules[name] = module_from_spec(spec)
         try:
-            found = importlib.import_module(name).__file__
+            spec.loader.exec_module(sys.modules[name])
         except Exception as error:  # whatever the user's code raises
+            del sys.modules[name]
             raise CamstudyError(f"plugin {_where(error, path)}: {_what(error)}") from None
-        if found is None or Path(found).resolve() != file:
-            raise CamstudyError(f"plugin {path}: there is a module `{name}` in {found or 'Python'}; rename the file")
         _LOADED[name] = file
+
+
+def _taken(name: str) -> str:
+    """Return where a module of this name is that others may import: Python's, an installed one, another plugin."""
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__file__", None) or "Python's"
+    spec = find_spec(name)
+    origin = (spec and spec.origin) or ""
+    return origin if name in sys.stdlib_module_names or INSTALLED & {*Path(origin).parts} else ""
 
 
 def _where(error: Exception, path: Path) -> str:

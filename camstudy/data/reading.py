@@ -30,8 +30,8 @@ def open_data(dataset: str, *, results: str | Path = "results") -> xarray.Datase
 
     Raises `CamstudyError` for a dataset that is not there, is incomplete or damaged.
 
-    >>> data = open_data("digits_clickme")  # doctest: +SKIP
-    >>> data["human_map"].sel(image="0.tfrecord#7").shape  # doctest: +SKIP
+    >>> data = open_data("digits_clickme")
+    >>> data["human_map"].sel(image="0.tfrecord#7").shape
     (64, 64)
     """
     found = open_dataset(Path(results, "data", f"{dataset}.json"))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.scaling import min_max
 
 
 def apply(maps: np.ndarray, postprocess: Mapping[str, float]) -> np.ndarray:
@@ -27,9 +28,8 @@ def apply(maps: np.ndarray, postprocess: Mapping[str, float]) -> np.ndarray:
     floor = postprocess["floor"]
     if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0 <= floor < 1:
         raise CamstudyError(f"postprocess `floor`: a number from 0 to below 1 is needed, found {floor!r}")
-    low = maps.min((-2, -1), keepdims=True)
-    span = maps.max((-2, -1), keepdims=True) - low
-    constant = span == 0
-    with np.errstate(invalid="ignore"):
-        scaled = (maps - low) / np.where(constant, 1, span)
-    return np.where(constant, 0, np.maximum(scaled, floor)).astype(maps.dtype, copy=False)
+    scaled = min_max(maps, np.result_type(maps, np.float16))
+    # A map that is not constant has a maximum of 1.
+    floored = np.where(scaled.any((-2, -1), keepdims=True), np.maximum(scaled, floor), 0)
+    finite = np.isfinite(maps).all((-2, -1), keepdims=True)
+    return np.where(finite, floored, maps).astype(maps.dtype, copy=False)

@@ -8,9 +8,10 @@ import numpy as np
 import xarray
 
 from camstudy.core.errors import CamstudyError, unknown
-from camstudy.core.finding import CONTROL, find_pairs
+from camstudy.core.finding import find_pairs
 from camstudy.core.geometry import resample_in_boxes, within
 from camstudy.core.lazy import lazy
+from camstudy.core.names import CONTROL
 from camstudy.core.parts import read_records
 from camstudy.core.store import ArraySpec
 from camstudy.explain.postprocess import apply
@@ -25,7 +26,7 @@ def open_maps(
     models: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     *,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     postprocess: Mapping[str, Mapping[str, float]] | None = None,
     arrays: Sequence[str] | None = None,
     prediction: bool = True,
@@ -49,8 +50,9 @@ def open_maps(
     dataset : its name in the catalogue
     models, methods : names; None takes all of which there are maps, but for the maps that ignore the model, which are
         those of the model `control`
-    size : height and width to which maps are resampled bilinearly, over the part of each image that all of the models
-        saw. None leaves them as they are stored, which is refused where their sizes or the parts seen differ.
+    size : height and width, or the side of squares, to which maps are resampled bilinearly, over the part of each image
+        that all of the models saw. None leaves them as they are stored, which is refused where their sizes or the parts
+        seen differ.
     postprocess : of methods that have one, by name, such as ``{"threshold_gradcam": {"floor": 0.3}}``; applied before
         resampling
     arrays : names of those beside the maps that are wanted; None takes all
@@ -63,8 +65,8 @@ def open_maps(
     `sel` of xarray has a parameter ``method`` of another meaning: write ``maps.sel({"method": "gradcam"})``, never
     ``maps.sel(method="gradcam")``.
 
-    >>> maps = open_maps("digits_clickme", ["resnet_mini"], ["gradcam"])  # doctest: +SKIP
-    >>> maps["heatmap"].sel(image="0.tfrecord#7").dims  # doctest: +SKIP
+    >>> maps = open_maps("digits_clickme", ["resnet_mini"], ["gradcam"])
+    >>> maps["heatmap"].sel(image="0.tfrecord#7").dims
     ('model', 'method', 'y', 'x')
     """
     manifests = find_pairs(Path(results, "heatmaps", dataset), models, methods)
@@ -77,7 +79,7 @@ def open_maps(
 def label_maps(
     manifests: Manifests,
     *,
-    size: tuple[int, int] | None = None,
+    size: int | tuple[int, int] | None = None,
     postprocess: Mapping[str, Mapping[str, float]] | None = None,
     arrays: Sequence[str] | None = None,
 ) -> xarray.Dataset:
@@ -86,7 +88,7 @@ def label_maps(
     Every model needs every method.
     """
     stores = {key: Heatmaps(files) for key, files in manifests.items()}
-    grid = _Grid(stores, size, postprocess or {})
+    grid = _Grid(stores, (size, size) if isinstance(size, int) else size, postprocess or {})
     coords = {
         **{"model": grid.models, "method": grid.methods, "image": grid.names, "label": ("image", grid.labels)},
         **{axis: (np.arange(side) + 0.5) / side for axis, side in zip("yx", grid.shape, strict=True)},

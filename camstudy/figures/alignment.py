@@ -3,7 +3,8 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from camstudy.analysis.summary import CONTROL, Estimate, TableInputs
+from camstudy.analysis.summary import Estimate, TableInputs
+from camstudy.core.names import CONTROL
 from camstudy.figures.pairs import architectures, ends, legend_handles
 from camstudy.figures.style import COLORS, RULE, SOFT, footer, panels, styled
 

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from camstudy.analysis.summary import CONTROL, Estimate, TableInputs
+from camstudy.analysis.summary import Estimate, TableInputs
+from camstudy.core.names import CONTROL
 from camstudy.figures.pairs import ends
 from camstudy.figures.style import RULE, SOFT, looks, panels, styled
 from camstudy.metrics.families import METRICS

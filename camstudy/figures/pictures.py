@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from camstudy.core.geometry import Box, resample
+from camstudy.core.scaling import min_max
 from camstudy.figures.style import HEAT
 
 GREY = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)  # luminance of red, green and blue (ITU-R BT.709)
@@ -42,9 +43,7 @@ def color(image: np.ndarray) -> np.ndarray:
 def overlay(heat: np.ndarray, image: np.ndarray, box: Box) -> np.ndarray:
     """Return a map over the grey image as RGB in [0, 1]: the more heat, the more colour."""
     heat = np.where(np.isfinite(heat).all(), heat, 0)
-    heat = resample(heat.astype(np.float32))
-    span = np.ptp(heat)
-    heat = (heat - heat.min()) / span if span > 0 else np.zeros_like(heat)
+    heat = min_max(resample(heat.astype(np.float32)), np.float32)
     opacity = (0.35 + 0.4 * heat)[..., None]
     colors = mpl.colormaps[HEAT](heat)[..., :3]
     grey = np.clip(resample(image @ GREY / 255, box=box), 0, 1)[..., None]

@@ -90,16 +90,6 @@ def blur_kernel(side: int, sigma: float = 5.0) -> np.ndarray:
     return gaussian_filter(point, sigma)
 
 
-def min_max(maps: np.ndarray) -> np.ndarray:
-    """Return maps (n, h, w) scaled to [0, 1] each, as float64; zeros for constant and non-finite ones."""
-    maps = np.asarray(maps, np.float64)
-    low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
-    with np.errstate(invalid="ignore"):
-        span = high - low
-        usable = np.isfinite(span) & (span > 0)
-        return np.where(usable, (maps - low) / np.where(usable, span, 1), 0.0)
-
-
 @METRICS.register(
     "average_drop",
     family=FAMILY,

@@ -1,7 +1,12 @@
-"""The complete registry of metrics: importing it from here has registered every family."""
+"""The complete registry of metrics: importing it from here has registered those of every family."""
 
-# Importing a family registers its metrics.
-from camstudy.metrics import alignment, faithfulness, localization, prediction, sanity  # noqa: F401
+from importlib import import_module
+
 from camstudy.metrics.registry import METRICS
+from camstudy.metrics.scoring import FAMILIES
 
 __all__ = ["METRICS"]
+
+# Those of predictions are of networks, not of maps.
+for _module in [*(family.metrics for family in FAMILIES.values() if family.metrics), "prediction"]:
+    import_module(f"camstudy.metrics.{_module}")

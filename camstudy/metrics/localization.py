@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
+from camstudy.core.scaling import min_max
 from camstudy.metrics.components import best_overlaps, largest_boxes
 from camstudy.metrics.faithfulness import FAMILY as FAITHFULNESS
-from camstudy.metrics.faithfulness import min_max
 from camstudy.metrics.registry import METRICS, score_family
 
 FAMILY = "localization"

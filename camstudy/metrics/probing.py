@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.geometry import FULL, Box, resample_in_boxes
+from camstudy.core.scaling import min_max
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import black_pixel, mask_pixels
 from camstudy.explain.layers import frozen
-from camstudy.metrics.faithfulness import Protocol, Ties, blur_kernel, min_max
+from camstudy.metrics.faithfulness import Protocol, Ties, blur_kernel
 from camstudy.metrics.localization import map_box
 
 # Returns the network's inputs (b, 3, s, s) for images and steps, both (b,).
@@ -97,6 +98,15 @@ def probe(
             **{name: _merged([one[name] for one in tried]) for name in tried[0]},
         }
     return {name: values.cpu().numpy() for name, values in found.items()}, network.batch_size
+
+
+def predicted(model: nn.Module, images: Tensor, batch_size: int) -> np.ndarray:
+    """Return the class that a model predicts for each image, int64 (n,); the first of ties. As `probe` runs it."""
+    device = next(model.parameters()).device
+    images = images.to(device)
+    with frozen(model), torch.no_grad(), plain_float32(device):
+        answers, _ = in_batches(lambda part, _: model(images[part]).argmax(1), len(images), batch_size, device)
+    return torch.cat(answers).cpu().numpy()
 
 
 def pixel_ranks(maps: Tensor, ties: Ties = "row_major") -> Tensor:

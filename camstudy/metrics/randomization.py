@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from camstudy.core.scaling import degenerate
 from camstudy.explain.engine import Explanation
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import frozen
-from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.sanity import step_correlation
 
 

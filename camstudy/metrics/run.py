@@ -13,11 +13,11 @@ from tqdm import tqdm
 from camstudy.core.errors import CamstudyError
 from camstudy.core.geometry import resample_in_boxes
 from camstudy.core.parts import part_slice, write_scores
+from camstudy.core.scaling import degenerate
 from camstudy.data.dataset import Dataset
 from camstudy.data.formats.clickme import select
 from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
-from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.registry import score_family
 from camstudy.metrics.scoring import Family
 
@@ -64,7 +64,7 @@ class Work:
         """The protocol's metrics; without those of models alone, where there is none."""
         from camstudy.metrics.families import METRICS
 
-        lacking = set() if self.model else {*self.family.of_models}
+        lacking = {*self.family.of_models} if self.model is None else set()
         return [name for name in self.settings.get("metrics", ()) if lacking.isdisjoint(METRICS[name].needs)]
 
     @cached_property

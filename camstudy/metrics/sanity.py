@@ -5,7 +5,7 @@ Pure functions of maps; `camstudy.metrics.randomization` makes them, from models
 
 import numpy as np
 
-from camstudy.metrics.alignment import degenerate
+from camstudy.core.scaling import degenerate
 from camstudy.metrics.ranks import rank_correlation
 from camstudy.metrics.registry import METRICS
 

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from camstudy.core.geometry import resample
+from camstudy.core.scaling import degenerate
 from camstudy.explain.postprocess import apply
-from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.ranks import rank_correlation
 
 
 def sweep_floors(maps: np.ndarray, human: np.ndarray, floors: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
     """Return Spearman correlations, float64 (n, floors), and which maps are degenerate, bool (n, floors).
 
-    Each is what `camstudy.metrics.alignment.spearman` gives for the maps with that floor, exactly: a floor makes new
+    Each is what `camstudy.metrics.agreement.spearman` gives for the maps with that floor, exactly: a floor makes new
     ties between pixels, so that every floor has ranks of its own. Only the human map is ranked once for all.
 
     Parameters

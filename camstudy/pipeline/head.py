@@ -13,12 +13,13 @@ from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.records import complaint, find_unrecorded
 from camstudy.pipeline.sources import Sources
-from camstudy.pipeline.study import Study
 from camstudy.study.catalog import with_catalogs
 from camstudy.study.checks import validate
 from camstudy.study.claims import refuse_taken
+from camstudy.study.classes import refuse_other_classes
 from camstudy.study.plugins import add_plugins
 from camstudy.study.protocols import metric_names, shipped
+from camstudy.study.study import Study
 from camstudy.tables import TABLES
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def registered(folder: str | Path) -> dict[str, object]:
     return {
         "bind": bind,
         **{kind: [name for name, its in kinds.items() if its == kind] for kind in ("methods", "controls")},
+        "references": {name: method.reference for name, method in METHODS.items()},
         "rules": [script.stem for script in Path(folder, "scripts").glob("*.py")] + ["score_on_model"],
         "families": {name: record.metrics for name, record in [*TABLES.items(), *FIGURES.items()]},
         "protocols": shipped(),
@@ -55,21 +57,22 @@ def read_study(
     """
     add_plugins(config, files)
     config.update(validate(with_catalogs(config, folder), registered(folder)))
-    study, identity = identified(config)
+    study, identity, listings = identified(config)
     # What other studies have made under a protocol's name is not replaced by something else.
     refuse_taken(config, study.used_protocols())
     if not is_job:
+        refuse_other_classes(config, listings.listing)
         refuse_different(study, identity)
     return study, identity
 
 
-def identified(config: Mapping) -> tuple[Study, Identities]:
-    """Return the study of a complete configuration, with the identities of its results."""
+def identified(config: Mapping) -> tuple[Study, Identities, Listings]:
+    """Return the study of a complete configuration, the identities of its results, what is known of its datasets."""
     # How many images a dataset has is known by what was prepared under its identity, which the study's names make.
     study = Study(config, lambda: listings)
     identity = Identities(study, Sources(study))
     listings = Listings(study.catalog["datasets"], identity.dataset)
-    return study, identity
+    return study, identity, listings
 
 
 def results(study: Study, identity: Identities) -> Iterator[tuple[str, str]]:

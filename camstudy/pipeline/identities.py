@@ -9,15 +9,15 @@ from itertools import product
 
 from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
+from camstudy.core.names import CONTROL
 from camstudy.data.sources import SOURCES
 from camstudy.explain.methods import bind
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.models import timm_names
-from camstudy.pipeline.paths import CONTROL
-from camstudy.pipeline.shown import resolved, settings, shown, shown_maps
 from camstudy.pipeline.sources import Sources
-from camstudy.pipeline.study import Study, is_photographs
+from camstudy.study.stated import resolved, settings, stated_by, stated_by_maps
+from camstudy.study.study import Study, is_photographs
 from camstudy.tables import TABLES
 from camstudy.training.terms import asked
 
@@ -47,13 +47,13 @@ class Identities:
     def __init__(self, study: Study, sources: Sources, revision: Callable[[str], str] = revision) -> None:
         self.study, self.sources, self._revision = study, sources, revision
         self._catalog = study.catalog
-        self._known: dict[tuple[str, ...], str] = {}
+        self._made: dict[tuple[str, ...], str] = {}
 
     def _once(self, *key: str, make: Callable[[], str]) -> str:
         """Return what ``make`` returns, made once: a study of thousands of jobs has dozens of models and methods."""
-        if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def _code(self, *units: str) -> str:
         return ",".join(map(self._revision, units))
@@ -74,7 +74,10 @@ class Identities:
 
         def make() -> str:
             entry = self._catalog["datasets"][name]
-            kept = view(entry, [key for key in entry if key not in NOT_DATA], f"dataset {entry['source']}")
+            # What nobody says of human maps, no result shows.
+            unstated = ("human_maps",) if entry.get("human_maps", "") is None else ()
+            stated = [key for key in entry if key not in (*NOT_DATA, *unstated)]
+            kept = view(entry, stated, f"dataset {entry['source']}")
             numbers, folder = self.study.shard_numbers(name), self.study.shard_folder(name)
             rule = "prepare_photographs" if is_photographs(entry) else "prepare_dataset"
             return line(
@@ -261,7 +264,7 @@ class Identities:
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
-            stated=digest(shown_maps(study.config)),
+            stated=digest(stated_by_maps(study.config)),
         )
 
     def _drawn(self, record: object, *units: str) -> str:
@@ -277,7 +280,9 @@ class Identities:
                 made_from.append(self.sources.published())
             else:
                 made_from.append(self.aggregate(source))
-        return line(code=self._code(*units), made_from=digest(made_from), stated=digest(shown(study.config, record)))
+        return line(
+            code=self._code(*units), made_from=digest(made_from), stated=digest(stated_by(study.config, record))
+        )
 
     def _seen(self, model: str, dataset: str) -> dict[str, str | None]:
         """Return the parts of a finished model and of what it gets to see of a dataset."""

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from itertools import product
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.names import CONTROL
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline import paths
-from camstudy.pipeline.paths import CONTROL
-from camstudy.pipeline.study import Study
+from camstudy.study.study import Study
 from camstudy.tables import TABLES
 
 
@@ -99,13 +99,13 @@ class Inputs:
             for model, method in product(study.models, study.stages())
         ]
 
-    def shown_scores(self) -> list[tuple[str, str, str]]:
+    def drawn_scores(self) -> list[tuple[str, str, str]]:
         """Return (model, method, record) of the correlations that a figure of maps shows, if there are any."""
         name = self.study.protocols.get("agreement")
         correlated = name is not None and "spearman" in self.catalog["protocols"][name]["metrics"]
         return self.scores("agreement", with_controls=False) if correlated else []
 
-    def shown_maps(self) -> list[tuple[str, str, str]]:
+    def drawn_maps(self) -> list[tuple[str, str, str]]:
         """Return (model, method, manifest) of the maps that a figure shows."""
         return [
             (model, method, manifest)

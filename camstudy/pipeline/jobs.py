@@ -8,7 +8,7 @@ from camstudy.core.parts import PART
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline.job import count_gpus
 from camstudy.pipeline.resources import estimate, request
-from camstudy.pipeline.study import Study
+from camstudy.study.study import Study
 
 
 class Jobs:

@@ -14,9 +14,8 @@ from camstudy.core import ledger
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import agrees, digest
 from camstudy.core.provenance import read_json, write_json
-from camstudy.data.sources import SOURCES, Listing
+from camstudy.data.sources import SOURCES, Listing, expected_images
 from camstudy.pipeline import paths
-from camstudy.pipeline.resources import expected_images
 
 NOT_LISTED = ("root", "licence", "human_ceiling", "human_maps", "n_images", "sample_seed", "boxes", "sigma")
 
@@ -44,13 +43,18 @@ class Listings:
         if entry["n_images"]:
             return entry["n_images"]
         manifest = _read(paths.dataset(name))
-        if manifest is not None and agrees(manifest.get("identity", ""), self._planned(name)):
+        if self._is_prepared(name):
             return manifest["n_images"]
         found = self.listing(name) if lists else None
         if found is not None:
             return found.images
         # What it was the last time is better than nothing.
         return expected_images(entry) if manifest is None else manifest["n_images"]
+
+    def _is_prepared(self, name: str) -> bool:
+        """Whether a dataset is there as it is planned, of the files that there are now."""
+        manifest = _read(paths.dataset(name))
+        return manifest is not None and agrees(manifest.get("identity", ""), self._planned(name))
 
     def _listing(self, name: str) -> Listing | None:
         """Return what the names of a dataset's files tell; None where there are none, or they are not as they must be.
@@ -64,7 +68,9 @@ class Listings:
             return None
         of = digest({key: value for key, value in entry.items() if key not in NOT_LISTED})
         known = _read(kept)
-        if known is not None and known["entry"] == of and known["files"] == _seen(entry, known):
+        same = known is not None and known["entry"] == of
+        # What was prepared stands, whether its files are still there or not.
+        if same and (self._is_prepared(name) or known["files"] == _seen(entry, known)):
             return Listing(**known["found"])
         try:
             found, where = _list_shards(entry) if shards else _list_root(entry)

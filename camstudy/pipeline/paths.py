@@ -5,7 +5,6 @@ shared by all studies.
 """
 
 RESULTS = "results"
-CONTROL = "control"  # stands where the paths of maps that look at no model have a model's name
 
 
 def shard(dataset: str, number: int) -> str:

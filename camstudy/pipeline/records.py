@@ -69,13 +69,13 @@ def read_identity(path: str | Path) -> str | None:
 
 def complaint(found: Unrecorded, most: int = 8) -> str:
     """Return what the head says of different results before it stops."""
-    shown = [f"  {path} ({', '.join(labels)})" for path, labels in list(found.different.items())[:most]]
-    more = len(found.different) - len(shown)
+    listed = [f"  {path} ({', '.join(labels)})" for path, labels in list(found.different.items())[:most]]
+    more = len(found.different) - len(listed)
     return "\n".join(
         [
             f"{len(found.different)} results here were made by another configuration, other code or other data than "
             "today's, and Snakemake has no record of them; what differs:",
-            *shown,
+            *listed,
             *([f"  and {more} more"] if more else []),
             "Delete them to have them made anew, or take the configuration and the code that made them. `make records` "
             f"lists them all, and accepts those that are equal ({len(found.equal)} here)",

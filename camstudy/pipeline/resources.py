@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from camstudy.data.sources import SOURCES
+from camstudy.data.sources import expected_images
 from camstudy.explain.methods import bind
 from camstudy.metrics.scoring import FAMILIES, Family
 
@@ -26,11 +26,6 @@ class Estimate:
     memory_mb: float
     disk_mb: float
     files: int
-
-
-def expected_images(entry: Mapping) -> int:
-    """Return the number of images of a dataset's catalogue entry: a guess where only its files will tell."""
-    return entry.get("n_images") or SOURCES[entry["source"]].images(entry)
 
 
 def estimate(

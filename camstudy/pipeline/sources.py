@@ -9,7 +9,7 @@ from camstudy.core.identity import digest
 from camstudy.core.ledger import accepted, listed, outside, table_of
 from camstudy.core.provenance import read_json, sha256_file
 from camstudy.pipeline import paths
-from camstudy.pipeline.study import Study, is_photographs
+from camstudy.study.study import Study, is_photographs
 
 
 class Sources:

@@ -11,6 +11,7 @@ from camstudy.data.sources import SOURCES
 from camstudy.models.timm_names import facts, random_head
 from camstudy.study.protocols import check_protocols
 from camstudy.study.schema import Place, explain, fill, load_schema, show, validator
+from camstudy.study.targets import check_controls, match_controls
 from camstudy.study.trials import check_trial, make_trial
 
 __all__ = ["layer_sweep", "validate"]
@@ -50,6 +51,9 @@ def validate(config: Mapping, known: Mapping[str, object] | None = None, *, chec
     usable = fill(usable, load_schema())
     for place, text in _cross_checks(usable, written, known or {}, check_files):
         errors.setdefault(place, text)
+    if not errors:
+        # Of names that all exist.
+        errors |= dict(check_controls(usable))
     if errors:
         raise CamstudyError(_report(errors))
     return _derive(usable)
@@ -154,8 +158,8 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
     address = _at(model, "weights").get("url")
     if wrong := address and mistake(address):
         yield (*place, "weights", "url"), f"found {redact(address)}, but {wrong}"
-    if _at(model, "weights").get("timm") and model["train"] is None:
-        # `train` that is malformed is not there either.
+    # What a copy of a file holds, its fetching will tell. And `train` that is malformed is not there either.
+    if _at(model, "weights").get("timm") and not _at(model, "weights").get("url") and model["train"] is None:
         wrong = random_head(facts(model.get("arch", "")).classes, model.get("num_classes"))
         if wrong and _at(written).get("train") is None:
             yield (*place, "weights", "timm"), f"of `{model['arch']}`: {wrong}"
@@ -308,6 +312,7 @@ def _derive(config: dict) -> dict:
             # A stage before the last has its gradients through the rest of the network: forward, and back.
             own = {"title": f"{base['title']}, stage {stage}", "stage": stage, "passes": 3 * base["passes"]}
             catalog["methods"].setdefault(name, copy.deepcopy(base) | own)
+    match_controls(config)
     make_trial(config)
     return config
 

@@ -1,6 +1,8 @@
 """The plugins of a study, found beside its file and imported before anything of it is looked up."""
 
+import importlib
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -28,6 +30,9 @@ def add_plugins(config: dict, files: Iterable[str | Path] = ()) -> None:
     places = [*dict.fromkeys([*_beside(stated, files), Path()])]
     config["plugins"] = [_find(path, index, places) for index, path in enumerate(stated)]
     plugins.load(config["plugins"])
+    if stated and "camstudy.metrics.registry" in sys.modules:
+        # Metrics are registered when a job asks for them: a name that is taken is told now.
+        importlib.import_module("camstudy.metrics.families")
     forget_schema()
 
 

@@ -61,19 +61,20 @@ def _registered(family: str) -> dict[str, list[str]]:
     return {metric.name: [need for need in metric.needs if need not in gives] for metric in own}
 
 
-def check_protocols(config: Mapping, known: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
+def check_protocols(config: Mapping, registered: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
     """Yield place and mistake of protocols that contradict what ships, each other, the data, or what is to be shown.
 
-    ``config`` has defaults and lacks what is malformed; ``known`` is that of `camstudy.study.checks.validate`.
+    ``config`` has defaults and lacks what is malformed; ``registered`` is what `camstudy.study.checks.validate` gets.
     """
     entries = config.get("catalog", {}).get("protocols", {})
     for name, entry in entries.items():
         place = ("catalog", "protocols", name)
-        yield from _check_shipped(place, entry, known.get("protocols", {}).get(name))
-        yield from _check_metrics(place, entry, known)
+        yield from _check_shipped(place, entry, registered.get("protocols", {}).get(name))
+        yield from _check_metrics(place, entry, registered)
     yield from _check_chosen(config, entries)
     yield from _check_evidence(config, entries)
-    yield from _check_shown(config, entries, known.get("families", {}))
+    yield from _check_controls(config, registered.get("references", {}))
+    yield from _check_drawn(config, entries, registered.get("families", {}))
 
 
 def _check_shipped(place: Place, entry: Mapping, ships: Mapping | None) -> Iterator[tuple[Place, str]]:
@@ -83,18 +84,18 @@ def _check_shipped(place: Place, entry: Mapping, ships: Mapping | None) -> Itera
         yield place, f"{text}; give yours a name of its own"
 
 
-def _check_metrics(place: Place, entry: Mapping, known: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
+def _check_metrics(place: Place, entry: Mapping, registered: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
     """Look up metrics that no protocol that ships has; asking the registry takes a second of every job."""
     family = entry.get("family")
-    usual = {name for other in known.get("protocols", {}).values() for name in other.get("metrics", ())}
+    usual = {name for other in registered.get("protocols", {}).values() for name in other.get("metrics", ())}
     for index, name in enumerate(entry.get("metrics", ())):
-        if "metrics" not in known or name is None or name in usual or name in known["metrics"](family):
+        if "metrics" not in registered or name is None or name in usual or name in registered["metrics"](family):
             continue
         if lacks := _registered(family).get(name):
             text = f"`{name}` needs {', '.join(lacks)}, but {family} finds {', '.join(FAMILIES[family].gives)}"
             yield (*place, "metrics", index), f"{text}; take it out, or register it in the family that finds it"
         else:
-            yield (*place, "metrics", index), str(unknown(f"metric of {family}", name, known["metrics"](family)))
+            yield (*place, "metrics", index), str(unknown(f"metric of {family}", name, registered["metrics"](family)))
 
 
 def _check_chosen(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, str]]:
@@ -126,8 +127,8 @@ def _check_evidence(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, 
     for need, (truth, text) in TRUTHS.items():
         if truth not in source.truths(dataset):
             lacks[need] = f"{text} (`{truth}: true` reads them)" if truth in source.on_request else text
-    if dataset.get("human_ceiling") is None:
-        lacks["human_ceiling"] = "no `human_ceiling` (1 leaves correlations as they are)"
+    if text := _unstated(dataset):
+        lacks["human_ceiling"] = text
     for index, name in enumerate(config["protocols"]):
         family = entries.get(name, {}).get("family")
         if missing := [need for need in FAMILIES[family].needs if need in lacks] if family in FAMILIES else []:
@@ -135,7 +136,38 @@ def _check_evidence(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, 
             yield ("protocols", index), f"{text}; take another dataset, or drop `{name}`"
 
 
-def _check_shown(config: Mapping, entries: Mapping, families: Mapping) -> Iterator[tuple[Place, str]]:
+def _unstated(dataset: Mapping) -> str:
+    """Return what is not said of a dataset's human maps, though maps are to be compared with them."""
+    texts, clickme = [], dataset["source"] == "clickme"
+    if dataset.get("human_ceiling") is None:
+        ending = ", ClickMe's is 0.65753" if clickme else ""
+        texts.append(f"no `human_ceiling` (1 leaves correlations as they are{ending})")
+    if clickme and dataset.get("human_maps") is None:
+        texts.append("no `human_maps` (recorded, simulated or model)")
+    return " and ".join(texts)
+
+
+def _check_controls(config: Mapping, references: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
+    """Find controls that need maps of two halves of the annotators where the data have none."""
+    catalog = config.get("catalog", {})
+    dataset = catalog.get("datasets", {}).get(config.get("dataset"), {})
+    if "source" not in dataset:
+        return
+    truths = SOURCES[dataset["source"]].truths(dataset)
+    if "human_halves" in truths or dataset.get("human_ceiling") == "from_halves":
+        return
+    for index, name in enumerate(config.get("controls", ())):
+        if references.get(catalog.get("methods", {}).get(name, {}).get("method")) == "human_half":
+            has = "one human map per image, not those of two halves of the annotators"
+            hint = "; `human_ceiling: from_halves` reads them where shards have `heatmap_halves`"
+            if "human_maps" not in truths:
+                has, hint = "no human maps", ""
+            elif dataset["source"] != "clickme":
+                hint = ""
+            yield ("controls", index), f"found `{name}`, but dataset `{config['dataset']}` has {has}; drop it{hint}"
+
+
+def _check_drawn(config: Mapping, entries: Mapping, families: Mapping) -> Iterator[tuple[Place, str]]:
     """Find tables and figures of families or metrics that the study does not score."""
     scored = {entries[name].get("family"): name for name in config["protocols"] if name in entries}
     for kind in ("tables", "figures"):

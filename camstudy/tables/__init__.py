@@ -97,3 +97,10 @@ def _published(inputs: TableInputs) -> Table:
     from camstudy.tables.published import published
 
     return published(inputs)
+
+
+@TABLES.register("scores", title="All scores", metrics=())
+def _scores(inputs: TableInputs) -> Table:
+    from camstudy.tables.scores import scores
+
+    return scores(inputs)

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pandas as pd
 
 from camstudy.analysis.published import join_published
-from camstudy.analysis.summary import CONTROL, Estimate, TableInputs, finite
+from camstudy.analysis.summary import Estimate, TableInputs, finite
+from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
 from camstudy.tables import notes
+from camstudy.tables.metrics import heading, scale
 from camstudy.tables.table import Column, Row, Table
 
-ARROWS = {"up": "↑", "down": "↓"}
 FAITHFULNESS = (
     *("average_drop", "average_gain", "average_increase", "insertion_auc", "deletion_auc"),
     *("positive_perturbation", "negative_perturbation"),
@@ -94,8 +95,7 @@ def _table(inputs: TableInputs, name: str, metrics: Sequence[str], caption: str,
 
 def _columns(inputs: TableInputs, metric: str, published: bool) -> list[Column]:
     record = METRICS[metric]
-    unit = {"%": " (%)", "nat": " (nat)"}.get(record.unit, "")
-    title, form = f"{record.label} {ARROWS[record.direction]}{unit}", "percent" if record.unit == "%" else "score"
+    title, form = heading(record), "percent" if record.unit == "%" else "score"
     header, group = ("Measured", title) if published else (title, "")
     columns = [Column(metric, header, group, form, interval=inputs.study["show_intervals"])]
     columns.append(Column(f"{metric}_published", "Published", group, form, shown=published))
@@ -124,13 +124,13 @@ def _cells(
     for metric in metrics:
         # The maps of a control are the same for all models, but each model may have been tried with them.
         for place in (model, CONTROL):
-            estimate = inputs.estimate(place, method, metric, _scale(metric))
+            estimate = inputs.estimate(place, method, metric, scale(METRICS[metric]))
             if estimate is not None and metric not in cells:
                 cells |= {metric: estimate, f"{metric}_n": inputs.count(place, method, metric)}
         if (model, method, metric) in published:
             row = published[model, method, metric]
-            cells[f"{metric}_published"] = Estimate(_scale(metric) * row["published"])
-            cells[f"{metric}_difference"] = finite(_scale(metric) * row["difference"])
+            cells[f"{metric}_published"] = Estimate(scale(METRICS[metric]) * row["published"])
+            cells[f"{metric}_difference"] = finite(scale(METRICS[metric]) * row["difference"])
     time = (inputs.timing or {}).get((model, method))
     if time:
         cells |= {SECONDS: time[SECONDS], "forward_passes": time["ratio"]}
@@ -167,10 +167,6 @@ def _shown(value: Estimate | float, metric: str) -> float:
     if metric == SECONDS:
         return float(f"{value:.3g}")
     return round(value.value, 1 if METRICS[metric].unit == "%" else 2)
-
-
-def _scale(metric: str) -> float:
-    return 100.0 if METRICS[metric].unit == "%" else 1.0
 
 
 def _published(inputs: TableInputs, metrics: Sequence[str]) -> dict[Key, pd.Series]:

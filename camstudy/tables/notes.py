@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pandas as pd
 
-from camstudy.analysis.summary import CONTROL, TableInputs
+from camstudy.analysis.summary import TableInputs
+from camstudy.core.names import CONTROL
 
 TIED = 0.05  # share of an image's pixels from which on ties are worth a note
 
@@ -13,11 +14,10 @@ def about(inputs: TableInputs, alignment: pd.DataFrame, family: str = "agreement
     """Yield the dataset with the number of images of these scores, its human maps, and the alignment by a protocol."""
     dataset = inputs.dataset
     yield f"Dataset: {dataset['dataset']}, {numbers(alignment['n'])} images."
-    if dataset["human_maps"] == "simulated":
-        yield (
-            "Human maps are simulated, not recorded from people: alignment says how well a map agrees with "
-            "the simulation."
-        )
+    others = {"simulated": ("simulated", "the simulation"), "model": ("made by a model", "that model")}
+    if dataset["human_maps"] in others:
+        made, what = others[dataset["human_maps"]]
+        yield f"Human maps are {made}, not recorded from people: alignment says how well a map agrees with {what}."
     else:
         yield f"Human maps are {dataset['human_maps']}."
     yield (

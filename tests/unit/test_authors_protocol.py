@@ -20,7 +20,7 @@ from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.postprocess import apply
 from camstudy.explain.run import explain_dataset
 from camstudy.explain.store import Heatmaps
-from camstudy.metrics.alignment import score_agreement
+from camstudy.metrics.agreement import spearman
 from camstudy.models.inputs import prepare_as_authors, resize_as_tensorflow
 
 torch.set_num_threads(1)
@@ -154,7 +154,7 @@ def scores_of(tmp_path, model, dataset, name, postprocess, geometry):
     )
     heatmaps = Heatmaps([manifest])
     maps = resample(apply(heatmaps.maps(), postprocess))
-    return score_agreement(maps, resample_in_boxes(dataset.human_map(), heatmaps.boxes()))["spearman"]
+    return spearman(maps, resample_in_boxes(dataset.human_map(), heatmaps.boxes()))
 
 
 @pytest.mark.parametrize(

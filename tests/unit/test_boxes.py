@@ -63,9 +63,9 @@ def test_items_of_difficult_objects_can_be_kept(tmp_path):
 def test_voc_other_lists(tmp_path):
     voc2012(tmp_path)
     assert described(read_voc(tmp_path, "train")[1]) == [("2008_000001", CLASSES.index("cat"), [[0, 0, 3, 3]])]
-    with pytest.raises(CamstudyError, match=r"VOC2012: has no ImageSets/Main/trainval\.txt; put VOCtrainval_11-May"):
+    with pytest.raises(CamstudyError, match=r"VOC2012: has no ImageSets/Main/trainval\.txt"):
         read_voc(tmp_path, "trainval")
-    with pytest.raises(CamstudyError, match=r"nowhere: has no ImageSets/Main/val\.txt; put VOCtrainval_11-May"):
+    with pytest.raises(CamstudyError, match=r"nowhere: has no ImageSets/Main/val\.txt"):
         read_voc(tmp_path / "nowhere")
 
 
@@ -149,7 +149,7 @@ def test_cub_lists_that_do_not_fit_together_are_refused(tmp_path, name, old, new
 
 
 def test_cub_that_is_not_there(tmp_path):
-    with pytest.raises(CamstudyError, match=r"has no CUB_200_2011 with images\.txt; put CUB_200_2011\.tgz"):
+    with pytest.raises(CamstudyError, match=r"has no CUB_200_2011 with images\.txt"):
         read_cub(tmp_path)
     cub200(tmp_path)
     with pytest.raises(CamstudyError, match=r"has 3 classes, expected 1 to 200.*set `num_classes`"):
@@ -176,7 +176,7 @@ def test_imagenet_boxes_are_those_of_the_images_class(tmp_path, layout, packed):
 
 def test_imagenet_boxes_that_are_missing_or_of_another_class_are_refused(tmp_path):
     as_distributed(tmp_path)
-    with pytest.raises(CamstudyError, match=r"has no ILSVRC2012_bbox_val_v3; put the boxes of ImageNet's validation"):
+    with pytest.raises(CamstudyError, match=r"has no ILSVRC2012_bbox_val_v3"):
         read_imagenet(tmp_path, 4, boxes=True)
     imagenet_boxes(tmp_path)
     path = tmp_path / "ILSVRC2012_bbox_val_v3/val/ILSVRC2012_val_00000003.xml"

@@ -311,6 +311,8 @@ def changed(tmp_path_factory):
 
 
 CAM = "camstudy/explain/methods/cam.py"
+SCORING = "camstudy/metrics/scoring"
+COMPARED = {"family:agreement", "family:sweep"}
 EXPLAINING = {"explain", "family:sanity", "time_method"}
 
 
@@ -325,9 +327,20 @@ EXPLAINING = {"explain", "family:sanity", "time_method"}
         (CAM, 'source="Fu et al.', 'source="Fu and others', set()),
         (CAM, '"layer_cam", needs="activations_gradients"', '"layer_cam", needs="model"', {"method:layer_cam"}),
         ("camstudy/explain/methods/opticam.py", "u.softmax(1)", "u.softmax(-1)", {"method:opti_cam"}),
-        ("camstudy/metrics/alignment.py", "np.mean(rho) / ceil", "np.mean(rho) * ceil", {"metric:alignment"}),
-        ("camstudy/metrics/alignment.py", 'label="Spearman"', 'label="Rank"', set()),
+        ("camstudy/metrics/agreement.py", "np.mean(rho) / ceil", "np.mean(rho) * ceil", {"metric:alignment"}),
+        ("camstudy/metrics/agreement.py", 'label="Spearman"', 'label="Rank"', set()),
         ("camstudy/metrics/prediction.py", "(logits, labels) < 5", "(logits, labels) < 6", {"metric:top5"}),
+        (f"{SCORING}/localization.py", "boxes.any(2).sum(1)", "boxes.any(2).sum(-1)", {"family:localization"}),
+        (f"{SCORING}/localization.py", 'title="Localization"', 'title="Boxes"', set()),
+        (f"{SCORING}/sanity.py", 'protocol["steps"] + 1', 'protocol["steps"] + 2', set()),
+        (
+            "camstudy/metrics/probing.py",
+            "order = (maps.flatten(1)",
+            "order = (-maps.flatten(1)",
+            {"family:faithfulness"},
+        ),
+        ("camstudy/metrics/run.py", "human_half(batch.images)[:, 1]", "human_half(batch.images)[:, 0]", COMPARED),
+        ("camstudy/metrics/run.py", "for start in tqdm(", "for start in tqdm(0 or ", {"score"}),
         ("camstudy/tables/__init__.py", 'title="Cost beside', 'title="Costs beside', set()),
         ("camstudy/tables/cost.py", "\n\n\ndef ", "\n\n\ndef unused(): ...\n\n\ndef ", set()),
         ("camstudy/explain/engine.py", "logits.gather(1, chosen", "-logits.gather(1, chosen", EXPLAINING),

@@ -53,6 +53,8 @@ NET = "catalog.models.net"
 TRAIN = "catalog.models.net_dcls.train"
 DCLS = "catalog.models.net_dcls.variant.dcls"
 FLOORS, SPEED = "catalog.protocols.floors.floors", "catalog.protocols.speed"
+STATED = {"human_ceiling": 0.7, "human_maps": "recorded"}
+CLICKME = {"source": "clickme", "shards": ["a.tfrecords"]}
 KNOWN = {"methods": ["gradcam", "threshold_gradcam"], "controls": ["random", "center_bias"]}
 
 
@@ -142,7 +144,8 @@ def test_each_kind_of_entry_gets_its_own_defaults(config, tmp_path):
     put(config, "catalog.models.file", {"arch": "resnet18", "weights": {"path": "absent.safetensors"}})
     put(config, "catalog.models.timm", {"arch": "resnet18.a1_in1k", "weights": {"timm": True}})
     catalog = validate(config)["catalog"]
-    assert catalog["datasets"]["people"]["human_ceiling"] == 0.65753
+    # Of data that may be anyone's, nothing is taken for granted.
+    assert [catalog["datasets"]["people"][key] for key in ("human_ceiling", "human_maps")] == [None, None]
     assert "split" not in catalog["datasets"]["people"]
     unchecked = {"sha256": None, "key": None, "include_variant": False}
     assert catalog["models"]["file"]["weights"] == {"path": "absent.safetensors", **unchecked}
@@ -151,7 +154,7 @@ def test_each_kind_of_entry_gets_its_own_defaults(config, tmp_path):
 
 
 def test_shards_to_download_need_no_files(config):
-    put(config, "catalog.datasets.scenes", {"source": "clickme"})
+    put(config, "catalog.datasets.scenes", {"source": "clickme", **STATED})
     put(config, "catalog.datasets.scenes.shards", {"url": "https://a.org/val-{i}.tfrecords", "count": 17})
     entry = validate(config)["catalog"]["datasets"]["scenes"]
     expected = {"url": "https://a.org/val-{i}.tfrecords", "count": 17, "records": None, "sha256": None}
@@ -161,7 +164,7 @@ def test_shards_to_download_need_no_files(config):
 
 def test_mistakes_in_shards_to_download(config):
     shards = {"url": "https://a.org/val.tfrecords", "count": 0, "sha256": ["f" * 64, "f" * 63], "size": 9}
-    put(config, "catalog.datasets.scenes", {"source": "clickme", "shards": shards})
+    put(config, "catalog.datasets.scenes", {"source": "clickme", "shards": shards, **STATED})
     place = "catalog.datasets.scenes.shards"
     found = errors(config)
     assert set(found) == {f"{place}.url", f"{place}.count", f"{place}.sha256[1]", f"{place}.size"}
@@ -294,6 +297,8 @@ def test_metrics_are_those_of_the_family(config, known):
     assert found.keys() == {f"{place}[1]", f"{place}[2]", "catalog.protocols.people.metrics[1]"}
     assert found[f"{place}[1]"].startswith("unknown metric of faithfulness `spearman`")
     assert "did you mean `average_gain`?" in found[f"{place}[2]"]
+    expected = "`alignment` needs spearman, human_ceiling, but agreement finds heatmap, human_map; take it out"
+    assert found["catalog.protocols.people.metrics[1]"].startswith(expected)
 
 
 def test_defaults_list_what_was_registered_and_shipped_protocols_write_them_out():
@@ -759,7 +764,8 @@ def test_files_of_selected_entries_must_exist(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     put(config, "catalog.models.net.weights", {"path": "weights/net.safetensors"})
     put(config, "catalog.models.unused", {"arch": "resnet18", "weights": {"path": "elsewhere.safetensors"}})
-    put(config, "catalog.datasets.scenes", {"source": "clickme", "shards": ["a.tfrecords", "b.tfrecords"]})
+    put(config, "catalog.datasets.scenes", CLICKME | STATED)
+    put(config, "catalog.datasets.scenes.shards", ["a.tfrecords", "b.tfrecords"])
     put(config, "catalog.datasets.scenes_train", {"source": "clickme", "shards": ["c.tfrecords"]})
     put(config, "catalog.datasets.unused", {"source": "clickme", "shards": ["d.tfrecords"]})
     (tmp_path / "a.tfrecords").touch()
@@ -820,14 +826,18 @@ def test_files_of_what_is_made_may_be_elsewhere(config, tmp_path, monkeypatch):
     validate(config)
 
 
-CLICKME = {"source": "clickme", "shards": ["a.tfrecords"]}
 IMAGENET = {"source": "imagenet", "root": "x"}
+NO_CEILING = "no `human_ceiling` (1 leaves correlations as they are"
+NO_MAPS = "no `human_maps` (recorded, simulated or model)"
 
 
 @pytest.mark.parametrize(
     ("dataset", "family", "lacks"),
     [
-        (CLICKME | {"human_ceiling": None}, "agreement", "no `human_ceiling` (1 leaves correlations as they are)"),
+        (CLICKME, "agreement", f"{NO_CEILING}, ClickMe's is 0.65753) and {NO_MAPS}"),
+        (CLICKME | {"human_ceiling": 1}, "agreement", NO_MAPS),
+        (CLICKME | {"human_maps": "model"}, "agreement", f"{NO_CEILING}, ClickMe's is 0.65753)"),
+        (CLICKME | STATED | {"human_maps": None}, "agreement", NO_MAPS),
         ({"source": "mit1003", "root": "x"}, "agreement", "no `human_ceiling` (1 leaves correlations as they are)"),
         (IMAGENET | {"boxes": True}, "agreement", "no human maps"),
         (CLICKME, "localization", "no boxes"),
@@ -842,6 +852,41 @@ def test_what_maps_are_compared_with_must_be_there(config, dataset, family, lack
     assert errors(config, check_files=False) == {"protocols[1]": text}
     put(config, "protocols", ["masked"])
     validate(config, check_files=False)
+
+
+def test_what_others_state_of_their_maps_is_taken(config):
+    for maps in ("recorded", "simulated", "model"):
+        put(config, "catalog.datasets.scenes", CLICKME | STATED | {"human_maps": maps})
+        entry = validate(config, check_files=False)["catalog"]["datasets"]["scenes"]
+        assert (entry["human_maps"], entry["human_ceiling"]) == (maps, 0.7)
+
+
+ONE = "one human map per image, not those of two halves of the annotators; drop it"
+HALVES = "`human_ceiling: from_halves` reads them where shards have `heatmap_halves`"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "has"),
+    [
+        (CLICKME | STATED, f"{ONE}; {HALVES}"),
+        (CLICKME | STATED | {"human_ceiling": "from_halves"}, None),
+        ({"source": "digits", "split": "val"}, None),
+        ({"source": "mit1003", "root": "x", "human_ceiling": 1}, ONE),
+        (IMAGENET, "no human maps; drop it"),
+    ],
+)
+def test_controls_that_the_data_cannot_serve_are_refused(config, dataset, has):
+    put(config, "catalog.datasets.scenes", dataset)
+    put(config, "catalog.methods.halves", {"method": "human_split_half"})
+    put(config, "controls", ["random", "halves"])
+    put(config, "protocols", ["masked"])
+    references = {name: method.reference for name, method in METHODS.items()}
+    known = KNOWN | {"controls": ["random", "human_split_half"], "references": references}
+    if has is None:
+        validate(config, known, check_files=False)
+        return
+    text = f"found `halves`, but dataset `scenes` has {has}"
+    assert errors(config, known=known, check_files=False) == {"controls[1]": text}
 
 
 @pytest.mark.parametrize(

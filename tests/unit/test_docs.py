@@ -1,37 +1,36 @@
 """The examples of docs/extending.md: configurations validate, code runs and does what it says."""
 
-import re
+from contextlib import nullcontext
 from pathlib import Path
 
+import examples
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 import yaml
+from examples import blocks, files, loaded
 from nets import MEAN, SIDE, STD, net, normalize, pixels
-from torch import Tensor
+from PIL import Image
+from studies import make_inputs
 
 from camstudy.core.errors import CamstudyError
-from camstudy.explain.context import Context
+from camstudy.data.formats.files import Root
+from camstudy.data.sources import SOURCES
 from camstudy.explain.engine import explain, map_shape
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.methods import METHODS, bind
-from camstudy.explain.registry import check
-from camstudy.metrics.alignment import score_agreement
+from camstudy.figures import FIGURES
 from camstudy.metrics.families import METRICS
+from camstudy.metrics.registry import score_family
+from camstudy.models.build import build_model
 from camstudy.study.checks import validate
 from camstudy.study.protocols import metric_names, shipped
+from camstudy.tables import TABLES
+from camstudy.tables.render import RENDERERS
+from camstudy.training.terms import TERMS, Batch, asked
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs/extending.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
-
-
-def examples() -> list[str]:
-    """Return the page's code that registers something."""
-    return [block for block in blocks("python") if block.startswith("@")]
 
 
 def merged(base: dict, top: dict) -> dict:
@@ -50,26 +49,28 @@ def default() -> dict:
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))
-def test_configurations_validate(block, default):
-    known = {"methods": [], "controls": [], "protocols": shipped(), "metrics": metric_names}
-    for method in METHODS.values():
-        known["controls" if method.needs == "dataset" else "methods"].append(method.name)
+def test_configurations_validate(block, default, tmp_path):
     study = yaml.safe_load(block)
-    valid = validate(merged(default, study), known, check_files=False)
+    with loaded(tmp_path) if "plugins" in study else nullcontext():
+        known = {"methods": [], "controls": [], "protocols": shipped(), "metrics": metric_names}
+        for method in METHODS.values():
+            known["controls" if method.needs == "dataset" else "methods"].append(method.name)
+        valid = validate(merged(default, study), known, check_files=False)
     for kind, entries in study.get("catalog", {}).items():
         assert entries.keys() <= valid["catalog"][kind].keys()
 
 
 @pytest.fixture
-def registered():
-    """Run the page's Python examples; afterwards the registries are as they were."""
-    methods, metrics = dict(METHODS._entries), dict(METRICS._entries)
-    for block in examples():
-        assert len(block.splitlines()) <= 60
-        names = {"METHODS": METHODS, "METRICS": METRICS, "Tensor": Tensor, "Context": Context, "check": check, "np": np}
-        exec(block, names)
-    yield METHODS, METRICS
-    METHODS._entries, METRICS._entries = methods, metrics
+def registered(tmp_path):
+    """Load the page's modules; afterwards the registries are as they were."""
+    with loaded(tmp_path):
+        yield METHODS, METRICS
+
+
+def test_modules_are_short_and_named_by_the_study_or_shown_for_themselves():
+    modules = {name: text for name, text in files().items() if name.endswith(".py")}
+    assert all(len(text.splitlines()) <= 60 for text in modules.values())
+    assert set(examples.study()["plugins"]) | {"folders.py", "activation.py", "confidence.py"} == set(modules)
 
 
 def test_the_method_is_registered_and_right(registered):
@@ -103,4 +104,62 @@ def test_the_metric_becomes_a_column_of_the_scores(registered):
     rng = np.random.default_rng(0)
     human = rng.random((3, 16, 16))
     maps = human * np.array([2.0, 1.0, 0.0])[:, None, None]
-    np.testing.assert_allclose(score_agreement(maps, human, ["cosine"])["cosine"], [1, 1, 0], atol=1e-12)
+    found = score_family("agreement", {"heatmap": maps, "human_map": human}, metrics=["cosine"])
+    np.testing.assert_allclose(found["cosine"], [1, 1, 0], atol=1e-12)
+
+
+def test_the_table_has_the_best_method_first(registered):
+    inputs = make_inputs()
+    table = TABLES["ranking"].function(inputs)
+    first, methods = inputs.study["models"][0], inputs.study["methods"]
+    found = [row.cells[first].value for row in table.rows]
+    scores = inputs.scores[(inputs.scores["model"] == first) & (inputs.scores["metric"] == "alignment")]
+    assert found == sorted(scores.set_index("method")["mean"][methods], reverse=True)
+    assert len(found) == len(methods) > 1
+    for render in RENDERERS.values():
+        assert all(inputs.method_title(method) in render(table) for method in methods)
+
+
+def test_the_figure_has_a_bar_for_each_method(registered):
+    inputs = make_inputs()
+    axis = FIGURES["bars"].function(inputs).axes[0]
+    rows = inputs.scores[(inputs.scores["metric"] == "alignment") & inputs.scores["model"].isin(inputs.study["models"])]
+    expected = rows.groupby("method")["mean"].mean()[inputs.study["methods"]]
+    np.testing.assert_allclose([bar.get_width() for bar in axis.patches], expected)
+
+
+def test_the_network_is_built_and_its_layer_found(registered):
+    entry = {"arch": "my_networks.tiny_net", "num_classes": 10}
+    network = build_model(entry).eval()
+    assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 10)
+    assert map_shape(network, resolve_target_layer(network, None), 64, bind("gradcam", {})) == (8, 8)
+
+
+def test_the_source_reads_folders(registered, tmp_path):
+    for name in ("zebra/1.png", "ant/2.png", "ant/1.png"):
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / "root" / name)
+    found = SOURCES["folders"].function({}, Root(tmp_path / "root"))
+    items = [(photograph.name, photograph.label) for photograph in found.photographs]
+    assert items == [("ant/1.png", 0), ("ant/2.png", 0), ("zebra/1.png", 1)]
+    assert found.class_names == ["ant", "zebra"]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(CamstudyError, match="has no images in folders; put a folder for each class there"):
+        SOURCES["folders"].function({}, Root(tmp_path / "none"))
+
+
+def test_the_variant_replaces_every_relu(registered):
+    entry = {"arch": "resnet18", "num_classes": 10}
+    before, after = build_model(entry), build_model(entry | {"variant": {"activation": {"kind": "GELU"}}})
+    assert [type(module) for module in after.modules()] == [
+        torch.nn.GELU if isinstance(module, torch.nn.ReLU) else type(module) for module in before.modules()
+    ]
+
+
+def test_the_term_is_minus_the_entropy(registered):
+    logits = torch.randn(5, 7, dtype=torch.float64)
+    recipe = {"terms": {"confidence": {"weight": 0.3}}, "label_smoothing": 0.1, "positions": {"repulsive_loss": False}}
+    assert asked(recipe).keys() == {"cross_entropy", "confidence"}
+    found = TERMS["confidence"].function(Batch(None, None, None, logits, 0), **asked(recipe)["confidence"])
+    expected = -0.3 * np.mean(scipy.stats.entropy(logits.softmax(1).numpy(), axis=1))
+    assert found.item() == pytest.approx(expected)

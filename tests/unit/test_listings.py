@@ -18,7 +18,7 @@ from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.jobs import Jobs
 from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.sources import Sources
-from camstudy.pipeline.study import Study
+from camstudy.study.study import Study
 
 PHOTOS = {"source": "imagenet", "root": "photos", "num_classes": 4}
 

@@ -15,8 +15,8 @@ from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.jobs import Jobs
 from camstudy.pipeline.sources import Sources
-from camstudy.pipeline.study import Study
 from camstudy.study.checks import validate
+from camstudy.study.study import Study
 
 CATALOG = ("datasets", "models", "imagenet_models", "finetuning", "methods", "protocols")
 
@@ -181,7 +181,7 @@ def test_a_network_of_ones_own_counts_by_the_code_that_it_uses(tmp_path, monkeyp
     for text in (NETWORK, edit(NETWORK)):
         (tmp_path / "own_network.py").write_text(text)
         # A process plans once.
-        code._today.cache_clear()
+        code._code_of.cache_clear()
         code._folders.cache_clear()
         identity = Identities(tiny, Sources(tiny))
         found.append([identity.model("tiny_resnet"), identity.explanation("tiny", "tiny_resnet", "gradcam")])

@@ -175,6 +175,14 @@ def test_controls_are_the_maps_of_the_model_control(written):
     assert np.isnan(found["probability"].values).all()
 
 
+def test_one_name_and_one_side_will_do(written):
+    results, known = written
+    (results / "heatmaps/squares/net/gradcam.run.json").write_text("{}")  # tells of the run, and is no result
+    assert open_maps("squares", "net", size=7, results=results)["method"].values.tolist() == ["gradcam", "rise"]
+    found = open_maps("squares", "net", "rise", size=7, results=results)
+    np.testing.assert_allclose(found["heatmap"][0, 0], torch_resample(known["maps"]["net", "rise"], (7, 7)), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

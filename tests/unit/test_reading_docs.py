@@ -1,5 +1,7 @@
 """The examples of docs/reading.md and results/README.md, run as printed on a small finished study."""
 
+import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -87,6 +89,14 @@ def test_five_lines_answer_what_no_table_does(study, monkeypatch, capsys):
     assert [line[0] for line in lines] == images
     assert [float(line[1]) for line in lines] == pytest.approx(apart, abs=1e-5)
     assert [int(line[2]) for line in lines] == wrong.tolist()
+
+
+@pytest.mark.parametrize("name", ["core.lazy", "data.reading", "explain.reading", "analysis.reading"])
+def test_the_examples_of_docstrings_run(study, monkeypatch, name):
+    monkeypatch.chdir(study[0])
+    done = doctest.testmod(importlib.import_module(f"camstudy.{name}"))
+    assert done.attempted >= 2
+    assert done.failed == 0
 
 
 @pytest.mark.filterwarnings("error")

@@ -2,8 +2,9 @@
 
 import pytest
 
+from camstudy.data.sources import expected_images
 from camstudy.pipeline.plan import measured_rates, pending_jobs, plan, render
-from camstudy.pipeline.resources import estimate, expected_images, request
+from camstudy.pipeline.resources import estimate, request
 
 ROW = {
     "gpu": False,
@@ -40,7 +41,7 @@ CONFIG = {
             "cascade": {"family": "sanity", "n_images": 50, "steps": 12},
             "curves": {
                 **{"family": "faithfulness", "metrics": ["insertion_auc"], "step": 224, "start": "black"},
-                **{"target": "black", "blur": 11, "normalize": "resized"},
+                **{"target": "black", "blur": 11, "normalize": "resized", "ties": "row_major", "removed": "rounded"},
             },
             "speed": {"family": "cost", "batch_size": 40, "seconds": 15},
         },

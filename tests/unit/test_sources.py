@@ -119,3 +119,16 @@ def test_images_for_evaluation_stay_in_their_order(tmp_path):
     cub200(tmp_path)
     found = read_cub(tmp_path, num_classes=3)[1]
     assert [item.name.rpartition("/")[2] for item in found] == [row[1].rpartition("/")[2] for row in CUB if not row[3]]
+
+
+SPLITS = {"imagenet": ["val", "train"], "voc2012": ["val", "train"], "cub200": ["test", "train"]}
+PHOTOGRAPHS = [name for name in SOURCES if SOURCES[name].kind == "photographs"]
+
+
+@pytest.mark.parametrize(("name", "split"), [(name, split) for name in PHOTOGRAPHS for split in SPLITS.get(name, [""])])
+def test_what_is_not_there_is_said_with_what_to_put_there(tmp_path, name, split):
+    entry = {"split": split, "boxes": False, "num_classes": 3, "keep_difficult": False, "sigma": None}
+    with pytest.raises(CamstudyError) as error:
+        SOURCES[name].read(entry, tmp_path)
+    assert str(error.value).startswith(str(tmp_path))
+    assert str(error.value).endswith(f"; {SOURCES[name].layout(entry)}")

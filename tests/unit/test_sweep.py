@@ -7,7 +7,7 @@ import scipy.stats
 from camstudy.core.errors import CamstudyError
 from camstudy.core.geometry import resample
 from camstudy.explain.postprocess import apply
-from camstudy.metrics.alignment import spearman
+from camstudy.metrics.agreement import spearman
 from camstudy.metrics.sweep import sweep_floors
 
 RNG = np.random.default_rng(0)

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from studies import ARCHITECTURES, make_inputs
 
-from camstudy.analysis.summary import CONTROL, Estimate, TableInputs
+from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.core.errors import CamstudyError
+from camstudy.core.names import CONTROL
 from camstudy.tables import TABLES
 from camstudy.tables.render import RENDERERS, to_csv, to_html, to_latex, to_markdown
 from camstudy.tables.table import Column, Row, Table

@@ -10,7 +10,6 @@ from threadpoolctl import threadpool_limits
 from camstudy.core.geometry import resample, resample_in_boxes
 from camstudy.data.formats.clickme import blur_human_map
 from camstudy.data.formats.gaze import fixation_density
-from camstudy.metrics.alignment import score_agreement
 from camstudy.metrics.faithfulness import FAMILY, Protocol
 from camstudy.metrics.localization import box_hits, map_box, score_localization
 from camstudy.metrics.probing import pixel_ranks, probe
@@ -71,7 +70,7 @@ def compared():
         "rank": pixel_ranks(torch.from_numpy(maps)),
         "floors": sweep_floors(MAPS, human, [None, 0, 0.3])[0],
         "steps": step_correlation(MAPS, MAPS[::-1]),
-        **score_agreement(maps, human),
+        **score_family("agreement", {"heatmap": maps, "human_map": human}),
         **score_localization(maps, BOXES, LABELS > 1),
     }
 

@@ -11,6 +11,7 @@ def test_truncated_shard(copied):
     folder.mkdir()
     (folder / "val-0.tfrecords").write_bytes(shard.read_bytes()[:-1000])
     people = {"source": "clickme", "shards": ["click-me/val-0.tfrecords"], "num_classes": 10}
+    people |= {"human_ceiling": "from_halves", "human_maps": "simulated"}
     datasets = {**TINY["catalog"]["datasets"], "people": people}
     copied.write_study({**TINY, "dataset": "people", "catalog": {**TINY["catalog"], "datasets": datasets}})
     done = copied.run("results/data/people.json", check=False)

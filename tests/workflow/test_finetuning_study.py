@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import TINY, Project
 from layouts import NARROW, randomised
-from trees import GROUPS, as_train
+from trees import as_train
 
 from camstudy.models.build import build_model
 from camstudy.models.weights.checkpoints import save_model
@@ -16,7 +16,7 @@ NAMES = (
     *("resnet50", "convnext_tiny", "convnext_small", "convnext_base"),
     *("caformer_s18", "convformer_s18", "fastvit_sa24", "fastvit_sa36"),
 )
-SMALL = {"kwargs": NARROW["convnext_tiny"], "num_classes": 4, "input": {"size": 32, "crop_pct": 1.0}}
+SMALL = {"kwargs": NARROW["convnext_tiny"], "num_classes": 10, "input": {"size": 32, "crop_pct": 1.0}}
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +24,24 @@ def project(tmp_path_factory):
     return Project(tmp_path_factory.mktemp("project"))
 
 
-def write_study(project, selected, **catalog):
-    project.write_study({**TINY, "models": selected, "comparisons": [], "catalog": TINY["catalog"] | catalog})
+GROUPS = {f"n0000000{number}": 3 + number % 2 for number in range(10)}
+
+
+def write_study(project, selected, dataset="tiny", **catalog):
+    own = {
+        "dataset": dataset,
+        "controls": ["random"],
+        "models": selected,
+        "comparisons": [],
+        "catalog": TINY["catalog"] | catalog,
+    }
+    project.write_study({**TINY, **own})
 
 
 def test_all_recipes_can_be_planned(project):
     models = [f"{name}_dcls_finetuned" for name in NAMES]
-    write_study(project, models, datasets=TINY["catalog"]["datasets"] | {"imagenet_train": {"root": "nowhere"}})
+    datasets = TINY["catalog"]["datasets"] | {"imagenet_train": {"root": "nowhere"}}
+    write_study(project, models, "clickme_val", datasets=datasets)
     missing = project.run("--dry-run", check=False)
     assert missing.returncode == 1
     expected = (
@@ -45,12 +56,12 @@ def test_all_recipes_can_be_planned(project):
         assert f"Fetch and verify the starting weights of {name}\n" in output
         assert f"Assemble {name} as it is, without training\n" in output
         assert f"Train {name}_dcls_finetuned\n" in output
-        assert f"Explain {name}_dcls_finetuned on tiny with gradcam\n" in output
+        assert f"Explain {name}_dcls_finetuned on clickme_val with gradcam\n" in output
 
 
 def test_one_recipe_runs_in_miniature_and_is_done(project):
     (project.path / "imagenet").mkdir(exist_ok=True)
-    as_train(project.path / "imagenet")
+    as_train(project.path / "imagenet", GROUPS)
     entry = {"arch": "convnext_tiny.fb_in1k", **SMALL}
     save_model(randomised(build_model(entry)), project.path / "start.safetensors")
     models = {
@@ -58,7 +69,7 @@ def test_one_recipe_runs_in_miniature_and_is_done(project):
         "convnext_tiny_dcls_finetuned": SMALL
         | {"train": {"epochs": 2, "batch_size": 8, "accumulate": 2, "warmup_epochs": 1}},
     }
-    datasets = TINY["catalog"]["datasets"] | {"imagenet_train": {"root": "imagenet", "num_classes": 4}}
+    datasets = TINY["catalog"]["datasets"] | {"imagenet_train": {"root": "imagenet", "num_classes": 10}}
     write_study(project, ["convnext_tiny_dcls_finetuned"], models=models, datasets=datasets)
     target = "results/models/convnext_tiny_dcls_finetuned/model.json"
     project.run(target)

@@ -15,7 +15,7 @@ from conftest import ROOT, TINY
 METHOD = """
 
 @METHODS.register("gradcam_elementwise", needs="activations_gradients", source="pytorch-grad-cam, GradCAMElementWise")
-def gradcam_elementwise(activations: Tensor, gradients: Tensor) -> Tensor:
+def gradcam_elementwise(activations, gradients):
     \"\"\"Return sum_k ReLU(g_k A_k), values >= 0.\"\"\"
     return (gradients * activations).relu().sum(1)
 """

@@ -34,7 +34,7 @@ def project(tmp_path):
     methods = {"gradcam": {"target": "predicted"}}
     catalog = {"datasets": datasets, "models": models, "methods": methods}
     settings = {"dataset": "people", "models": ["net"], "methods": ["gradcam"], "comparisons": [], "catalog": catalog}
-    project.write_study({**TINY, **settings})
+    project.write_study({**TINY, **settings, "controls": ["random", "center_bias"]})
     return project
 
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import DCLS, RESNET, TINY, Project
 from planning import FORKS
-from trees import as_classes
+from trees import as_classes, with_more_classes
 
 from camstudy.core import ledger
 from camstudy.core.provenance import sha256_file
@@ -38,7 +38,7 @@ STUDY = TINY | {
         "datasets": {
             "tiny": {"source": "digits", "split": "val", "n_images": 24},
             "tiny_train": {"source": "digits", "split": "train", "n_images": 96, "human_ceiling": None},
-            "photos": {"source": "imagenet", "root": "photos", "num_classes": 4, "n_images": 7},
+            "photos": {"source": "imagenet", "root": "photos", "num_classes": 10, "n_images": 7},
         },
         "models": {
             "net": PLAIN | {"title": "Net", "weights": {"path": "net.safetensors"}},
@@ -201,6 +201,7 @@ def stubbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(path)
     (path / "photos").mkdir()
     as_classes(path / "photos")
+    with_more_classes(path / "photos", 6)
     (path / "net.safetensors").write_bytes(b"weights")
     shutil.copy(path / "config/published/dcls.csv", path / "published.csv")
     project.write_study(STUDY)
@@ -228,6 +229,7 @@ def test_everything_is_planned_once(tmp_path):
     project = Project(tmp_path / "project")
     (project.path / "photos").mkdir()
     as_classes(project.path / "photos")
+    with_more_classes(project.path / "photos", 6)
     (project.path / "net.safetensors").write_bytes(b"weights")
     shutil.copy(project.path / "config/published/dcls.csv", project.path / "published.csv")
     project.write_study(STUDY)
@@ -378,7 +380,7 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     "an unused helper beside methods": (appended(CAM, "\n\ndef helper(values):\n    return values + 1\n"), set()),
     "an unused module beside methods": (appended("camstudy/explain/unused.py", '"""Unused."""\nX = 1\n'), set()),
     "another method in a module": (appended(CAM, NEW_METHOD), set()),
-    "another metric": (appended("camstudy/metrics/alignment.py", NEW_METRIC), set()),
+    "another metric": (appended("camstudy/metrics/agreement.py", NEW_METRIC), set()),
     "another source of data": (appended("camstudy/data/sources/another.py", NEW_SOURCE), set()),
     "another family of metrics": (appended("camstudy/metrics/scoring/another.py", NEW_FAMILY), set()),
     "what a family of metrics finds": (
@@ -415,14 +417,14 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     ),
     "a helper beside metrics": (
         text(
-            "camstudy/metrics/alignment.py",
+            "camstudy/metrics/agreement.py",
             "def _overlap(",
             "def _overlap_(maps, human):\n    return 0\n\n\ndef _overlap(",
         ),
         set(),
     ),
     "what two metrics have in common": (
-        text("camstudy/metrics/alignment.py", "divmod(0.9 *", "divmod(0.8 *"),
+        text("camstudy/metrics/agreement.py", "divmod(0.9 *", "divmod(0.8 *"),
         agreeing(*MODELS) | agreeing("control", methods=[CONTROL]) | FROM_SCORES | QUALITATIVE,
     ),
     "the script that draws tables": (

@@ -9,6 +9,7 @@ import pytest
 from conftest import TINY, Project
 from planning import FORKS
 
+from camstudy.core.names import CONTROL
 from camstudy.pipeline import paths
 
 LARGE = (".safetensors", ".tfrecord", ".zarr", ".pt")
@@ -93,7 +94,7 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
         "cost": paths.cost(protocol, model),
         "time_method": paths.timing(protocol, dataset, model, method),
         "explain": paths.heatmaps(dataset, model, method, "{part}"),
-        "explain_control": paths.heatmaps(dataset, paths.CONTROL, method),
+        "explain_control": paths.heatmaps(dataset, CONTROL, method),
         "prediction": paths.prediction(dataset, model),
         "human_ceiling": paths.ceiling(dataset),
         **dict.fromkeys(("score", "score_on_model"), paths.scores(dataset, model, method, protocol, "{part}")),

@@ -11,13 +11,14 @@ FOLDER = Path(workflow.current_basedir).parents[1]
 sys.path.insert(0, str(FOLDER))
 
 from camstudy.core.errors import CamstudyError
+from camstudy.figures import FIGURES
 from camstudy.pipeline.bookkeeping import keep_books
 from camstudy.pipeline.head import read_study, wrong_triggers
 from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.job import share_library
 from camstudy.pipeline.jobs import Jobs
 from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
-from camstudy.pipeline.study import is_drawn, is_photographs
+from camstudy.study.study import is_drawn, is_photographs
 
 share_library()
 keep_books()

@@ -229,8 +229,8 @@ rule draw_scores:
 
 rule draw_maps:
     input:
-        heatmaps=lambda w: [file for *_, file in INPUTS.shown_maps()],
-        scores=lambda w: [file for *_, file in INPUTS.shown_scores()],
+        heatmaps=lambda w: [file for *_, file in INPUTS.drawn_maps()],
+        scores=lambda w: [file for *_, file in INPUTS.drawn_scores()],
         prediction=lambda w: INPUTS.predictions(STUDY.dataset),
         dataset=f"results/data/{STUDY.dataset}.json",
     output:
@@ -255,8 +255,8 @@ rule draw_maps:
         runtime=JOBS.minutes("draw_maps"),
     params:
         identity=lambda w: IDENTITY.map_figure(w.figure),
-        maps=lambda w: [tuple(key) for *key, _ in INPUTS.shown_maps()],
-        shown=lambda w: [tuple(key) for *key, _ in INPUTS.shown_scores()],
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.drawn_maps()],
+        scored=lambda w: [tuple(key) for *key, _ in INPUTS.drawn_scores()],
     message:
         "Draw {wildcards.figure} of {wildcards.study}"
     script:

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from camstudy.core.errors import CamstudyError
+from camstudy.core.errors import CamstudyError, MissingFiles
 from camstudy.data.formats.boxes import LIMIT
 from camstudy.data.formats.files import Files, find
 from camstudy.data.formats.photographs import Photograph, mixed
-from camstudy.data.sources.cub200 import LAYOUT
 
 NAME = "CUB_200_2011"
 # The distributors' lists and the number of values after the number of the image, or of the class.
@@ -31,7 +30,7 @@ def read_cub(
     files = find(root, NAME)
     above = None if files is None else files.above("images.txt")
     if above is None:
-        raise CamstudyError(f"{root}: has no {NAME} with images.txt; {LAYOUT}")
+        raise MissingFiles(f"{root}: has no {NAME} with images.txt")
     rows = {name: _read_list(files, f"{above}{name}.txt", columns) for name, columns in COLUMNS.items()}
     classes = rows.pop("classes")
     if sorted(classes) != list(range(1, num_classes + 1)):

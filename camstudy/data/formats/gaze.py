@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from camstudy.core.errors import CamstudyError
+from camstudy.core.errors import CamstudyError, MissingFiles
 from camstudy.data.formats.files import Files, find
 from camstudy.data.formats.photographs import DENSITY_SIZE, Photograph
-from camstudy.data.sources import cat2000, mit1003, salicon
 
 UNKNOWN = -1
 
@@ -118,21 +117,21 @@ class Listed(NamedTuple):
 
 def list_mit1003(root: str | Path) -> Listed:
     """Return the images of MIT1003; raise `CamstudyError` if a part is missing."""
-    images, maps = _parts(root, mit1003.LAYOUT, "ALLSTIMULI", "ALLFIXATIONMAPS")
+    images, maps = _parts(root, "ALLSTIMULI", "ALLFIXATIONMAPS")
     points = {_stem(name).removesuffix("_fixPts"): name for name in maps.endswith("_fixpts.jpg", "_fixpts.png")}
     return Listed(images, [*images.endswith(".jpeg", ".jpg")], maps, points)
 
 
 def list_salicon(root: str | Path) -> Listed:
     """Return the images of SALICON of which fixations are known; raise `CamstudyError` if a part is missing."""
-    images, gaze = _parts(root, salicon.LAYOUT, "images", "fixations")
+    images, gaze = _parts(root, "images", "fixations")
     known = {_stem(name): name for name in gaze.endswith(".mat")}
     return Listed(images, [name for name in images.endswith(".jpg", ".jpeg") if _stem(name) in known], gaze, known)
 
 
 def list_cat2000(root: str | Path) -> Listed:
     """Return the images of CAT2000's training set; raise `CamstudyError` if it is missing."""
-    (files,) = _parts(root, cat2000.LAYOUT, "trainSet")
+    (files,) = _parts(root, "trainSet")
     known = {_place(name): name for name in files.endswith(".mat") if "FIXATIONLOCS" in PurePosixPath(name).parts}
     # Beside the images of each category there are pictures of their fixations, in `Output`.
     pattern = re.compile(r"(?:.*/)?Stimuli/[^/]+/[^/]+\.jpe?g", re.IGNORECASE)
@@ -140,11 +139,11 @@ def list_cat2000(root: str | Path) -> Listed:
     return Listed(files, names, files, known)
 
 
-def _parts(root: str | Path, layout: str, *names: str) -> list[Files]:
+def _parts(root: str | Path, *names: str) -> list[Files]:
     parts = {name: find(root, name) for name in names}
     missing = [name for name, files in parts.items() if files is None]
     if missing:
-        raise CamstudyError(f"{root}: {' and '.join(missing)} not found; {layout}")
+        raise MissingFiles(f"{root}: {' and '.join(missing)} not found")
     return list(parts.values())
 
 

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from camstudy.core.errors import CamstudyError
+from camstudy.core.errors import CamstudyError, MissingFiles
 from camstudy.data.formats.boxes import read_objects
 from camstudy.data.formats.files import Files, Root, find
 from camstudy.data.formats.photographs import Photograph, mixed
-from camstudy.data.sources.imagenet import LAYOUTS
 
 IMAGES, DEVKIT, BOXES = "ILSVRC2012_img_val", "ILSVRC2012_devkit_t12", "ILSVRC2012_bbox_val_v3"
 SYNSET = re.compile(r"n\d{8}")
@@ -69,7 +68,7 @@ def list_imagenet(root: str | Path, split: str = "val") -> Listed:
     # Not by folder: the first images would otherwise be those of the first classes.
     names = sorted(files.endswith(".jpeg", ".jpg", ".png"), key=lambda name: PurePosixPath(name).name)
     if not names:
-        raise CamstudyError(f"{root}: no images found; {LAYOUTS[split]}")
+        raise MissingFiles(f"{root}: no images found")
     folders = [PurePosixPath(name).parent.name for name in names]
     foreign = next((name for name, folder in zip(names, folders, strict=True) if not SYNSET.fullmatch(folder)), None)
     if foreign is None:
@@ -77,7 +76,7 @@ def list_imagenet(root: str | Path, split: str = "val") -> Listed:
         label = {synset: index for index, synset in enumerate(synsets)}
         return Listed(files, names, [label[folder] for folder in folders], synsets, synsets)
     if split == "train":
-        raise CamstudyError(f"{files.path}, {foreign}: in no folder named by synset; {LAYOUTS['train']}")
+        raise MissingFiles(f"{files.path}, {foreign}: in no folder named by synset")
     synsets, class_names, truth = _read_devkit(root)
     return Listed(files, names, [truth[_number(name, len(truth)) - 1] for name in names], synsets, class_names)
 
@@ -86,7 +85,7 @@ def _read_boxes(root: str | Path, names: list[str], synsets: list[str]) -> list[
     """Return the boxes of images, int64 (k, 4) for each: of its objects that are of its class."""
     files = find(root, BOXES)
     if files is None:
-        raise CamstudyError(f"{root}: has no {BOXES}; {LAYOUTS['boxes']}")
+        raise MissingFiles(f"{root}: has no {BOXES}")
     known = {PurePosixPath(name).stem: name for name in files.endswith(".xml")}
     missing = [name for name in names if PurePosixPath(name).stem not in known]
     if missing:
@@ -107,14 +106,14 @@ def _read_boxes(root: str | Path, names: list[str], synsets: list[str]) -> list[
 def _find_train(root: str | Path) -> Files:
     files = find(root, "train")
     if files is None:
-        raise CamstudyError(f"{root}: has no `train`; {LAYOUTS['train']}")
+        raise MissingFiles(f"{root}: has no `train`")
     return files
 
 
 def _find_val(root: str | Path) -> Files:
     files = find(root, IMAGES) or find(root, "val")
     if files is None and Path(root, "train").is_dir():
-        raise CamstudyError(f"{root}: has `train`, but neither {IMAGES} nor `val`; {LAYOUTS['val']}")
+        raise MissingFiles(f"{root}: has `train`, but neither {IMAGES} nor `val`")
     return files or (root if isinstance(root, Root) else Root(root)).open("")
 
 
@@ -130,7 +129,7 @@ def _read_devkit(root: str | Path) -> tuple[list[str], list[str], list[int]]:
     """Return the synsets of the classes, sorted, the names of these, and the label of every validation image."""
     files = find(root, DEVKIT)
     if files is None:
-        raise CamstudyError(f"{root}: images without class folders, and no {DEVKIT}; {LAYOUTS['val']}")
+        raise MissingFiles(f"{root}: images without class folders, and no {DEVKIT}")
     names = []
     for ending in ("data/meta.mat", "data/ilsvrc2012_validation_ground_truth.txt"):
         names.append(next(files.endswith(ending), None))

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.errors import CamstudyError, MissingFiles, unknown
 from camstudy.data.formats.boxes import Object, read_objects
 from camstudy.data.formats.files import Files, find
 from camstudy.data.formats.photographs import Photograph, mixed
-from camstudy.data.sources.voc2012 import LAYOUT
 
 ARCHIVE, FOLDER = "VOCtrainval_11-May-2012", "VOCdevkit/VOC2012"
 CLASSES = [
@@ -40,7 +39,7 @@ def read_voc(
     above = None if files is None else files.above(f"ImageSets/Main/{split}.txt")
     if above is None:
         where = root if files is None else files.path
-        raise CamstudyError(f"{where}: has no ImageSets/Main/{split}.txt; {LAYOUT}")
+        raise MissingFiles(f"{where}: has no ImageSets/Main/{split}.txt")
     ids = files.read(f"{above}ImageSets/Main/{split}.txt").decode(errors="replace").split()
     images = [f"{above}JPEGImages/{name}.jpg" for name in ids]
     annotations = [f"{above}Annotations/{name}.xml" for name in ids]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from camstudy.core.errors import CamstudyError, MissingFiles
 from camstudy.core.registry import ModuleRegistry
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ class Source:
     listing: Callable[[Mapping, object], Listing | None] | None = None
     on_request: tuple[Truth, ...] = ()
 
+    def read(self, entry: Mapping, files: object) -> object:
+        """Call the function, and say what belongs into `root` where files are missing."""
+        try:
+            return self.function(entry, files)
+        except MissingFiles as error:
+            raise CamstudyError(f"{error}; {self.layout(entry)}") from None
+
     def truths(self, entry: Mapping) -> set[str]:
         """Return what is known of every image of a catalogue's entry."""
         return {*self.has, *(truth for truth in self.on_request if entry.get(truth))}
@@ -77,3 +85,8 @@ class Collection:
 
 
 SOURCES: ModuleRegistry[Source] = ModuleRegistry("source", Source, __name__)
+
+
+def expected_images(entry: Mapping) -> int:
+    """Return the number of images of a dataset's catalogue entry: a guess where only its files will tell."""
+    return entry.get("n_images") or SOURCES[entry["source"]].images(entry)

@@ -35,6 +35,7 @@ class Family:
     gives : names of the evidence that it finds, which its metrics may need
     of_models : of the evidence, what there is of a model's maps and not of a control's, which all models share;
         metrics that need it have no column there
+    metrics : the module of `camstudy.metrics` that defines them; None if it has none, or they are registered with it
     settings : keys of its protocols beside ``family``, ``title`` and ``metrics``
     beside : kinds of tables that it writes beside the scores, `{protocol}.{kind}.parquet`
     place : where a study names its protocol of the family
@@ -49,6 +50,7 @@ class Family:
     title: str
     needs: tuple[Need, ...]
     gives: tuple[str, ...]
+    metrics: str | None = None
     of_models: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()

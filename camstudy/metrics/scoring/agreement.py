@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @FAMILIES.register(
     "agreement",
     title="Agreement with people",
+    metrics="agreement",
     needs=("maps", "human_map", "human_ceiling"),
     gives=("heatmap", "human_map"),
 )

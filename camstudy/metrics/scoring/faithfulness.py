@@ -23,6 +23,7 @@ def _passes(protocol: Mapping) -> int:
 @FAMILIES.register(
     "faithfulness",
     title="Faithfulness",
+    metrics="faithfulness",
     needs=("maps", "model"),
     gives=(
         *("probability", "masked_probability", "map_box_share", "crop_log_probability"),
@@ -39,7 +40,7 @@ def faithfulness(work: Work) -> Callable[[Batch], Evidence]:
 
     from camstudy.core.geometry import FULL, within
     from camstudy.metrics.faithfulness import Protocol
-    from camstudy.metrics.probing import probe
+    from camstudy.metrics.probing import predicted, probe
     from camstudy.metrics.run import Evidence
     from camstudy.models.build import input_config
     from camstudy.models.inputs import crop_boxes, prepare
@@ -47,18 +48,21 @@ def faithfulness(work: Work) -> Callable[[Batch], Evidence]:
 
     dataset, inputs = work.dataset, input_config(work.model)
     model = load_model(work.model, weights_of(work.records["model"])).to(work.device)
-    # Maps of the model cover what it saw; those of a control may cover more.
+    # Maps of the model cover what it saw; those of a control may cover more, and are of no class.
     crops = crop_boxes(inputs, dataset.shapes)
     options = {"mean": inputs["mean"], "std": inputs["std"], "protocol": Protocol.of(work.settings)}
+    asks_model = work.control and work.method["target"] == "predicted"
     options["perturbation"] = not work.wanted.isdisjoint({"positive_correct", "negative_correct"})
 
     def find(batch: Batch) -> Evidence:
         images = prepare(dataset.images(batch.images), inputs, work.device)
         view = [*map(within, crops[batch.images], batch.views)] if work.control else FULL
+        targets = predicted(model, images, work.batch_size) if asks_model else batch.targets
         found, work.batch_size = probe(
-            model, images, batch.maps, batch.targets, batch.labels, batch_size=work.batch_size, view=view, **options
+            model, images, batch.maps, targets, batch.labels, batch_size=work.batch_size, view=view, **options
         )
         curves = {name: list(found[f"{name}_curve"].astype(np.float32)) for name in CURVES}
-        return Evidence(found, beside={"curves": curves})
+        seen = {"target": targets}
+        return Evidence(found, seen, beside={"curves": seen | curves})
 
     return find

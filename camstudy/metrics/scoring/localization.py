@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @FAMILIES.register(
     "localization",
     title="Localization",
+    metrics="localization",
     needs=("maps", "boxes", "prediction"),
     gives=("heatmap", "box", "map_box", "box_hits", "correct"),
     of_models=("correct",),
@@ -31,9 +32,8 @@ def localization(work: Work) -> Callable[[Batch], Evidence]:
     from camstudy.metrics.run import Evidence
 
     dataset, settings, sizes = work.dataset, work.settings, work.dataset.shapes
-    correct = None
-    if not work.control:
-        correct = read_records(work.records["prediction"]).sort_values("image")["top1"].to_numpy()
+    predicted = work.records["prediction"]  # none of the maps that all models share
+    correct = read_records(predicted).sort_values("image")["top1"].to_numpy() if predicted else None
 
     def find(batch: Batch) -> Evidence:
         shapes, views = sizes[batch.images], batch.views

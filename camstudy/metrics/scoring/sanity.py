@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @FAMILIES.register(
     "sanity",
     title="Sanity checks",
+    metrics="sanity",
     needs=("model", "method"),
     gives=("step_correlation", "step_correlation_absolute"),
     settings=("n_images", "steps", "seed"),

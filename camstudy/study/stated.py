@@ -38,7 +38,7 @@ def settings(config: Mapping) -> dict:
     }
 
 
-def shown(config: Mapping, record: object) -> dict:
+def stated_by(config: Mapping, record: object) -> dict:
     """Return the part of a configuration that a table or figure may state, with titles of models and methods.
 
     Parameters
@@ -55,7 +55,7 @@ def shown(config: Mapping, record: object) -> dict:
         kept["layer_sweep"] = config["layer_sweep"]
         methods += config["layer_sweep"]["methods"]
     entries = {name: catalog["methods"][name] for name in methods}
-    protocols = {name: catalog["protocols"][name] for name in shown_protocols(config, record).values()}
+    protocols = {name: catalog["protocols"][name] for name in protocols_of(config, record).values()}
     kept["catalog"] = {
         "methods": {name: {key: entry[key] for key in METHOD} for name, entry in entries.items()},
         "models": {name: {"title": catalog["models"][name]["title"]} for name in config["models"]},
@@ -64,7 +64,7 @@ def shown(config: Mapping, record: object) -> dict:
     return kept
 
 
-def shown_maps(config: Mapping) -> dict:
+def stated_by_maps(config: Mapping) -> dict:
     """Return the part of a configuration that a figure of maps depends on: titles, floors, the choice of images."""
     models = {name: config["catalog"]["models"][name]["title"] for name in config["models"]}
     entries = {name: config["catalog"]["methods"][name] for name in config["methods"]}
@@ -73,7 +73,7 @@ def shown_maps(config: Mapping) -> dict:
     return {"models": [*models.items()], "methods": [*methods.items()], "qualitative": config["qualitative"]}
 
 
-def shown_protocols(config: Mapping, record: object) -> dict[str, str]:
+def protocols_of(config: Mapping, record: object) -> dict[str, str]:
     """Return the protocols, by family, of what a table or figure is made from; one without a family shows all."""
     measured = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
     protocols = chosen(config)

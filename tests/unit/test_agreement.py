@@ -6,10 +6,11 @@ import pytest
 import scipy.stats
 
 from camstudy.core.geometry import resample
-from camstudy.metrics import alignment
-from camstudy.metrics.alignment import degenerate, dice_at_10, iou_at_10, score_agreement, spearman
+from camstudy.core.scaling import degenerate
+from camstudy.metrics import agreement
+from camstudy.metrics.agreement import dice_at_10, iou_at_10, spearman
 from camstudy.metrics.families import METRICS
-from camstudy.metrics.registry import Metric
+from camstudy.metrics.registry import Metric, score_family
 
 RNG = np.random.default_rng(0)
 NATIVE = RNG.standard_normal((3, 7, 7)).astype(np.float32)
@@ -22,6 +23,10 @@ MAPS = {
     "few levels": np.round(resample(NATIVE) * 2) / 2,
     "float64": resample(NATIVE.astype(np.float64)),
 }
+
+
+def score_agreement(maps, human):
+    return score_family("agreement", {"heatmap": maps, "human_map": human})
 
 
 def spearman_by_scipy(maps, human):
@@ -57,7 +62,7 @@ def test_overlaps_of_ramps_worked_by_hand():
     # 100 pixels, no ties: each mask holds ten; the second is the first moved by four pixels
     ramp = np.arange(100, dtype=np.float32).reshape(1, 10, 10)
     moved = np.roll(ramp.ravel(), -4).reshape(1, 10, 10)
-    assert np.flatnonzero(alignment.top_tenth(ramp)).tolist() == list(range(90, 100))
+    assert np.flatnonzero(agreement.top_tenth(ramp)).tolist() == list(range(90, 100))
     assert dice_at_10(ramp, moved) == pytest.approx(12 / 20)
     assert iou_at_10(ramp, moved) == pytest.approx(6 / 14)
     assert dice_at_10(ramp, ramp) == pytest.approx(1)
@@ -67,7 +72,7 @@ def test_overlaps_of_ramps_worked_by_hand():
 def test_wide_plateau_at_the_maximum_leaves_no_mask():
     plateau = np.zeros((1, 10, 10), np.float32)
     plateau[0, :2] = 1
-    assert not alignment.top_tenth(plateau).any()
+    assert not agreement.top_tenth(plateau).any()
     assert dice_at_10(plateau, plateau) == 0
     assert iou_at_10(plateau, plateau) == 0
 
@@ -76,7 +81,7 @@ def test_neighbouring_floats_at_the_percentile_are_told_apart():
     # the threshold lies nine tenths of the way between two values that have no float32 between them
     values = np.full(12, np.float32(0.3))
     values[10:] = np.nextafter(np.float32(0.3), np.float32(1))
-    assert alignment.top_tenth(values.reshape(1, 3, 4)).sum() == 2
+    assert agreement.top_tenth(values.reshape(1, 3, 4)).sum() == 2
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, -7.0, np.nan, np.inf, -np.inf])
@@ -122,7 +127,7 @@ def test_maps_of_another_shape_are_refused(shape):
 
 
 def test_alignment_is_the_mean_as_a_share_of_the_ceiling():
-    assert alignment.alignment(np.array([0.2, 0.4, 0.9]), 0.6) == pytest.approx(0.5 / 0.6)
+    assert agreement.alignment(np.array([0.2, 0.4, 0.9]), 0.6) == pytest.approx(0.5 / 0.6)
 
 
 def test_a_new_metric_of_the_family_is_scored(monkeypatch):

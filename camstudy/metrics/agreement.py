@@ -6,31 +6,14 @@ counted.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
+from camstudy.core.scaling import degenerate
 from camstudy.metrics.ranks import rank_correlation
-from camstudy.metrics.registry import METRICS, score_family
+from camstudy.metrics.registry import METRICS
 
 FAMILY = "agreement"
-
-
-def degenerate(maps: np.ndarray) -> np.ndarray:
-    """Return which of the maps (n, H, W) are constant or hold a non-finite value, as bool (n,)."""
-    maps = np.asarray(maps)
-    low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))  # NaN propagates into both
-    return ~np.isfinite(low) | ~np.isfinite(high) | (low == high)
-
-
-def score_agreement(maps: np.ndarray, human: np.ndarray, metrics: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Return per-image metrics of this family, those that ``metrics`` names or all, as float64 (n,) by name.
-
-    ``maps`` and ``human`` are (n, H, W) in the same geometry, a batch at a time. A degenerate heatmap gets
-    the score that each metric states for it, here 0. Raises ValueError when shapes differ or a human map is
-    not finite.
-    """
-    return score_family(FAMILY, {"heatmap": maps, "human_map": human}, metrics=metrics)
 
 
 @METRICS.register(

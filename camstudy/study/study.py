@@ -2,23 +2,29 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from typing import Protocol
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.names import CONTROL
 from camstudy.core.parts import part_names
-from camstudy.data.sources import SOURCES
+from camstudy.data.sources import SOURCES, expected_images
 from camstudy.data.sources.digits import SHARD_SIZE
 from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
-from camstudy.pipeline.listings import Listings
-from camstudy.pipeline.paths import CONTROL
-from camstudy.pipeline.resources import expected_images
-from camstudy.pipeline.shown import shown_protocols
 from camstudy.study.checks import layer_sweep
 from camstudy.study.protocols import chosen, scored
+from camstudy.study.stated import protocols_of
 from camstudy.tables import TABLES
 
 Pair = tuple[str, str]  # model and method
+
+
+class Counts(Protocol):
+    """What is known of datasets, see `camstudy.pipeline.listings.Listings`."""
+
+    def images(self, name: str, lists: bool = True) -> int:
+        """Return the number of images of a dataset; ``lists`` says whether its files may be listed for it."""
 
 
 class Study:
@@ -27,7 +33,7 @@ class Study:
     ``listings`` returns what is known of its datasets, when that is asked for; without, numbers of images are guessed.
     """
 
-    def __init__(self, config: Mapping, listings: Callable[[], Listings] | None = None) -> None:
+    def __init__(self, config: Mapping, listings: Callable[[], Counts] | None = None) -> None:
         self._listings = listings
         self.config, self.catalog = config, config["catalog"]
         self.name, self.dataset = config["study"], config["dataset"]
@@ -86,8 +92,8 @@ class Study:
 
     def used_protocols(self) -> set[str]:
         """Return the protocols under which the study makes files that others share."""
-        scored = {self.protocols[family] for family in self.families}
-        return scored.union(*(shown_protocols(self.config, record).values() for record in self.records))
+        names = {self.protocols[family] for family in self.families}
+        return names.union(*(protocols_of(self.config, record).values() for record in self.records))
 
     def datasets(self) -> list[str]:
         """Return the datasets that the study looks at or trains on."""
