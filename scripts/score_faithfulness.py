@@ -16,7 +16,7 @@ from camstudy.metrics.probing import probe
 from camstudy.metrics.registry import score_family
 from camstudy.models.build import input_config
 from camstudy.models.inputs import crop_boxes, prepare
-from camstudy.models.load import load_model, weights_of
+from camstudy.models.load import load_model, placed, weights_of
 from camstudy.parts import part_slice, write_scores
 from camstudy.provenance import write_record
 
@@ -31,7 +31,7 @@ with step(snakemake) as run:
     print(protocol)
     dataset, inputs = open_dataset(snakemake.input.dataset), input_config(entry)
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
-    model = load_model(entry, weights_of(snakemake.input.model)).to(device)
+    model = placed(load_model(entry, weights_of(snakemake.input.model)), device)
     heatmaps, postprocess = Heatmaps(snakemake.input.heatmaps), catalog["methods"][names.method]["postprocess"]
     images, batch_size = part_slice(names.part, dataset.n), snakemake.config["explain"]["batch_size"]
     # Maps of the model cover what it saw; those of a control may cover more.
