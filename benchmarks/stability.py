@@ -1,4 +1,4 @@
-"""How stable maps are: `python -m benchmarks.stability [--photographs N] [NAME ...]` prints the table of the docs.
+"""How stable maps are: `python -m benchmarks.stability [--short] [--photographs N] [NAME ...]` prints the docs' table.
 
 Of a trained network and photographs: rank correlation of the maps of an image and of the same image with noise.
 """
@@ -26,14 +26,21 @@ PARAMETERS = {
     "score_cam": [{}, {"weighting": "softmax_logit"}],
     "opti_cam": [{}, {"objective": "norm"}, {"objective": "probability"}],
 }
+# What `--short` runs instead, where the defaults take minutes for an image.
+SHORT = {
+    "rise": {"n_masks": 500},
+    "extremal_perturbation": {"iterations": 100},
+    "meaningful_perturbation": {"iterations": 100},
+}
 
 
-def cases() -> dict[str, tuple[str, Mapping]]:
+def cases(short: bool = False) -> dict[str, tuple[str, Mapping]]:
     """Return all methods that explain a model, with parameters, by what the table calls them."""
     found = {}
     for name, method in METHODS.items():
         for parameters in PARAMETERS.get(name, [{}]) if method.needs != "dataset" else []:
-            found[", ".join([f"`{name}`", *map(str, parameters.values())])] = name, parameters
+            chosen = parameters | (SHORT.get(name, {}) if short else {})
+            found[", ".join([f"`{name}`", *map(str, chosen.values())])] = name, chosen
     return found
 
 
@@ -63,12 +70,16 @@ def stability(model: torch.nn.Module, path: str, images: torch.Tensor, name: str
     return rank_correlation(*(maps.reshape(len(maps), -1) for maps in (first, second)))
 
 
-def lines(names: Sequence[str], n: int) -> Iterator[str]:
-    """Yield the lines of the table for methods of these names, all if none, and the first n photographs."""
+def lines(names: Sequence[str], n: int, short: bool = False) -> Iterator[str]:
+    """Yield the lines of the table for methods of these names, all if none, and the first n photographs.
+
+    In cells the median and the lowest of their rank correlations, bold where that is below `LIMIT`. Methods that look
+    at no layer have one cell.
+    """
     model, images = lite0(), photographs()[:n]
     yield f"| method | last layer (`{LAST}`) | middle layer (`{MIDDLE}`) |"
     yield "|---|---|---|"
-    for shown, (name, parameters) in cases().items():
+    for shown, (name, parameters) in cases(short).items():
         if names and name not in names:
             continue
         layers = [LAST, MIDDLE]
@@ -87,10 +98,11 @@ def _cell(values: np.ndarray) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.stability", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="methods; all if none")
+    parser.add_argument("--short", action="store_true", help="fewer steps of the methods that take longest")
     parser.add_argument("--photographs", type=int, default=len(PHOTOGRAPHS), help="how many, default all")
     given = parser.parse_args(arguments)
     started = time.monotonic()
-    for line in lines(given.names, given.photographs):
+    for line in lines(given.names, given.photographs, given.short):
         print(line, flush=True)
     print(f"\n{time.monotonic() - started:.0f} s")
 

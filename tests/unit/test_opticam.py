@@ -7,12 +7,12 @@ from nets import context, net, normalize, pixels
 from torch.nn import functional as F
 
 from camstudy.explain.methods import bind
-from camstudy.explain.methods.opticam import losses
+from camstudy.explain.methods.opticam import OBJECTIVES, losses
 
 torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("objective", ["logit", "norm"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_gradient_equals_finite_differences(objective):
     given = context(net("mixer"), pixels(3))
     u = torch.randn(3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
@@ -46,8 +46,9 @@ def opti_cam_slowly(model, image, label, objective, iterations, learning_rate, e
     for step in range(iterations):
         mask = F.interpolate(saliency()[None, None], image.shape[-2:], mode="bilinear")[0, 0]
         mask = (mask - mask.min()) / (mask.max() - mask.min())
-        logit = model(normalize(image * mask)[None])[0, label]
-        loss = -logit if objective == "logit" else (whole - logit).abs()
+        logits = model(normalize(image * mask)[None])[0]
+        logit, probability = logits[label], logits[label].exp() / logits.exp().sum()
+        loss = {"logit": -logit, "probability": -probability, "norm": (whole - logit).abs()}[objective]
         if early_stop and step % max(iterations // 10, 1) == 0:
             if loss > previous:
                 return saliency().detach(), step
@@ -58,7 +59,7 @@ def opti_cam_slowly(model, image, label, objective, iterations, learning_rate, e
     return saliency().detach(), iterations
 
 
-@pytest.mark.parametrize("objective", ["logit", "norm"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("early_stop", [True, False])
 def test_equal_to_one_image_at_a_time(objective, early_stop):
     model, images = net("mixer", seed=2), pixels(4)
@@ -103,7 +104,7 @@ def test_the_objective_rises():
     assert (end < start).all()
 
 
-@pytest.mark.parametrize("objective", ["logit", "norm"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_without_activation_the_map_is_zero_not_nan(objective):
     model = net()
     model.layer[0].bias.data[:] = -100

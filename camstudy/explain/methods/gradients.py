@@ -1,7 +1,11 @@
 """Gradients of the explained logit with respect to the image: plain, guided, smoothed and integrated.
 
-With respect to the image as the model takes it, normalised. Of the three colours, one map is made by ``reduce``:
-``max_abs`` the largest magnitude, ``sum_abs`` the sum of magnitudes, both >= 0, ``sum`` the signed sum.
+With respect to the image as the model takes it, normalised. Two float32 machines agree to about 1e-6 of a map's range,
+but where rounding moves a unit over the kink of a ReLU: at the pixels that it sees, 1e-3 to 1e-2 on EfficientNet-Lite0.
+Rank correlations stay above 0.999.
+
+Of the three colours, one map is made by ``reduce``: ``max_abs`` the largest magnitude, ``sum_abs`` the sum of
+magnitudes, both >= 0, ``sum`` the signed sum.
 """
 
 from __future__ import annotations
@@ -82,8 +86,9 @@ def integrated_gradients(
     """Return (x - x') times the mean gradient on the line from the baseline x' to the image x, reduced over colours.
 
     The mean is taken at the ``steps`` points of Gauss-Legendre quadrature. With ``reduce: sum``, the sum of a map is
-    the difference of the logits of image and baseline. ``baseline`` is ``black``, or the ``mean`` colour of the
-    normalisation.
+    the difference of the logits of image and baseline, but approximately, as gradients jump along the line: on
+    EfficientNet-Lite0 and four photographs it was 0.1 to 14 % off with 50 steps, 1 to 3 % with 200. ``baseline`` is
+    ``black``, or the ``mean`` colour of the normalisation.
     """
     check(steps >= 1, "integrated_gradients", "steps", steps, "at least 1")
     check_choice("integrated_gradients", "baseline", baseline, BASELINES)
