@@ -12,7 +12,7 @@ from camstudy.study.protocols import check_protocols
 from camstudy.study.schema import Place, explain, fill, load_schema, show, validator
 from camstudy.study.trials import check_trial, make_trial
 
-__all__ = ["layer_sweep", "load_schema", "validate"]
+__all__ = ["layer_sweep", "validate"]
 
 Mistakes = Iterator[tuple[Place, str]]
 SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")

@@ -12,8 +12,7 @@ INTRODUCTION = """\
 
 A study is a YAML file: lists of names, and what to make of them. The names stand for entries of the
 catalogue, in `config/catalog/`. Keys that are left out take their defaults. Unknown keys, unknown names and
-impossible values are refused before anything runs, all at once. The schema is
-`workflow/schemas/config.schema.yaml`.
+impossible values are refused before anything runs, all at once. The schema is in `workflow/schemas/`.
 
 A second file, given with `--configfile`, is laid over the first: it adds to mappings, such as the catalogue,
 and replaces lists and single values. `--config key=value` replaces a single value at the top level.

@@ -11,9 +11,14 @@ import jsonschema
 import yaml
 
 from camstudy.core.addresses import redact
-from camstudy.core.errors import did_you_mean
+from camstudy.core.errors import CamstudyError, did_you_mean
+from camstudy.core.registry import Registry
+from camstudy.data.sources import SOURCES
+from camstudy.figures import FIGURES
+from camstudy.models.variants import VARIANTS
+from camstudy.tables import TABLES
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+FOLDER = Path(__file__).parents[2] / "workflow" / "schemas"
 
 TYPES = {
     "array": "a list",
@@ -40,9 +45,104 @@ Place = tuple[str | int, ...]
 
 @cache
 def load_schema() -> dict:
-    """Return the schema of the configuration (JSON Schema 2020-12)."""
-    # The compiled loader, where PyYAML has it, is ten times as fast.
-    return yaml.load(SCHEMA.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    """Return the schema of the configuration (JSON Schema 2020-12), put together from the files and what is registered.
+
+    Register first: `forget_schema` has it put together anew.
+    """
+    found: dict[str, dict] = {}
+    for path in sorted(FOLDER.glob("*.yaml")):
+        _define(found, path.stem, path)
+    for kind, registry in (("source", SOURCES), ("variant", VARIANTS)):
+        for name in registry:
+            _define(found, f"{kind}_{name}", _file_of(kind, name, registry))
+    families = sorted(path.stem for path in (FOLDER / "families").glob("*.yaml"))
+    for name in families:
+        _define(found, f"family_{name}", FOLDER / "families" / f"{name}.yaml")
+    _choose(found["dataset"], "source", list(SOURCES))
+    _choose(found["protocol"], "family", families)
+    found["model"]["properties"]["variant"]["properties"] = {name: _variant(found, name) for name in VARIANTS}
+    schema = found.pop("study")
+    schema["properties"]["tables"]["items"] = {"enum": list(TABLES)}
+    schema["properties"]["figures"]["items"] = {"enum": list(FIGURES)}
+    return schema | {"$defs": found}
+
+
+def forget_schema() -> None:
+    """Have the schema put together anew, as more is registered now."""
+    load_schema.cache_clear()
+    validator.cache_clear()
+
+
+def _define(found: dict[str, dict], name: str, path: Path) -> None:
+    """Add what a file defines: itself under a name, and its `$defs`."""
+    try:
+        # The compiled loader, where PyYAML has it, is ten times as fast.
+        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CamstudyError(f"{path}: is no YAML that can be read ({' '.join(str(error).split())}); mend it") from None
+    if FOLDER not in path.parents:
+        _check_own(content, path)
+    parts = content.pop("$defs", {}) | ({name: content} if content else {})
+    if twice := found.keys() & parts.keys():
+        raise CamstudyError(f"{path}: defines `{min(twice)}`, as another file of the schema does; rename it")
+    found |= parts
+
+
+def _file_of(kind: str, name: str, registry: Registry) -> Path:
+    """Return the file of a registered thing's keys: in the workflow's folder, or beside the user's own module."""
+    if name in registry.own:
+        return FOLDER / f"{kind}s" / f"{name}.yaml"
+    module, line = registry.place(name)
+    path = Path(module).with_name(f"{name}.schema.yaml")
+    if not path.is_file():
+        raise CamstudyError(
+            f"{module}, line {line}: the {kind} `{name}` has no file that says its keys; write `{path.name}` beside "
+            f"the module, like those in {FOLDER / f'{kind}s'}"
+        )
+    return path
+
+
+def _check_own(content: object, path: Path) -> None:
+    """Refuse a user's file that says less of its keys than those of the workflow do."""
+    if not isinstance(content, dict) or not isinstance(content.get("properties"), dict):
+        raise CamstudyError(
+            f"{path}: has no mapping `properties`, which lists the keys; write it like those in {FOLDER}"
+        )
+    try:
+        jsonschema.Draft202012Validator.check_schema(content)
+    except jsonschema.SchemaError as error:
+        place = ".".join(map(str, error.absolute_path)) or "the file"
+        raise CamstudyError(f"{path}: `{place}` is no JSON schema ({error.message}); mend it") from None
+    for key in ("title", "description"):
+        if not isinstance(content.get(key), str):
+            raise CamstudyError(f"{path}: `{key}` is missing; the reference of the configuration prints it")
+    for key, part in content["properties"].items():
+        stated = "$ref" in part or ("description" in part and ("default" in part or key in content.get("required", ())))
+        if not stated:
+            raise CamstudyError(
+                f"{path}: `properties.{key}` needs a `description`, and a `default` or to be `required`"
+            )
+
+
+def _choose(entry: dict, key: str, names: list[str]) -> None:
+    """Let a key of a kind of entry choose what its other keys are."""
+    entry["properties"][key]["enum"] = names
+    entry["allOf"] = [
+        {
+            "if": {"required": [key], "properties": {key: {"const": name}}},
+            "then": {"$ref": f"#/$defs/{key}_{name}"},
+        }
+        for name in names
+    ]
+
+
+def _variant(found: Mapping[str, Mapping], name: str) -> dict:
+    return {
+        "description": found[f"variant_{name}"].get("x-summary", f"{name}; null changes nothing."),
+        "type": ["object", "null"],
+        "default": None,
+        "$ref": f"#/$defs/variant_{name}",
+    }
 
 
 @cache
@@ -78,7 +178,7 @@ def fill(value: object, schema: Mapping) -> object:
     others = others if isinstance(others, dict) else {}
     filled = {key: fill(item, properties.get(key, others)) for key, item in value.items()}
     for key, part in properties.items():
-        if key not in filled and "default" in part:
+        if key not in filled and "default" in (part := resolve(part)):
             filled[key] = fill(copy.deepcopy(part["default"]), part)
     if schema.get("x-omit-null"):
         filled = {key: item for key, item in filled.items() if item is not None}

@@ -13,8 +13,9 @@ import yaml
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import canonical
 from camstudy.explain.methods import METHODS, bind
-from camstudy.study.checks import load_schema, validate
+from camstudy.study.checks import validate
 from camstudy.study.protocols import metric_names, shipped
+from camstudy.study.schema import load_schema, resolve
 from camstudy.study.trials import original
 
 ROOT = Path(__file__).parents[2]
@@ -298,12 +299,12 @@ def test_metrics_are_those_of_the_family(config, known):
 def test_defaults_list_what_was_registered_and_shipped_protocols_write_them_out():
     schema, written = load_schema()["$defs"], yaml.safe_load((ROOT / "config/catalog/protocols.yaml").read_text())
     for name, entry in written["catalog"]["protocols"].items():
-        properties = schema[f"protocol_{entry['family']}"]["properties"]
+        properties = schema[f"family_{entry['family']}"]["properties"]
         assert entry.keys() == properties.keys() - {"title"}, name
         assert set(entry.get("metrics", ())) <= set(metric_names(entry["family"]))
     plain = {"human_maps": "agreement", "rise_fast": "faithfulness", "boxes": "localization", "cascade": "sanity"}
     for name, family in {**plain, "floors": "sweep", "speed": "cost"}.items():
-        expected = {key: part.get("default") for key, part in schema[f"protocol_{family}"]["properties"].items()}
+        expected = {key: resolve(part).get("default") for key, part in schema[f"family_{family}"]["properties"].items()}
         assert {**expected, "family": family} == shipped()[name]
 
 
@@ -432,7 +433,7 @@ RATE = "a number above 0"
 MOMENTUM = "a number of at least 0 and below 1"
 CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
 TARGET = "one of `label`, `predicted`, did you mean `predicted`?"
-SOURCES = ("digits", "clickme", "imagenet", "voc2012", "cub200", "mit1003", "salicon", "cat2000")
+SOURCES = ("cat2000", "clickme", "cub200", "digits", "imagenet", "mit1003", "salicon", "voc2012")
 SOURCE = f"one of {', '.join(f'`{source}`' for source in SOURCES)}, did you mean `digits`?"
 NESTED = " (within `--config key={...}` everything is text: use a file)"
 NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or digit"

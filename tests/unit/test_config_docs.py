@@ -7,10 +7,13 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-import yaml
+
+from camstudy.data.sources import SOURCES
+from camstudy.models.variants import VARIANTS
+from camstudy.study.schema import load_schema, resolve
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+SCHEMA = load_schema()
 REFERENCE = ROOT / "docs/configuration.md"
 FREE = {"kwargs", "parameters"}
 
@@ -30,7 +33,9 @@ def objects(node, name=""):
 
 def keys():
     return [
-        (where, key, part, part_of) for where, part_of in objects(SCHEMA) for key, part in part_of["properties"].items()
+        (where, key, resolve(part), part_of)
+        for where, part_of in objects(SCHEMA)
+        for key, part in part_of["properties"].items()
     ]
 
 
@@ -45,6 +50,20 @@ def test_schema_is_valid_json_schema():
 def test_every_key_has_a_description_and_a_default_or_is_required(where, key, part, part_of):
     assert part["description"].strip().endswith((".", "`"))
     assert ("default" in part) != (key in part_of.get("required", []))
+
+
+def test_every_source_and_variant_has_a_file_of_its_keys_and_no_file_is_long():
+    folder = ROOT / "workflow/schemas"
+    for kind, registry in (("sources", SOURCES), ("variants", VARIANTS)):
+        assert [path.stem for path in sorted((folder / kind).iterdir())] == list(registry)
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"sources", "variants", "families"}
+    assert all(len(path.read_text().splitlines()) <= 400 for path in folder.rglob("*.yaml"))
+
+
+def test_no_definition_is_left_without_use():
+    text = "".join(path.read_text() for path in (ROOT / "workflow/schemas").rglob("*.yaml"))
+    own = [name for name in SCHEMA["$defs"] if not name.startswith(("source_", "variant_", "family_"))]
+    assert [name for name in own if f'"#/$defs/{name}"' not in text] == []
 
 
 def test_every_default_is_valid():

@@ -56,10 +56,11 @@ def known():
 @pytest.mark.parametrize("file", [None, *SHIPPED], ids=lambda file: file.stem if file else "small")
 def test_damaged_configurations_are_told(file):
     config = yaml.safe_load(STUDY)
+    catalogs = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config/catalog").glob("*.yaml"))]
+    config["catalog"]["protocols"] = next(c["catalog"]["protocols"] for c in catalogs if "protocols" in c["catalog"])
     if file:
-        catalogs = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config/catalog").glob("*.yaml"))]
         config = {"catalog": {}} | yaml.safe_load(file.read_text())
-        for kind in ("datasets", "models", "methods"):
+        for kind in ("datasets", "models", "methods", "protocols"):
             for catalog in catalogs:
                 config["catalog"].setdefault(kind, {}).update(catalog["catalog"].get(kind, {}))
     rng, taken = random.Random(0), 0

@@ -11,12 +11,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.data.formats.cub import read_cub
 from camstudy.data.formats.photographs import Photograph, mixed
 from camstudy.data.sources import SOURCES
-from camstudy.study.schema import load_schema
 from camstudy.training.data import ChunkShuffle
-
-
-def test_the_schema_has_every_source():
-    assert sorted(load_schema()["$defs"]["dataset"]["properties"]["source"]["enum"]) == list(SOURCES)
 
 
 def test_an_unknown_source_is_named_with_the_nearest():
