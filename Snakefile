@@ -27,13 +27,6 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: "config/catalog/datasets.yaml"
-configfile: "config/catalog/models.yaml"
-configfile: "config/catalog/imagenet_models.yaml"
-configfile: "config/catalog/finetuning.yaml"
-configfile: "config/catalog/methods.yaml"
-configfile: "config/catalog/protocols.yaml"
-configfile: "config/resources.yaml"
 configfile: "config/config.yaml"
 
 

@@ -6,10 +6,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from camstudy.core.plugins import load
 from camstudy.core.provenance import read_json
+from camstudy.pipeline.head import identified
 from camstudy.pipeline.plan import measured_rates, pending_jobs, plan, render
 
 config, gpu = snakemake.config, snakemake.params.gpu
+load(config.get("plugins", ()))
 with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
     json.dump(config, file)
     file.flush()
@@ -34,10 +37,6 @@ for path in Path("results").glob("models/*/model.run.json"):
     if (record := read_json(path)).get("images_per_second"):
         record["seconds_per_image"] = 1 / record["images_per_second"]
     records.append((("train", path.parent.name), record))
-rates = measured_rates(records, cpu=not gpu)
-print(
-    render(
-        config["study"],
-        plan(config, pending_jobs(asked.stdout.splitlines(), snakemake.params.outputs), rates, gpu=gpu),
-    )
-)
+rates, jobs = measured_rates(records, cpu=not gpu), pending_jobs(asked.stdout.splitlines(), snakemake.params.outputs)
+study, _ = identified(config)
+print(render(config["study"], plan(config, jobs, rates, gpu=gpu, images_of=study.expected_images)))

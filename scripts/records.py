@@ -6,16 +6,15 @@ import subprocess
 import sys
 import tempfile
 
-from camstudy.pipeline.head import ACCEPTING, results
-from camstudy.pipeline.identities import Identities
+from camstudy.core.plugins import load
+from camstudy.pipeline.head import ACCEPTING, identified, results
 from camstudy.pipeline.job import logged
 from camstudy.pipeline.records import complaint, find_unrecorded
-from camstudy.pipeline.sources import Sources
-from camstudy.pipeline.study import Study
 
 with logged(snakemake.log[0]) as tell:
-    study = Study(snakemake.config)
-    found = find_unrecorded(results(study, Identities(study, Sources(study))))
+    load(snakemake.config.get("plugins", ()))
+    study, identity = identified(snakemake.config)
+    found = find_unrecorded(results(study, identity))
     if found.equal:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(snakemake.config, file)

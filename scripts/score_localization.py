@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from camstudy.core.geometry import boxes_in_view, resample
+from camstudy.core.geometry import COMPARISON_SIZE, boxes_in_view, resample
 from camstudy.core.parts import read_records, write_scores
 from camstudy.core.provenance import write_record
 from camstudy.data.dataset import open_dataset
@@ -11,6 +11,7 @@ from camstudy.explain.postprocess import apply
 from camstudy.explain.store import Heatmaps
 from camstudy.metrics.alignment import degenerate
 from camstudy.metrics.localization import HITS, box_hits, has_boxes, score_localization
+from camstudy.metrics.localization_protocol import parameters_of
 from camstudy.pipeline.job import step
 from camstudy.study.claims import claim
 
@@ -25,24 +26,19 @@ with step(snakemake):
     dataset, heatmaps = open_dataset(snakemake.input.dataset), Heatmaps(snakemake.input.heatmaps)
     correct = read_records(predicted).sort_values("image")["top1"].to_numpy() if predicted else None
     sizes = dataset.shapes
-    parameters = {
-        "pointing_game": {"tolerance": settings["pointing_tolerance"], "ties": settings["pointing_ties"]},
-        "pointing_game_exact": {"ties": settings["pointing_ties"]},
-        "energy_pointing_game": {"max_box_share": settings["max_box_share"]},
-    }
     metrics, frames = settings["metrics"], []
     for start in range(0, dataset.n, STEP):
         part = slice(start, min(start + STEP, dataset.n))
         maps = apply(heatmaps.maps(part), postprocess)
-        boxes, dropped = boxes_in_view(
-            dataset.boxes(part), sizes[part], heatmaps.boxes(part), clip=settings["clip_boxes"]
-        )
+        views = heatmaps.boxes(part)
+        boxes, dropped = boxes_in_view(dataset.boxes(part), sizes[part], views, clip=settings["clip_boxes"])
+        parameters = parameters_of(settings, sizes[part] * (views[:, 2:] - views[:, :2]) / COMPARISON_SIZE)
         seen, named = resample(maps), None if correct is None else correct[part]
         # With an index, as there may be no metric of single images.
         scores = pd.DataFrame(score_localization(seen, boxes, named, parameters, metrics), index=range(len(maps)))
         scores = scores.astype(dict.fromkeys(scores.select_dtypes(bool).columns, "boolean"))
         if "box_accuracy" in metrics:
-            scores[HITS] = list(box_hits(seen, boxes, iou=settings["iou"]))
+            scores[HITS] = list(box_hits(seen, boxes, iou=settings["iou"], components=settings["components"]))
         scores.loc[~has_boxes(boxes)] = None
         about = {"image": np.arange(part.start, part.stop), "label": dataset.labels[part]}
         about |= {"target": heatmaps.targets(part), "degenerate": degenerate(maps)}

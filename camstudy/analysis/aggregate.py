@@ -30,6 +30,7 @@ COMPARISONS = (
     *("dataset", "baseline", "variant", "method", "protocol", "metric", "difference", "ci_low", "ci_high"),
     *("p", "p_corrected", "n", "n_degenerate", "n_tests"),
 )
+HELD_OUT = ("held_out_alignment", "held_out_alignment_even", "held_out_alignment_odd")
 CURVES = ("model", "method", "protocol", "curve", "share", "mean", "n")
 
 
@@ -108,7 +109,9 @@ def summarize(
 def summarize_sweep(frames: Frames, **options: object) -> pd.DataFrame:
     """Return the alignment of every model and method at every floor: the columns `SCORES` and ``floor``.
 
-    Frames have a row per image and ``floor``, NaN where there is none. Options are those of `summarize`.
+    Frames have a row per image and ``floor``, NaN where there is none, the floors of each image in the protocol's
+    order. Options are those of `summarize`. Rows of the metrics `HELD_OUT` say what a best floor is worth on images
+    that it was not chosen on, see `held_out`.
     """
     tables = []
     for key, frame in frames.items():
@@ -116,7 +119,39 @@ def summarize_sweep(frames: Frames, **options: object) -> pd.DataFrame:
             part = {key: part.drop(columns="floor")}
             table = summarize(part, **options, metrics=("alignment",))
             tables.append(table.assign(floor=floor))
-    return pd.concat(tables, ignore_index=True)
+        tables.append(held_out(key, frame, **options))
+    return pd.concat([table for table in tables if len(table)], ignore_index=True)
+
+
+def held_out(
+    key: tuple[str, str], frame: pd.DataFrame, *, dataset: str, ceiling: float, settings: Settings, protocol: str = ""
+) -> pd.DataFrame:
+    """Return the alignment of each half of the images at the floor that is best on the other: three rows as above.
+
+    Halves are every other image. `held_out_alignment_odd`: of the second, fourth ... image, at the ``floor`` that is
+    best on the first, third ...; `held_out_alignment_even`: the other way round; `held_out_alignment`: of all images,
+    each at the floor of the other half, ``floor`` NaN. The best floor has the highest mean correlation, the first of
+    equals. Intervals take the floors as given. No rows where a half has no image that counts.
+    """
+    frame = frame.sort_values("image", kind="stable")
+    n = frame["image"].nunique()
+    floors, rho = frame["floor"].to_numpy()[: len(frame) // n], frame["spearman"].to_numpy().reshape(n, -1)
+    degenerate = frame["degenerate"].to_numpy(dtype=bool).reshape(n, -1)
+    counts = ~degenerate if settings.degenerate == "skip" else np.ones_like(degenerate)
+    odd, rows, chosen = np.arange(n) % 2 == 1, [], np.zeros(n, int)
+    for half in (~odd, odd):
+        number = counts[~half].sum(0)
+        if not number.any() or not half.any():
+            return pd.DataFrame(columns=[*SCORES, "floor"])
+        sums = np.where(counts[~half], rho[~half], 0).sum(0)
+        chosen[half] = np.where(number > 0, sums / np.maximum(number, 1), -np.inf).argmax()
+    at_floor = np.arange(n), chosen
+    for metric, half in zip(HELD_OUT, (np.ones(n, bool), ~odd, odd), strict=True):
+        mean, low, high = _mean_and_interval(rho[at_floor][half & counts[at_floor]], settings)
+        row = (dataset, *key, protocol, metric, mean / ceiling, low / ceiling, high / ceiling)
+        found = int((half & counts[at_floor]).sum()), int(degenerate[at_floor][half].sum())
+        rows.append((*row, *found, np.nan if half.all() else floors[chosen[half][0]]))
+    return pd.DataFrame(rows, columns=[*SCORES, "floor"])
 
 
 def mean_curves(frames: Frames, *, protocol: str = "") -> pd.DataFrame:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from camstudy.analysis.published import read_published
+from camstudy.core.names import untried_name
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
-from camstudy.study.trials import original
 
 CONTROL = "control"  # stands where the long table has a model's name
 STRICTER_LEVELS = (0.01, 0.001)
@@ -31,7 +31,8 @@ class TableInputs:
     study : validated configuration; of its catalogue, ``methods`` with ``title`` and ``target``, and ``protocols``,
         those that are shown, one of a family
     dataset : attributes of the dataset: dataset, human_maps ("simulated" or "recorded"), ..., and human_ceiling
-    sweep : only where it is asked for, alignment by floor: the columns of ``scores`` and ``floor``, NaN for none
+    sweep : only where it is asked for, alignment by floor: the columns of ``scores`` and ``floor``, NaN for none; and
+        what best floors are worth on other images: `camstudy.analysis.aggregate.held_out`
     layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.analysis.aggregate.CURVES`
@@ -69,8 +70,19 @@ class TableInputs:
         """Return the alignment of the threshold sweep at a floor, None for none; None where there is no score."""
         floors = self.sweep["floor"]
         table = self.sweep[floors.isna() if floor is None else floors == floor]
-        row = _only(table, model=model, method=method)
+        row = _only(table, model=model, method=method, metric="alignment")
         return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
+
+    def held_out(self, model: str, method: str, half: str = "") -> "tuple[Estimate, float | None] | None":
+        """Return the alignment at the floors that are best on the other half of the images, and the floor of a half.
+
+        ``half`` is `even`, `odd`, or empty for all images, which have no floor in common; a floor is None for none.
+        Returns None where there is no score.
+        """
+        metric = f"held_out_alignment_{half}" if half else "held_out_alignment"
+        row = _only(self.sweep, model=model, method=method, metric=metric)
+        estimate = None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
+        return None if estimate is None else (estimate, finite(row["floor"]))
 
     def at_stage(self, model: str, method: str, stage: int) -> "Estimate | None":
         """Return the alignment of the layer sweep at a stage; None where there is no score."""
@@ -132,7 +144,7 @@ class TableInputs:
 
     def as_published(self, scores: pd.DataFrame) -> pd.DataFrame:
         """Return scores under the datasets' names without a trial, which publications know nothing of."""
-        return scores.assign(dataset=[original(self.study, name) for name in scores["dataset"]])
+        return scores.assign(dataset=[untried_name(name, self.study["n_images"]) for name in scores["dataset"]])
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.plugins import loaded
 from camstudy.core.syntax import Definition, Module, read_module
 
 PACKAGE = Path(__file__).parents[1]
@@ -45,10 +46,11 @@ class Code:
     """The code below a directory that holds the package camstudy; other modules are found as Python finds them.
 
     A root is ``module:name`` for a top-level definition, ``module`` for all of a module, or the path of a script.
+    ``own`` are the names of modules elsewhere that register something, too.
     """
 
-    def __init__(self, base: Path = PACKAGE.parent, cached: Path | None = None) -> None:
-        self._base, self._cached = base, cached
+    def __init__(self, base: Path = PACKAGE.parent, cached: Path | None = None, own: tuple[str, ...] = ()) -> None:
+        self._base, self._cached, self._own = base, cached, own
         self._modules: dict[str, Module | None] = {}
         self._changed = False
 
@@ -57,8 +59,9 @@ class Code:
         """The roots of all that has a revision, see `units`."""
         kinds = {registry: kind for kind, registry in REGISTRIES.items()}
         found = {}
-        for path in sorted((self._base / PACKAGE.name).rglob("*.py")):
-            module = ".".join(path.relative_to(self._base).with_suffix("").parts).removesuffix(".__init__")
+        paths = (path.relative_to(self._base) for path in sorted((self._base / PACKAGE.name).rglob("*.py")))
+        modules = (".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
+        for module in [*modules, *self._own]:
             for registered, definition in self._module(module).registered.items():
                 registry, _, name = registered.partition(":")
                 if registry in kinds:
@@ -218,6 +221,12 @@ def own_digest(path: str) -> str:
 def revision(unit: str) -> str:
     """Return ``name:number`` for a unit, one of `units`, whose code is of a known revision, else ``name:digest``."""
     code = _today()
+    if unit not in code.units:
+        kind, _, name = unit.partition(":")
+        raise CamstudyError(
+            f"{kind} `{name}` of a plugin: its code is found by the decorator; write "
+            f'`@{REGISTRIES.get(kind, kind)}.register("{name}", ...)` with the name itself above the function'
+        )
     digest = code.digest(code.units[unit])
     return f"{unit.rpartition(':')[2]}:{_table().get(unit, {}).get(digest, digest)}"
 
@@ -237,14 +246,21 @@ def _table() -> dict[str, dict[str, int]]:
     return read_table()
 
 
-@cache
 def _today() -> Code:
-    """Return the code as it is now; what was read is kept in the user's cache, as reading takes a third of a second."""
+    return _code_of(tuple(loaded()))
+
+
+@cache
+def _code_of(own: tuple[str, ...]) -> Code:
+    """Return the code as it is now, that of plugins, too.
+
+    What was read is kept in the user's cache, as reading takes a third of a second.
+    """
     kept = None
     with suppress(RuntimeError):  # no home directory
         place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", PACKAGE.name)
         kept = place / f"code-{hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]}.json"
-    code = Code(cached=kept)
+    code = Code(cached=kept, own=own)
     atexit.register(code.save)
     return code
 

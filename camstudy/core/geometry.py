@@ -15,6 +15,9 @@ COMPARISON_SIZE = (224, 224)
 Box = tuple[float, float, float, float]
 
 
+CROP_MODES = ("center", "squash", "border")
+
+
 def resized_crop(source: int, size: int, crop_pct: float) -> tuple[int, int, Box]:
     """Return what timm's evaluation transform does to a square image: resize, crop offset, the box kept.
 
@@ -22,23 +25,57 @@ def resized_crop(source: int, size: int, crop_pct: float) -> tuple[int, int, Box
     ----------
     source : side of the square source image in pixels (the box does not depend on it beyond validity)
     size : side of the model's input in pixels
-    crop_pct : share of the resized side that the centre crop keeps, in (0, 1]
+    crop_pct : share of the resized side that the centre crop keeps; above 1, the image gets a border
 
     Returns
     -------
-    ``(resize, offset, box)``: side after resizing, first row and column kept, and the crop box as fractions.
+    ``(resize, offset, box)``: side after resizing, first row and column kept, which is negative by the width of a
+    border, and the crop box as fractions of the image, which then reaches beyond it.
     """
-    if source < 1 or size < 1 or not 0 < crop_pct <= 1:
+    if source < 1 or size < 1 or not crop_pct > 0 or np.floor(size / crop_pct) < 1:
         raise ValueError(f"impossible geometry: source {source}, size {size}, crop_pct {crop_pct}")
-    resize = max(size, int(np.floor(size / crop_pct)))
-    offset = round((resize - size) / 2)
+    resize = int(np.floor(size / crop_pct))
+    offset = int(crop_offsets(np.int64(resize), size))
     low, high = offset / resize, (offset + size) / resize
     return resize, offset, (low, low, high, high)
+
+
+def resized_sizes(sizes: np.ndarray, size: int, crop_pct: float, crop_mode: str = "center") -> np.ndarray:
+    """Return to which heights and widths timm's evaluation transform resizes images, before it cuts or borders them.
+
+    ``center`` gives the shorter side the length floor(size / crop_pct) and keeps the proportions, ``border`` does so
+    with the longer side, and ``squash`` gives both sides this length.
+
+    Parameters
+    ----------
+    sizes : heights and widths of the images, integers (n, 2)
+    size : side of the model's input in pixels
+    crop_pct : share of the resized side that the centre crop keeps
+    crop_mode : one of `CROP_MODES`
+
+    Returns
+    -------
+    int64 (n, 2), at least 1.
+    """
+    sizes, side = np.asarray(sizes, np.int64), int(np.floor(size / crop_pct))
+    if crop_mode == "squash":
+        return np.full_like(sizes, side)
+    if crop_mode == "border":
+        # As timm rounds, half to even, and in its order: by the ratio, which is rounded itself.
+        return np.maximum(np.round(sizes / (sizes / side).max(axis=1, keepdims=True)).astype(np.int64), 1)
+    # torchvision cuts fractions of the longer side off.
+    return sizes * side // sizes.min(axis=1, keepdims=True)
+
+
+def crop_offsets(resized: np.ndarray, size: int) -> np.ndarray:
+    """Return the first rows or columns of the centre that a crop of side ``size`` keeps; negative before a border."""
+    return np.where(resized < size, -((size - resized) // 2), np.round((resized - size) / 2)).astype(np.int64)
 
 
 def resample(maps: np.ndarray, size: tuple[int, int] = COMPARISON_SIZE, box: Box = FULL) -> np.ndarray:
     """Resample maps (..., h, w) bilinearly to (..., *size), looking only at ``box`` of their extent.
 
+    Where the box reaches beyond the maps, as the view of a model that sees images in a border does, they are 0.
     Pixel centres lie at half-integers and borders are replicated, as in ``F.interpolate(mode="bilinear",
     align_corners=False, antialias=False)``, to which the full box is equal. Returns the input's float dtype
     (float32 for integers). Computed in float64, so that plateaus of a float32 map stay exact ties and a
@@ -113,12 +150,13 @@ def boxes_in_view(
 @lru_cache(maxsize=64)
 def _weights(source: int, target: int, low: float, high: float) -> np.ndarray:
     """Return the (target, source) matrix of linear interpolation along one axis."""
-    position = (low + (np.arange(target) + 0.5) / target * (high - low)) * source - 0.5
-    position = np.clip(position, 0, source - 1)
+    place = low + (np.arange(target) + 0.5) / target * (high - low)
+    position = np.clip(place * source - 0.5, 0, source - 1)
     left = np.floor(position).astype(int)
     right = np.minimum(left + 1, source - 1)
     weights = np.zeros((target, source))
     weights[np.arange(target), left] += 1 - (position - left)
     weights[np.arange(target), right] += position - left
+    weights[(place < 0) | (place > 1)] = 0
     weights.setflags(write=False)
     return weights

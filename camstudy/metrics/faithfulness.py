@@ -1,8 +1,7 @@
 """Faithfulness of heatmaps: what becomes of the explained class's probability when pixels are hidden or shown.
 
 Pure functions of probabilities; `camstudy.metrics.probing` asks the network for them. A *degenerate* heatmap
-(constant, or with a non-finite value) masks everything and ranks pixels in row-major order: it is scored as it
-comes.
+(constant, or with a non-finite value) masks everything, and all of its pixels are tied: it is scored as it comes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 REMOVED = np.arange(1, 10) / 10
 
 Fill = Literal["blurred", "mean", "black"]
+Ties = Literal["row_major", "reversed", "mean"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Protocol:
     blur : side of the blurring kernel, odd; see `blur_kernel`
     normalize : whether masks are min-max normalised after they were resized (``resized``), or before and then
         left as resizing makes them (``native``)
+    ties : the order of pixels of one value: from the first row down (``row_major``), from the last pixel up
+        (``reversed``, as a stable ascending sort that is turned round), or the ``mean`` of what both give, for twice
+        the passes
+    removed : whether positive and negative perturbation remove a share of the pixels ``rounded`` or ``truncated``
     """
 
     step: int = 1792
@@ -38,6 +42,8 @@ class Protocol:
     target: Fill = "mean"
     blur: int = 11
     normalize: Literal["resized", "native"] = "resized"
+    ties: Ties = "row_major"
+    removed: Literal["rounded", "truncated"] = "rounded"
 
     @classmethod
     def of(cls, entry: Mapping[str, object]) -> "Protocol":
@@ -51,6 +57,19 @@ class Protocol:
     def size(self, pixels: int) -> int:
         """Return the number of pixels per step in an image of so many pixels."""
         return max(1, round(self.step * pixels / 224**2))
+
+    def counts(self, pixels: int) -> np.ndarray:
+        """Return how many pixels positive and negative perturbation remove, int32 (9,)."""
+        shares = REMOVED * pixels
+        return (np.round(shares) if self.removed == "rounded" else np.trunc(shares)).astype(np.int32)
+
+    def orders(self) -> tuple[Ties, ...]:
+        """Return the orders of tied pixels that are tried."""
+        return ("row_major", "reversed") if self.ties == "mean" else (self.ties,)
+
+    def passes(self, pixels: int, *, perturbation: bool) -> int:
+        """Return how many forward passes of insertion, deletion and perturbation an image of so many pixels takes."""
+        return len(self.orders()) * (2 * self.steps(pixels) + 2 * len(REMOVED) * perturbation)
 
 
 def asks_perturbation(metrics: Iterable[str]) -> bool:
@@ -173,9 +192,9 @@ def insertion_auc(curve: np.ndarray) -> np.ndarray:
     probability after j steps of the protocol's size, the first of a blurred image, the last of the image itself.
     Area by the trapezoid rule, (sum - first / 2 - last / 2) / steps.
 
-    Edge cases: ties keep their row-major order (stable, descending). A degenerate heatmap is one tie. A model
-    whose output is constant gives that constant. Values of different protocols cannot be compared: name the
-    protocol beside them.
+    Edge cases: pixels of one value come in the order that the protocol states as `ties`, which decides much for
+    maps with large plateaus: see `tied_pixels`. A degenerate heatmap is one tie. A model whose output is constant
+    gives that constant. Values of different protocols cannot be compared: name the protocol beside them.
 
     >>> insertion_auc(np.array([[0.0, 0.5, 1.0]]))
     array([0.5])
@@ -219,10 +238,10 @@ def deletion_auc(curve: np.ndarray) -> np.ndarray:
 def positive_perturbation(correct: np.ndarray) -> np.ndarray:
     """Return the top-1 accuracy when the most salient pixels are made black, averaged over how many these are.
 
-    Mean over q = 0.1, 0.2, ..., 0.9 of 1[the image's label is predicted without the q highest pixels];
-    ``correct`` is bool (n, 9).
+    Mean over q = 0.1, 0.2, ..., 0.9 of 1[the image's label is predicted without the q highest pixels], whose number
+    is rounded or truncated, as the protocol says; ``correct`` is bool (n, 9), or (n, 18) for both orders of ties.
 
-    Edge cases: ties keep their row-major order; images that are wrong from the start count as they come.
+    Edge cases: ties as for `insertion_auc`; images that are wrong from the start count as they come.
     """
     return _share(correct)
 
@@ -246,6 +265,30 @@ def negative_perturbation(correct: np.ndarray) -> np.ndarray:
     Edge cases: as for `positive_perturbation`.
     """
     return _share(correct)
+
+
+@METRICS.register(
+    "tied_pixels",
+    family=FAMILY,
+    direction="down",
+    range=(0.0, 1.0),
+    level="image",
+    label="Tied pixels",
+    source="the order of ties in insertion and deletion",
+    needs=("tied_share",),
+    unit="%",
+)
+def tied_pixels(share: np.ndarray) -> np.ndarray:
+    """Return the share of the pixels that have the most frequent value of the resized heatmap.
+
+    max over values v of |{pixels of value v}| / |{pixels}|. It says how far insertion and deletion depend on the order
+    of ties: nearly 1 for Fake-CAM, whose curves measure nothing else; the share of the zeros for a map after a ReLU.
+
+    Edge cases: 1 for a degenerate heatmap. Not 0 for any map, since resizing repeats pixels at the border.
+    """
+    share = np.asarray(share, np.float64)
+    _check_range(share)
+    return share
 
 
 def _probabilities(probability: np.ndarray, masked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -272,6 +315,6 @@ def _check_range(values: np.ndarray) -> None:
 
 def _share(correct: np.ndarray) -> np.ndarray:
     correct = np.asarray(correct)
-    if correct.dtype != bool or correct.shape[1:] != REMOVED.shape:
+    if correct.dtype != bool or correct.ndim != 2 or not correct.shape[1] or correct.shape[1] % len(REMOVED):
         raise ValueError(f"expected bool (n, {len(REMOVED)}), found {correct.dtype} {correct.shape}")
     return correct.mean(1)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from camstudy.metrics.components import largest_boxes
+from camstudy.metrics.components import best_overlaps, largest_boxes
 from camstudy.metrics.faithfulness import FAMILY as FAITHFULNESS
 from camstudy.metrics.faithfulness import min_max
 from camstudy.metrics.registry import METRICS, score_family
@@ -173,12 +173,18 @@ def pixel_f1(maps: np.ndarray, boxes: np.ndarray, *, over_boxes: Literal["max", 
     partial=True,
 )
 def pointing_game(
-    maps: np.ndarray, boxes: np.ndarray, *, tolerance: float = 15, ties: Literal["mean", "any", "first"] = "mean"
+    maps: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    tolerance: float = 15,
+    ties: Literal["mean", "any", "first"] = "mean",
+    pixel: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return whether the most salient pixel lies in a box or near one.
 
-    1[the maximum lies in a box, or some pixel of a box is nearer than ``tolerance`` pixels], at 224x224 pixels and
-    strictly.
+    1[the maximum lies in a box, or the centre of some pixel of a box is nearer than ``tolerance``], at 224x224 pixels
+    and strictly. Without ``pixel``, the tolerance is in pixels of these; ``pixel`` is their height and width in others,
+    float (n, 2), those of the photograph in TorchRay: 15 of 224 are some 22 pixels of a photograph of 500x375.
 
     ``ties``, where several pixels share the maximum: the ``mean`` gives the share of them that hit, float (n,);
     ``any`` of them may hit, or the ``first`` in row-major order counts, bool (n,).
@@ -194,7 +200,7 @@ def pointing_game(
     if ties == "first":
         chosen = peaks.reshape(len(peaks), -1).argmax(1)
         peaks = (np.arange(mass[0].size) == chosen[:, None]).reshape(mass.shape)
-    hits = peaks & _near(boxes, maps.shape[1:], tolerance)
+    hits = peaks & _near(boxes, maps.shape[1:], tolerance, np.ones((len(maps), 2)) if pixel is None else pixel)
     if ties == "mean":
         return hits.sum((1, 2)) / peaks.sum((1, 2))
     return hits.any((1, 2))
@@ -313,12 +319,15 @@ def box_accuracy(hits: np.ndarray, *, iou: Sequence[float] = (IOU,)) -> float:
     max over t of mean_i 1[max_j IoU(box of map i above t, box j) >= 0.5], for 255 thresholds t; with several
     values of ``iou``, the mean of one maximum for each. ``hits``, integers (n, 255), come from `box_hits` with the
     same ``iou``. The box of a map above t, scaled to grey levels 0 to 255 (truncated), is around its largest
-    4-connected part above level t; the authors' thousand thresholds come down to these levels.
+    4-connected part above level t, or under ``components: all`` each of its parts has one, of which the best counts,
+    as in the authors' second version (MaxBoxAccV2, with IoU 0.3, 0.5 and 0.7). Their thousand thresholds come down to
+    these levels.
 
     Edge cases: the threshold is tuned on the images that are evaluated, so that intervals repeat the maximum in
     each resample. A degenerate heatmap has no box at any threshold. Images without boxes do not count. The authors'
     code resizes maps bicubically, unites pixels that touch at corners, measures parts by their contours, and makes
-    boxes one pixel larger; and its second version considers every part: values can differ a little.
+    boxes one pixel larger. Its contours include those of holes: the largest has the area of the part with its holes,
+    and among all there is a box around each hole, a pixel wider on each side, that no part has.
     """
     hits = np.asarray(hits)
     if hits.ndim != 2 or len(hits) == 0:
@@ -326,25 +335,38 @@ def box_accuracy(hits: np.ndarray, *, iou: Sequence[float] = (IOU,)) -> float:
     return float(np.mean([(hits > reached).mean(0).max() for reached in range(len(iou))]))
 
 
-def box_hits(maps: np.ndarray, boxes: np.ndarray, *, iou: Sequence[float] = (IOU,)) -> np.ndarray:
+def box_hits(
+    maps: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    iou: Sequence[float] = (IOU,),
+    components: Literal["largest", "all"] = "largest",
+) -> np.ndarray:
     """Return how many of the ``iou`` levels each map reaches at each threshold, uint8 (n, 255): see `box_accuracy`."""
     maps, boxes = _check(maps, boxes)
     grey = (min_max(maps) * LEVELS).astype(np.int32)
-    found = largest_boxes(grey, LEVELS)
-    best = np.zeros(found.shape[:2])
-    for box in range(boxes.shape[1]):
-        best = np.maximum(best, overlap(found, boxes[:, None, box]))
+    if components == "all":
+        best = best_overlaps(grey, LEVELS, boxes)
+    else:
+        found = largest_boxes(grey, LEVELS)
+        best = np.zeros(found.shape[:2])
+        for box in range(boxes.shape[1]):
+            best = np.maximum(best, overlap(found, boxes[:, None, box]))
     return (best[..., None] >= np.asarray(iou)).sum(-1).astype(np.uint8)
 
 
-def _near(boxes: np.ndarray, size: tuple[int, int], tolerance: float) -> np.ndarray:
-    """Return the pixels (n, *size) that are in a box, or nearer than ``tolerance`` to a pixel of one."""
+def _near(boxes: np.ndarray, size: tuple[int, int], tolerance: float, pixel: np.ndarray) -> np.ndarray:
+    """Return the pixels (n, *size) that are in a box, or nearer than ``tolerance`` to a pixel of one.
+
+    ``pixel`` (n, 2) is the height and width of a pixel, in the unit of the tolerance.
+    """
+    height, width = np.asarray(pixel, np.float64).T[..., None]
     near = np.zeros((len(boxes), *size), bool)
     for box in range(boxes.shape[1]):
         pixels = inside(boxes[:, box], size)
         # A box is a product of rows and columns, and so are the distances to it.
         rows, columns = (_distance(pixels.any(axis)) for axis in (2, 1))
-        squared = rows[:, :, None] ** 2 + columns[:, None, :] ** 2
+        squared = (rows * height)[:, :, None] ** 2 + (columns * width)[:, None, :] ** 2
         near |= (squared < tolerance**2) | (squared == 0)
     return near
 

@@ -16,7 +16,7 @@ from camstudy.core.geometry import FULL, Box, resample_in_boxes
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import black_pixel, mask_pixels
 from camstudy.explain.layers import frozen
-from camstudy.metrics.faithfulness import REMOVED, Protocol, blur_kernel, min_max
+from camstudy.metrics.faithfulness import Protocol, Ties, blur_kernel, min_max
 from camstudy.metrics.localization import map_box
 
 # Returns the network's inputs (b, 3, s, s) for images and steps, both (b,).
@@ -57,9 +57,10 @@ def probe(
 
     Returns
     -------
-    Arrays by name: `probability`, `masked_probability`, `map_box_share`, `crop_log_probability` (n,),
+    Arrays by name: `probability`, `masked_probability`, `map_box_share`, `crop_log_probability`, `tied_share` (n,),
     `insertion_curve`, `deletion_curve` (n, steps + 1), and, for perturbation, `positive_correct`,
-    `negative_correct`, bool (n, 9).
+    `negative_correct`, bool (n, 9). Under `ties: mean`, curves are the means of both orders, and the latter two have
+    the answers for one order after the other, (n, 18).
 
     Raises `CamstudyError` for a class that the model has no logit for, and where memory does not suffice for one
     input.
@@ -80,54 +81,94 @@ def probe(
         clean = network.ask(1, lambda image, _: images[image])
         masked = network.ask(1, lambda image, _: mask_pixels(images[image], weights[image], black))
         crop = network.ask(1, lambda image, _: torch.cat([_crop(images[i], boxes[i], black) for i in image.tolist()]))
-        ranks = pixel_ranks(torch.from_numpy(resized).to(device))
+        fills = {"blurred": lambda: _blur(images, protocol.blur), "mean": lambda: torch.zeros_like(black)}
+        fills["black"] = lambda: black
+        ends = _Ends(images, fills[protocol.start](), fills[protocol.target](), black, clean.log_probability)
+        values = torch.from_numpy(resized).to(device)
+        tried = [
+            _reordered(network, ends, pixel_ranks(values, ties), protocol, perturbation) for ties in protocol.orders()
+        ]
         found = {
             "probability": clean.log_probability[:, 0].exp(),
             "masked_probability": masked.log_probability[:, 0].exp(),
             "map_box_share": torch.from_numpy((boxes[:, 2:] - boxes[:, :2]).prod(1) / side**2),
             "crop_log_probability": crop.log_probability[:, 0],
+            "tied_share": torch.from_numpy(tied_share(resized)),
+            **{name: _merged([one[name] for one in tried]) for name in tried[0]},
         }
-        fills = {"blurred": lambda: _blur(images, protocol.blur), "mean": lambda: torch.zeros_like(black)}
-        fills["black"] = lambda: black
-        pixels, size = side**2, protocol.size(side**2)
-        steps = protocol.steps(pixels)
-
-        def replaced(fill: Tensor, kept: Callable[[Tensor, Tensor], Tensor]) -> Inputs:
-            """Return inputs whose pixels are the image's where ``kept`` says so of ranks and steps, else ``fill``'s."""
-            fill = fill.expand(len(images), -1, -1, -1)
-
-            def inputs(image: Tensor, step: Tensor) -> Tensor:
-                return torch.where(kept(ranks[image], step[:, None, None, None]), images[image], fill[image])
-
-            return inputs
-
-        # The first step of deletion and the last of insertion are the image itself.
-        end = clean.log_probability
-        start = replaced(fills[protocol.start](), lambda rank, step: rank < step * size)
-        shown = network.ask(steps, start).log_probability
-        found["insertion_curve"] = torch.cat([shown, end], 1).exp()
-        target = replaced(fills[protocol.target](), lambda rank, step: rank >= (step + 1) * size)
-        hidden = network.ask(steps, target).log_probability
-        found["deletion_curve"] = torch.cat([end, hidden], 1).exp()
-        if perturbation:
-            counts = torch.tensor(np.round(REMOVED * pixels).astype(np.int32), device=device)
-            highest = replaced(black, lambda rank, step: rank >= counts[step])
-            lowest = replaced(black, lambda rank, step: rank < pixels - counts[step])
-            found["positive_correct"] = network.ask(len(counts), highest).correct
-            found["negative_correct"] = network.ask(len(counts), lowest).correct
     return {name: values.cpu().numpy() for name, values in found.items()}, network.batch_size
 
 
-def pixel_ranks(maps: Tensor) -> Tensor:
-    """Return each pixel's place in the order of its map, from 0 for the highest; ties keep their row-major order.
+def pixel_ranks(maps: Tensor, ties: Ties = "row_major") -> Tensor:
+    """Return each pixel's place in the order of its map, from 0 for the highest: int32 (n, 1, h, w).
 
-    ``maps`` is (n, h, w) without NaN, the result int32 (n, 1, h, w).
+    ``maps`` is (n, h, w) without NaN. Of pixels with one value the first in row-major order comes first, or the last
+    if ``reversed``.
     """
     # Adding zero makes -0.0 and 0.0 one value, which radix sorts take for two.
-    order = (maps.flatten(1) + 0.0).sort(dim=1, descending=True, stable=True).indices
+    values = maps.flatten(1) + 0.0
+    if ties == "reversed":
+        order = values.sort(dim=1, stable=True).indices.flip(1)
+    else:
+        order = values.sort(dim=1, descending=True, stable=True).indices
     places = torch.arange(order.shape[1], dtype=torch.int32, device=maps.device).expand_as(order)
     ranks = torch.empty(order.shape, dtype=torch.int32, device=maps.device).scatter_(1, order, places)
     return ranks.view(len(maps), 1, *maps.shape[1:])
+
+
+def tied_share(maps: np.ndarray) -> np.ndarray:
+    """Return the share of the pixels that have the most frequent value of their map: (n, h, w) to float64 (n,)."""
+    flat = maps.reshape(len(maps), -1)
+    return np.array([np.unique(one, return_counts=True)[1].max() for one in flat]) / flat.shape[1]
+
+
+class _Ends(NamedTuple):
+    """Images and what is put in their place, normalised, and the log probability of the images themselves (n, 1)."""
+
+    images: Tensor
+    start: Tensor
+    target: Tensor
+    black: Tensor
+    clean: Tensor
+
+
+def _reordered(
+    network: "_Network", ends: _Ends, ranks: Tensor, protocol: Protocol, perturbation: bool
+) -> dict[str, Tensor]:
+    """Return what follows from one order of the pixels: the curves, and the answers without some of the pixels."""
+    pixels, n = ranks[0].numel(), len(ends.images)
+    size, steps = protocol.size(pixels), protocol.steps(pixels)
+
+    def replaced(fill: Tensor, kept: Callable[[Tensor, Tensor], Tensor]) -> Inputs:
+        """Return inputs whose pixels are the image's where ``kept`` says so of ranks and steps, else ``fill``'s."""
+        fill = fill.expand(n, -1, -1, -1)
+
+        def inputs(image: Tensor, step: Tensor) -> Tensor:
+            return torch.where(kept(ranks[image], step[:, None, None, None]), ends.images[image], fill[image])
+
+        return inputs
+
+    # The first step of deletion and the last of insertion are the image itself.
+    shown = network.ask(steps, replaced(ends.start, lambda rank, step: rank < step * size))
+    hidden = network.ask(steps, replaced(ends.target, lambda rank, step: rank >= (step + 1) * size))
+    found = {
+        "insertion_curve": torch.cat([shown.log_probability, ends.clean], 1).exp(),
+        "deletion_curve": torch.cat([ends.clean, hidden.log_probability], 1).exp(),
+    }
+    if perturbation:
+        counts = torch.tensor(protocol.counts(pixels), device=ranks.device)
+        highest = replaced(ends.black, lambda rank, step: rank >= counts[step])
+        lowest = replaced(ends.black, lambda rank, step: rank < pixels - counts[step])
+        found["positive_correct"] = network.ask(len(counts), highest).correct
+        found["negative_correct"] = network.ask(len(counts), lowest).correct
+    return found
+
+
+def _merged(values: list[Tensor]) -> Tensor:
+    """Return the mean of curves over orders of ties, or all answers one after the other; of one order as it is."""
+    if len(values) == 1 or values[0].dtype == torch.bool:
+        return torch.cat(values, 1)
+    return torch.stack(values).mean(0)
 
 
 class _Answers(NamedTuple):

@@ -13,16 +13,18 @@ import timm
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RemoteEntryNotFoundError
 from timm.data import resolve_data_config
-from timm.models import get_pretrained_cfg
+from timm.models import PretrainedCfg, get_pretrained_cfg
+from timm.models._registry import get_deprecated_models
 from torch import nn
 
 from camstudy.core.addresses import redact_text
 from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.geometry import CROP_MODES
 from camstudy.models.seeding import seeded
 from camstudy.models.variants import VARIANTS
 
 INTERPOLATIONS = ("bilinear", "bicubic")
-INPUT_KEYS = ("size", "crop_pct", "interpolation", "mean", "std")
+INPUT_KEYS = ("size", "crop_pct", "crop_mode", "interpolation", "mean", "std")
 
 
 def build_model(entry: Mapping, *, variants: bool = True, seed: int = 0) -> nn.Module:
@@ -84,7 +86,7 @@ def timm_weights_file(arch: str) -> Path:
     """
     if not _is_timm_name(arch):
         raise CamstudyError(f"weights.timm: `{arch}` is an import path; only a timm name has timm weights")
-    cfg = get_pretrained_cfg(_checked_timm_name(arch))
+    cfg = timm_config(arch)
     if cfg is None or not cfg.hf_hub_id:
         where = f"{{timm: true, url: {cfg.url}}}" if cfg and cfg.url else "{path: ...}"
         raise CamstudyError(f"weights.timm: the hub has no weights for `{arch}`; give `weights: {where}`")
@@ -105,17 +107,17 @@ def timm_weights_file(arch: str) -> Path:
 
 
 def input_config(entry: Mapping) -> dict:
-    """Return how images are prepared for an entry: size, crop_pct, interpolation, mean and std.
+    """Return how images are prepared for an entry: size, crop_pct, crop_mode, interpolation, mean and std.
 
     Keys of ``entry["input"]`` come first, then those timm gives for the name, then timm's defaults (224
-    pixels, crop_pct 0.875, bicubic, ImageNet mean and standard deviation). Raises `CamstudyError` for an
-    unknown key, an interpolation other than bilinear and bicubic, and an input that is not square.
+    pixels, crop_pct 0.875 of the center, bicubic, ImageNet mean and standard deviation). Raises `CamstudyError` for an
+    unknown key, interpolation or crop mode, and an input that is not square.
     """
     given = entry.get("input") or {}
     for key in given:
         if key not in INPUT_KEYS:
             raise unknown("key of `input`", key, INPUT_KEYS)
-    cfg = get_pretrained_cfg(_checked_timm_name(entry["arch"])) if _is_timm_name(entry["arch"]) else None
+    cfg = timm_config(entry["arch"]) if _is_timm_name(entry["arch"]) else None
     known = resolve_data_config(pretrained_cfg=cfg.to_dict() if cfg else {"input_size": (3, 224, 224)})
     _, height, width = known["input_size"]
     if height != width and "size" not in given:
@@ -123,7 +125,17 @@ def input_config(entry: Mapping) -> dict:
     config = {"size": height, **{key: known[key] for key in INPUT_KEYS[1:]}, **given}
     if config["interpolation"] not in INTERPOLATIONS:
         raise unknown("input.interpolation", config["interpolation"], INTERPOLATIONS)
+    if config["crop_mode"] not in CROP_MODES:
+        raise unknown("input.crop_mode", config["crop_mode"], CROP_MODES)
     return config | {"mean": list(config["mean"]), "std": list(config["std"])}
+
+
+def timm_config(arch: str) -> PretrainedCfg | None:
+    """Return what timm publishes with a name, which may be one of its older versions; None if that is nothing.
+
+    Raises `CamstudyError` for a name or a tag that timm does not know.
+    """
+    return get_pretrained_cfg(_checked_timm_name(arch))
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -197,7 +209,11 @@ def _is_timm_name(arch: str) -> bool:
 
 
 def _checked_timm_name(arch: str) -> str:
-    """Return a timm name as it is; raise `CamstudyError` if timm knows no such model or no such tag of it."""
+    """Return a timm name, of an old one what it is called today.
+
+    Raises `CamstudyError` if timm knows no such model or no such tag of it.
+    """
+    arch = get_deprecated_models().get(arch) or arch
     head, dot, _ = arch.partition(".")
     if not timm.is_model(head):
         raise unknown("timm model", arch, _nearest(head, timm.list_models()))

@@ -6,8 +6,10 @@ from pathlib import Path
 from torch import nn
 
 from camstudy.core.addresses import redact
+from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import sha256_file, versions
 from camstudy.models.build import parameter_count
+from camstudy.models.timm_names import random_head
 
 PACKAGES = ("torch", "timm", "DCLS")
 
@@ -43,6 +45,15 @@ def model_record(
         "start": start,
         "versions": versions(*PACKAGES),
     }
+
+
+def refuse_random_head(start: Mapping | None, where: str) -> None:
+    """Raise `CamstudyError` if weights that are to be a finished model have a random classifier.
+
+    ``start`` is their record; `camstudy.models.weights.fetch` refuses such weights, but a recipe may have gone since.
+    """
+    if start and start.get("random_head"):
+        raise CamstudyError(f"{where}: {random_head(0, 1)}")
 
 
 def _made_of(entry: Mapping) -> dict:

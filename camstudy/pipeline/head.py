@@ -1,7 +1,7 @@
 """What the head checks before any job: registered names, results of other origin, how Snakemake was started."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,14 @@ from camstudy.explain.methods import METHODS, bind
 from camstudy.figures import FIGURES
 from camstudy.pipeline import paths
 from camstudy.pipeline.identities import Identities
+from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.records import complaint, find_unrecorded
+from camstudy.pipeline.sources import Sources
 from camstudy.pipeline.study import Study
+from camstudy.study.catalog import with_catalogs
+from camstudy.study.checks import validate
+from camstudy.study.claims import refuse_taken
+from camstudy.study.plugins import add_plugins
 from camstudy.study.protocols import metric_names, shipped
 from camstudy.tables import TABLES
 
@@ -33,6 +39,37 @@ def registered(folder: str | Path) -> dict[str, object]:
         "protocols": shipped(),
         "metrics": metric_names,
     }
+
+
+def read_study(
+    config: dict, files: Sequence[str | Path], folder: str | Path, *, is_job: bool = False
+) -> tuple[Study, Identities]:
+    """Return a study and the identities of its results, after every check there is; ``config`` is completed in place.
+
+    Parameters
+    ----------
+    config : the configuration as Snakemake has read it
+    files : the files that it was read from
+    folder : the workflow's own, which has the catalogues
+    is_job : whether this is one of a head's jobs, which does not look at what lies in results/ once more
+    """
+    add_plugins(config, files)
+    config.update(validate(with_catalogs(config, folder), registered(folder)))
+    study, identity = identified(config)
+    # What other studies have made under a protocol's name is not replaced by something else.
+    refuse_taken(config, study.used_protocols())
+    if not is_job:
+        refuse_different(study, identity)
+    return study, identity
+
+
+def identified(config: Mapping) -> tuple[Study, Identities]:
+    """Return the study of a complete configuration, with the identities of its results."""
+    # How many images a dataset has is known by what was prepared under its identity, which the study's names make.
+    study = Study(config, lambda: listings)
+    identity = Identities(study, Sources(study))
+    listings = Listings(study.catalog["datasets"], identity.dataset)
+    return study, identity
 
 
 def results(study: Study, identity: Identities) -> Iterator[tuple[str, str]]:

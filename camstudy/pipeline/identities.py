@@ -12,6 +12,7 @@ from camstudy.core.identity import digest, line, view
 from camstudy.data.sources import SOURCES
 from camstudy.explain.methods import bind
 from camstudy.figures import FIGURES
+from camstudy.models import timm_names
 from camstudy.pipeline.paths import CONTROL
 from camstudy.pipeline.shown import resolved, settings, shown, shown_maps
 from camstudy.pipeline.sources import Sources
@@ -142,7 +143,7 @@ class Identities:
 
     def prediction(self, dataset: str, model: str) -> str:
         """Return the identity of what a model predicts for a dataset."""
-        return line(code=self._code("prediction"), data=digest(self.dataset(dataset)), **self._seen(model))
+        return line(code=self._code("prediction"), data=digest(self.dataset(dataset)), **self._seen(model, dataset))
 
     def explanation(self, dataset: str, model: str, method: str) -> str:
         """Return the identity of a method's maps; ``model`` is `control` for those that look at no model."""
@@ -158,7 +159,7 @@ class Identities:
                 code=self._code("explain", f"method:{entry['method']}"),
                 data=data,
                 layer=self._layer(model, method),
-                **self._seen(model),
+                **self._seen(model, dataset),
                 **self._method(method),
             )
 
@@ -172,7 +173,7 @@ class Identities:
             data=digest(self.dataset(dataset)),
             layer=self._layer(model, method),
             protocol=self._protocol(protocol),
-            **self._seen(model),
+            **self._seen(model, dataset),
             **self._method(method),
         )
 
@@ -192,7 +193,7 @@ class Identities:
         family, control = stated["family"], self.study.is_control(method)
         made: dict[str, str | None] = {}
         if family == "sanity":
-            made = {"layer": self._layer(model, method), **self._seen(model), **self._method(method)}
+            made = {"layer": self._layer(model, method), **self._seen(model, dataset), **self._method(method)}
             units = (f"method:{entry['method']}",)
         else:
             maps = self.explanation(dataset, CONTROL if control else model, method)
@@ -201,7 +202,7 @@ class Identities:
             if family != "sweep":
                 made["postprocess"] = digest(view(entry, SCORING, "method"))
             if family == "faithfulness":
-                made |= self._seen(model)
+                made |= self._seen(model, dataset)
             if family == "localization" and model != CONTROL:
                 made["prediction"] = digest(self.prediction(dataset, model))
         rule = "sweep_thresholds" if family == "sweep" else f"score_{family}"
@@ -278,13 +279,19 @@ class Identities:
                 made_from.append(self.aggregate(source))
         return line(code=self._code(*units), made_from=digest(made_from), stated=digest(shown(study.config, record)))
 
-    def _seen(self, model: str) -> dict[str, str | None]:
-        """Return the parts of a finished model and of what it gets to see."""
-        entry = self._catalog["models"][model]
-        return {"model": digest(self.model(model)), "input": self._input(entry)}
+    def _seen(self, model: str, dataset: str) -> dict[str, str | None]:
+        """Return the parts of a finished model and of what it gets to see of a dataset."""
+        entry, data = self._catalog["models"][model], self._catalog["datasets"][dataset]
+        return {"model": digest(self.model(model)), "input": self._input(entry, squares=not is_photographs(data))}
 
-    def _input(self, entry: Mapping) -> str | None:
-        seen = view(entry, INPUT, "model")
+    def _input(self, entry: Mapping, *, squares: bool = True) -> str | None:
+        """Return the part of how images are prepared, all of them squares or not."""
+        seen, known = view(entry, INPUT, "model"), timm_names.facts(entry["arch"])
+        # What timm says itself is in none, but for what results of earlier versions did not heed.
+        if known.has_other_input:
+            seen["timm"] = known.name
+        if not squares and "crop_mode" not in entry["input"] and known.crop_mode != timm_names.MODE:
+            seen["crop_mode"] = known.crop_mode
         return digest(seen) if seen else None
 
     def _layer(self, model: str, method: str) -> str | None:

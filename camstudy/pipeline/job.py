@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from camstudy.core import plugins
 from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import run_record_path, write_run_record
 
@@ -85,12 +86,13 @@ def step(job: object) -> Iterator[Step]:
     """Run a job's work as `logged` does, then write the record of the run beside the first output.
 
     ``job`` is the object that Snakemake gives to scripts. The record holds the job's identity, by which a result is
-    known where Snakemake has no record of it; no rule takes it as input.
+    known where Snakemake has no record of it; no rule takes it as input. The block has the study's plugins.
     """
     started = time.time()
     # Of a run before, if this one makes nothing.
     run_record_path(job.output[0]).unlink(missing_ok=True)
     with logged(job.log[0]) as tell:
+        plugins.load(job.config.get("plugins", ()))
         done = Step(tell)
         yield done
         write_run_record(job.output[0], started, job.config["study"], identity=job.params.identity, **done.facts)

@@ -44,7 +44,7 @@ class Jobs:
 
     def is_brief(self, rule: str, jobs: Iterable[Mapping[str, str]]) -> bool:
         """Whether a rule's jobs, given by their wildcards, are so short that they run beside Snakemake on a cluster."""
-        seconds = [estimate(self.config, rule, job).seconds for job in jobs]
+        seconds = [self._estimate(rule, job, gpu=True) for job in jobs]
         return max(seconds, default=0) <= self.config["local_seconds"]
 
     def group(self, wildcards: object) -> str | None:
@@ -63,7 +63,7 @@ class Jobs:
         rule = "score_faithfulness" if protocol else "explain"
         # Of a whole part, as the last one is counted among the others.
         job = dict(wildcards.items()) | {"part": f"/{0:05d}-{PART - 1:05d}"}
-        seconds = estimate(self.config, rule, job, gpu=bool(self.gpus())).seconds
+        seconds = self._estimate(rule, job, gpu=bool(self.gpus()))
         together = max(1, int(60 * self.config["resources"]["minutes_per_job"] / seconds))
         if together == 1:
             return None
@@ -71,7 +71,12 @@ class Jobs:
         return "-".join(filter(None, [wildcards.dataset, wildcards.model, wildcards.method, protocol, str(number)]))
 
     def _request(self, rule: str, wildcards: Mapping[str, str], attempt: int) -> dict[str, int]:
-        return request(self.config, rule, wildcards, attempt, gpu=bool(self.gpus()))
+        images_of = self.study.expected_images
+        return request(self.config, rule, wildcards, attempt, gpu=bool(self.gpus()), images_of=images_of)
+
+    def _estimate(self, rule: str, wildcards: Mapping[str, str], *, gpu: bool) -> float:
+        """Return how many seconds a job takes."""
+        return estimate(self.config, rule, wildcards, gpu=gpu, images_of=self.study.expected_images).seconds
 
     def _takes_minutes(self, model: str) -> bool:
         """Whether all that the study does on a GPU with a model takes minutes, from its training on."""
@@ -91,5 +96,5 @@ class Jobs:
             for method in methods
         ]
         gpu = bool(self.gpus())
-        seconds = sum(estimate(self.config, rule, {"model": model, **job}, gpu=gpu).seconds for rule, job in steps)
+        seconds = sum(self._estimate(rule, {"model": model, **job}, gpu=gpu) for rule, job in steps)
         return seconds <= 60 * self.config["group_minutes"]

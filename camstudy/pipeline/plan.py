@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from camstudy.pipeline.resources import estimate
@@ -40,16 +40,23 @@ def pending_jobs(summary: Iterable[str], outputs: Mapping[str, str]) -> list[Job
 
 
 def plan(
-    config: Mapping, jobs: Iterable[Job], measured: Mapping[tuple[str, ...], float], *, gpu: bool
+    config: Mapping,
+    jobs: Iterable[Job],
+    measured: Mapping[tuple[str, ...], float],
+    *,
+    gpu: bool,
+    images_of: Callable[[str], int] | None = None,
 ) -> dict[str, Row]:
     """Return what the jobs of each rule take, the rules in the order of the table `resources.rules`.
 
-    ``measured`` has seconds per image by (rule, model) or (rule, model, method), which go before the table's.
+    ``measured`` has seconds per image by (rule, model) or (rule, model, method), which go before the table's;
+    ``images_of`` is that of `camstudy.pipeline.resources.estimate`.
     """
     rows = {rule: Row() for rule in config["resources"]["rules"]}
     for rule, wildcards in jobs:
         key = rule, *(wildcards[name] for name in ("model", "method") if name in wildcards)
-        needs, row = estimate(config, rule, wildcards, gpu=gpu, seconds_per_image=measured.get(key)), rows[rule]
+        rate, row = measured.get(key), rows[rule]
+        needs = estimate(config, rule, wildcards, gpu=gpu, seconds_per_image=rate, images_of=images_of)
         row.jobs += 1
         row.measured += key in measured
         row.seconds += needs.seconds

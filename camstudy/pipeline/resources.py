@@ -5,7 +5,7 @@ The same estimate decides how much a job asks the cluster for, how many parts of
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from camstudy.data.sources import SOURCES
@@ -39,6 +39,7 @@ def estimate(
     *,
     gpu: bool = True,
     seconds_per_image: float | None = None,
+    images_of: Callable[[str], int] | None = None,
 ) -> Estimate:
     """Return what a job of ``rule`` takes: the fixed part of its row and what each image adds.
 
@@ -49,11 +50,15 @@ def estimate(
     wildcards : of the job
     gpu : whether there are GPUs; rules marked `gpu` take `resources.cpu_factor` times as long without
     seconds_per_image : measured time, which then stands for the table's; of one epoch, for a training
+    images_of : returns the number of images of a dataset; by default `expected_images` guesses
     """
     row, catalog = config["resources"]["rules"][rule], config["catalog"]
     recipe = catalog["models"][wildcards["model"]]["train"] if rule == "train" else None
     dataset = recipe["dataset"] if recipe else wildcards.get("dataset")
-    images = _taken(wildcards, _images(config, rule, dataset, wildcards)) if dataset else 0
+    images = 0
+    if dataset:
+        whole = images_of(dataset) if images_of else expected_images(catalog["datasets"][dataset])
+        images = _taken(wildcards, _images(config, rule, whole, wildcards))
     gpus = (recipe["gpu"] if recipe else 1) if row["gpu"] and gpu else 0
     if seconds_per_image is None:
         slower = config["resources"]["cpu_factor"] if row["gpu"] and not gpu else 1 / max(gpus, 1)
@@ -74,9 +79,17 @@ def estimate(
     )
 
 
-def request(config: Mapping, rule: str, wildcards: Mapping[str, str], attempt: int, *, gpu: bool) -> dict[str, int]:
+def request(
+    config: Mapping,
+    rule: str,
+    wildcards: Mapping[str, str],
+    attempt: int,
+    *,
+    gpu: bool,
+    images_of: Callable[[str], int] | None = None,
+) -> dict[str, int]:
     """Return `mem_mb` and `runtime` in minutes to ask for: time with a margin, and both once more at each attempt."""
-    needs, settings = estimate(config, rule, wildcards, gpu=gpu), config["resources"]
+    needs, settings = estimate(config, rule, wildcards, gpu=gpu, images_of=images_of), config["resources"]
     minutes = max(settings["safety"] * needs.seconds / 60, settings["least_minutes"])
     return {"mem_mb": math.ceil(attempt * needs.memory_mb), "runtime": math.ceil(attempt * minutes)}
 
@@ -87,12 +100,13 @@ def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
         return 1
     method = config["catalog"]["methods"].get(wildcards.get("method"), {}) if rule in EXPLAINING else {}
     times = _protocol(config, wildcards)["stages"] + 1 if rule == "score_sanity" else 1
+    if rule == "score_faithfulness" and _protocol(config, wildcards)["ties"] == "mean":
+        times = 2
     return times * method.get("passes", 1) * _area(config, wildcards)
 
 
-def _images(config: Mapping, rule: str, dataset: str, wildcards: Mapping[str, str]) -> int:
-    """Return the number of images that a rule takes of a dataset."""
-    images = expected_images(config["catalog"]["datasets"][dataset])
+def _images(config: Mapping, rule: str, images: int, wildcards: Mapping[str, str]) -> int:
+    """Return the number of images that a rule takes of a dataset that has so many."""
     chosen = {"score_sanity": "n_images", "time_method": "batch_size"}.get(rule)
     return min(images, _protocol(config, wildcards)[chosen]) if chosen else images
 

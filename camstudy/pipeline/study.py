@@ -9,6 +9,7 @@ from camstudy.data.sources import SOURCES
 from camstudy.data.sources.digits import SHARD_SIZE
 from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
+from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.paths import CONTROL
 from camstudy.pipeline.resources import expected_images
 from camstudy.pipeline.shown import shown_protocols
@@ -22,9 +23,13 @@ Pair = tuple[str, str]  # model and method
 
 
 class Study:
-    """A study, as `camstudy.study.checks.validate` returns it, and the questions that rules ask of it."""
+    """A study, as `camstudy.study.checks.validate` returns it, and the questions that rules ask of it.
 
-    def __init__(self, config: Mapping) -> None:
+    ``listings`` returns what is known of its datasets, when that is asked for; without, numbers of images are guessed.
+    """
+
+    def __init__(self, config: Mapping, listings: Callable[[], Listings] | None = None) -> None:
+        self._listings = listings
         self.config, self.catalog = config, config["catalog"]
         self.name, self.dataset = config["study"], config["dataset"]
         self.prediction_dataset = config["prediction_dataset"] or config["dataset"]
@@ -105,8 +110,16 @@ class Study:
         return "|".join(name for name, figure in FIGURES.items() if figure.needs == needs)
 
     def images(self, dataset: str) -> int:
-        """Return the number of images of a dataset, as far as it is known before it is prepared."""
-        return expected_images(self.catalog["datasets"][dataset])
+        """Return the number of images of a dataset, before it is prepared from a list of its files."""
+        if self._listings is None:
+            return expected_images(self.catalog["datasets"][dataset])
+        return self._listings().images(dataset)
+
+    def expected_images(self, dataset: str) -> int:
+        """Return the number of images of a dataset for an estimate, for which only the study's own is listed."""
+        if self._listings is None or dataset == self.dataset:
+            return self.images(dataset)
+        return self._listings().images(dataset, lists=False)
 
     def map_parts(self, dataset: str, model: str, method: str) -> list[str]:
         """Return what the paths of a method's stores end in, see `camstudy.core.parts`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
 from camstudy.data.sources import SOURCES
+from camstudy.models.timm_names import facts, random_head
 from camstudy.study.protocols import check_protocols
 from camstudy.study.schema import Place, explain, fill, load_schema, show, validator
 from camstudy.study.trials import check_trial, make_trial
@@ -153,6 +154,11 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
     address = _at(model, "weights").get("url")
     if wrong := address and mistake(address):
         yield (*place, "weights", "url"), f"found {redact(address)}, but {wrong}"
+    if _at(model, "weights").get("timm") and model["train"] is None:
+        # `train` that is malformed is not there either.
+        wrong = random_head(facts(model.get("arch", "")).classes, model.get("num_classes"))
+        if wrong and _at(written).get("train") is None:
+            yield (*place, "weights", "timm"), f"of `{model['arch']}`: {wrong}"
     if _at(model, "weights").get("include_variant") and not model["variant"]:
         yield (*place, "weights", "include_variant"), "found true, but the model has no `variant`; add it, or set false"
     dcls = _at(model, "variant", "dcls")

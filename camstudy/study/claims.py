@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.identity import introduced
+from camstudy.core.names import untried_name
 from camstudy.core.provenance import read_json, write_json
-from camstudy.study.trials import original
 
 NOTES = Path("results/protocols")
 
@@ -14,6 +15,11 @@ NOTES = Path("results/protocols")
 def definition(entry: Mapping) -> dict:
     """Return what of a protocol's entry decides scores: all but its title."""
     return {key: value for key, value in entry.items() if key != "title"}
+
+
+def _complete(noted: Mapping) -> dict:
+    """Return a definition with the keys that came after it was noted, at the value that they stand for."""
+    return definition(introduced(f"protocol {noted['family']}")) | noted
 
 
 def differences(first: Mapping, second: Mapping) -> tuple[str, str]:
@@ -29,8 +35,8 @@ def claim(config: Mapping, name: str) -> None:
     """
     refuse_taken(config, [name])
     entry, path = definition(config["catalog"]["protocols"][name]), _note(name)
-    if not path.exists() or read_json(path)["definition"] != entry:
-        write_json(path, {"definition": entry, "study": original(config, config["study"])})
+    if not path.exists() or _complete(read_json(path)["definition"]) != _complete(entry):
+        write_json(path, {"definition": entry, "study": untried_name(config["study"], config["n_images"])})
 
 
 def refuse_taken(config: Mapping, names: Iterable[str]) -> None:
@@ -38,14 +44,14 @@ def refuse_taken(config: Mapping, names: Iterable[str]) -> None:
 
     The same study may change its mind: its scores are made anew. A trial is no other study.
     """
-    study = original(config, config["study"])
+    study = untried_name(config["study"], config["n_images"])
     for name in names:
         path, entry = _note(name), definition(config["catalog"]["protocols"][name])
         if not path.exists():
             continue
         noted = read_json(path)
-        if noted["definition"] != entry and noted["study"] != study:
-            there, here = differences(noted["definition"], entry)
+        if _complete(noted["definition"]) != _complete(entry) and noted["study"] != study:
+            there, here = differences(_complete(noted["definition"]), _complete(entry))
             raise CamstudyError(
                 f"protocol `{name}`: study `{noted['study']}` has made scores under this name with {there}, yours has "
                 f"{here}; give it another name, or delete {path}, and this study makes its scores anew"

@@ -80,21 +80,21 @@ def _family(family: str) -> Iterator[str]:
 
 
 def _protocols() -> Iterator[str]:
-    from camstudy.metrics.faithfulness import FAMILY, REMOVED, Protocol, asks_perturbation
+    from camstudy.metrics.faithfulness import FAMILY, Protocol, asks_perturbation
     from camstudy.study.protocols import shipped
 
-    yield "| Protocol | Pixels per step at 224x224 | Passes | Insertion starts from | Deletion ends in | Masks |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+    yield "| Protocol | Pixels per step at 224x224 | Passes | Insertion starts from | Deletion ends in | Ties | Masks |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     settings = {field.name for field in dataclasses.fields(Protocol)}
     for name, entry in shipped().items():
         if entry["family"] != FAMILY:
             continue
         protocol = Protocol(**{key: value for key, value in entry.items() if key in settings})
-        passes = 2 * protocol.steps(224**2) + 2 * len(REMOVED) * asks_perturbation(entry["metrics"])
+        passes = protocol.passes(224**2, perturbation=asks_perturbation(entry["metrics"]))
         start = f"{protocol.start}, {protocol.blur}x{protocol.blur} kernel"
         masks = {"resized": "scaled to 0 to 1 after resizing", "native": "scaled to 0 to 1 before resizing"}
         cells = (f"`{name}`", protocol.step, passes, start, f"{protocol.target} colour")
-        yield f"| {' | '.join(map(str, cells))} | {masks[protocol.normalize]} |"
+        yield f"| {' | '.join(map(str, cells))} | {protocol.ties} | {masks[protocol.normalize]} |"
     yield ""
 
 

@@ -3,7 +3,7 @@
 import copy
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -11,14 +11,22 @@ import jsonschema
 import yaml
 
 from camstudy.core.addresses import redact
-from camstudy.core.errors import CamstudyError, did_you_mean
+from camstudy.core.errors import CamstudyError, did_you_mean, unknown
 from camstudy.core.registry import Registry
 from camstudy.data.sources import SOURCES
 from camstudy.figures import FIGURES
 from camstudy.models.variants import VARIANTS
 from camstudy.tables import TABLES
+from camstudy.training.terms import TERMS
 
 FOLDER = Path(__file__).parents[2] / "workflow" / "schemas"
+
+# What a user's file says of a source, and of a variant or a term.
+SOURCE_KEYS = (
+    *("title", "description", "additionalProperties"),
+    *(f"properties.{key}" for key in ("source", "root", "n_images", "sample_seed", "human_ceiling", "licence")),
+)
+OPTION_KEYS = ("title", "description", "x-summary", "additionalProperties")
 
 TYPES = {
     "array": "a list",
@@ -52,15 +60,17 @@ def load_schema() -> dict:
     found: dict[str, dict] = {}
     for path in sorted(FOLDER.glob("*.yaml")):
         _define(found, path.stem, path)
-    for kind, registry in (("source", SOURCES), ("variant", VARIANTS)):
+    for kind, registry in (("source", SOURCES), ("variant", VARIANTS), ("term", TERMS)):
         for name in registry:
-            _define(found, f"{kind}_{name}", _file_of(kind, name, registry))
+            if path := _file_of(kind, name, registry):
+                _define(found, f"{kind}_{name}", path)
     families = sorted(path.stem for path in (FOLDER / "families").glob("*.yaml"))
     for name in families:
         _define(found, f"family_{name}", FOLDER / "families" / f"{name}.yaml")
     _choose(found["dataset"], "source", list(SOURCES))
     _choose(found["protocol"], "family", families)
-    found["model"]["properties"]["variant"]["properties"] = {name: _variant(found, name) for name in VARIANTS}
+    found["model"]["properties"]["variant"]["properties"] = _options(found, "variant")
+    found["training"]["properties"]["terms"]["properties"] = _options(found, "term")
     schema = found.pop("study")
     schema["properties"]["tables"]["items"] = {"enum": list(TABLES)}
     schema["properties"]["figures"]["items"] = {"enum": list(FIGURES)}
@@ -81,47 +91,53 @@ def _define(found: dict[str, dict], name: str, path: Path) -> None:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CamstudyError(f"{path}: is no YAML that can be read ({' '.join(str(error).split())}); mend it") from None
     if FOLDER not in path.parents:
-        _check_own(content, path)
+        _check_own(content, path, SOURCE_KEYS if name.startswith("source_") else OPTION_KEYS, found)
     parts = content.pop("$defs", {}) | ({name: content} if content else {})
     if twice := found.keys() & parts.keys():
         raise CamstudyError(f"{path}: defines `{min(twice)}`, as another file of the schema does; rename it")
     found |= parts
 
 
-def _file_of(kind: str, name: str, registry: Registry) -> Path:
-    """Return the file of a registered thing's keys: in the workflow's folder, or beside the user's own module."""
+def _file_of(kind: str, name: str, registry: Registry) -> Path | None:
+    """Return the file of a registered thing's keys: in the workflow's folder, or beside the user's own module.
+
+    None for a term of the loss that is asked for by other keys of a recipe.
+    """
+    own = FOLDER / f"{kind}s" / f"{name}.yaml"
     if name in registry.own:
-        return FOLDER / f"{kind}s" / f"{name}.yaml"
+        return own if kind != "term" or own.is_file() else None
     module, line = registry.place(name)
     path = Path(module).with_name(f"{name}.schema.yaml")
     if not path.is_file():
         raise CamstudyError(
             f"{module}, line {line}: the {kind} `{name}` has no file that says its keys; write `{path.name}` beside "
-            f"the module, like those in {FOLDER / f'{kind}s'}"
+            f"the module (docs/extending.md has an example)"
         )
     return path
 
 
-def _check_own(content: object, path: Path) -> None:
-    """Refuse a user's file that says less of its keys than those of the workflow do."""
+def _check_own(content: object, path: Path, needed: Collection[str], definitions: Collection[str]) -> None:
+    """Refuse a user's file that says less than those of the workflow do: messages and the reference print it."""
     if not isinstance(content, dict) or not isinstance(content.get("properties"), dict):
         raise CamstudyError(
-            f"{path}: has no mapping `properties`, which lists the keys; write it like those in {FOLDER}"
+            f"{path}: has no mapping `properties`, which lists the keys; write it like {FOLDER}/sources"
         )
     try:
         jsonschema.Draft202012Validator.check_schema(content)
     except jsonschema.SchemaError as error:
         place = ".".join(map(str, error.absolute_path)) or "the file"
         raise CamstudyError(f"{path}: `{place}` is no JSON schema ({error.message}); mend it") from None
-    for key in ("title", "description"):
-        if not isinstance(content.get(key), str):
-            raise CamstudyError(f"{path}: `{key}` is missing; the reference of the configuration prints it")
+    known = {*content, *(f"properties.{key}" for key in content["properties"])}
+    if missing := [key for key in needed if key not in known]:
+        raise CamstudyError(f"{path}: lacks `{'`, `'.join(missing)}`; write it like the files in {FOLDER}")
     for key, part in content["properties"].items():
-        stated = "$ref" in part or ("description" in part and ("default" in part or key in content.get("required", ())))
-        if not stated:
-            raise CamstudyError(
-                f"{path}: `properties.{key}` needs a `description`, and a `default` or to be `required`"
-            )
+        reference = part.get("$ref", "").removeprefix("#/$defs/")
+        if reference and reference not in definitions:
+            raise CamstudyError(f"{path}: `properties.{key}`: {unknown('definition', reference, definitions)}")
+        stated = "description" in part and ("default" in part or key in content.get("required", ()))
+        if not reference and not stated:
+            text = "needs a `description`, and a `default` or to be `required`"
+            raise CamstudyError(f"{path}: `properties.{key}` {text}")
 
 
 def _choose(entry: dict, key: str, names: list[str]) -> None:
@@ -136,12 +152,17 @@ def _choose(entry: dict, key: str, names: list[str]) -> None:
     ]
 
 
-def _variant(found: Mapping[str, Mapping], name: str) -> dict:
+def _options(found: Mapping[str, Mapping], kind: str) -> dict[str, dict]:
+    """Return the keys by which variants or terms are asked for: a name with its settings, or null."""
+    names = (name for name in found if name.startswith(f"{kind}_"))
     return {
-        "description": found[f"variant_{name}"].get("x-summary", f"{name}; null changes nothing."),
-        "type": ["object", "null"],
-        "default": None,
-        "$ref": f"#/$defs/variant_{name}",
+        name.removeprefix(f"{kind}_"): {
+            "description": found[name]["x-summary"],
+            "type": ["object", "null"],
+            "default": None,
+            "$ref": f"#/$defs/{name}",
+        }
+        for name in names
     }
 
 
@@ -178,7 +199,8 @@ def fill(value: object, schema: Mapping) -> object:
     others = others if isinstance(others, dict) else {}
     filled = {key: fill(item, properties.get(key, others)) for key, item in value.items()}
     for key, part in properties.items():
-        if key not in filled and "default" in (part := resolve(part)):
+        part = resolve(part)
+        if key not in filled and "default" in part and not part.get("x-stays-absent"):
             filled[key] = fill(copy.deepcopy(part["default"]), part)
     if schema.get("x-omit-null"):
         filled = {key: item for key, item in filled.items() if item is not None}

@@ -7,6 +7,8 @@ With `n_images: 64`, `dataset` becomes `{dataset}-n64`, a copy of its entry with
 import copy
 from collections.abc import Iterator, Mapping
 
+from camstudy.core.names import trial_name
+
 
 def check_trial(config: Mapping) -> Iterator[tuple[tuple[str], str]]:
     """Yield place and mistake where the catalogue has the name of the trial's dataset for another one."""
@@ -28,12 +30,7 @@ def make_trial(config: dict) -> None:
     if config["prediction_dataset"] == config["dataset"]:
         config["prediction_dataset"] = name
     config["dataset"] = name
-    config["study"] = _name(config["study"], config["n_images"])
-
-
-def original(config: Mapping, name: str) -> str:
-    """Return what a dataset or study is called without a trial."""
-    return name if config["n_images"] is None else name.removesuffix(_name("", config["n_images"]))
+    config["study"] = trial_name(config["study"], config["n_images"])
 
 
 def _renamed(config: Mapping) -> tuple[str, dict] | None:
@@ -42,8 +39,4 @@ def _renamed(config: Mapping) -> tuple[str, dict] | None:
     entry = datasets.get(config.get("dataset"))
     if count is None or entry is None or entry.get("n_images") == count:
         return None
-    return _name(config["dataset"], count), copy.deepcopy(entry) | {"n_images": count}
-
-
-def _name(name: str, count: int) -> str:
-    return f"{name}-n{count}"
+    return trial_name(config["dataset"], count), copy.deepcopy(entry) | {"n_images": count}

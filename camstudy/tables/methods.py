@@ -20,6 +20,8 @@ LOCALIZATION = (
     *("official_metric", "localization_error", "pixel_f1", "box_accuracy", "pointing_game", "pointing_game_exact"),
     *("energy_pointing_game", "saliency_metric"),
 )
+USUAL = {"ties": "row_major", "removed": "rounded"}
+PARTS = {"largest": "", "all": ", the best box of all parts of a map"}
 SECONDS = "seconds_per_image"
 SHARED = 3  # methods that may be the best, or second best, together
 Key = tuple[str, str, str]  # model, method, metric
@@ -28,7 +30,10 @@ Key = tuple[str, str, str]  # model, method, metric
 def faithfulness(inputs: TableInputs) -> Table:
     """Return a row per model and method: faithfulness metrics and seconds per image."""
     protocol = inputs.protocol("faithfulness")
-    settings = ", ".join(f"{key} {protocol[key]}" for key in ("step", "start", "target", "blur", "normalize"))
+    stated = ["step", "start", "target", "blur", "normalize"]
+    # Those of a later day where they are not as it was before.
+    stated += [key for key, usual in USUAL.items() if protocol[key] != usual]
+    settings = ", ".join(f"{key} {protocol[key]}" for key in stated)
     said = f"Insertion and deletion follow the protocol {inputs.protocol_title('faithfulness')} ({settings})"
     timed = {(record["device"], record["batch_size"]) for record in (inputs.timing or {}).values()}
     devices = "; ".join(f"{device}, batches of {size}" for device, size in sorted(timed))
@@ -38,6 +43,7 @@ def faithfulness(inputs: TableInputs) -> Table:
             f"Seconds per image: explaining alone, on {devices}; × forward: in forward passes of the same images. "
             f"Protocol: {inputs.protocol_title('cost')}."
         )
+    facts += notes.tied(inputs, protocol["ties"])
     return _table(inputs, "faithfulness", FAITHFULNESS, "Faithfulness of explanation methods", facts)
 
 
@@ -46,13 +52,19 @@ def localization(inputs: TableInputs) -> Table:
     settings = inputs.protocol("localization")
     facts = [
         f"Protocol: {inputs.protocol_title('localization')}. "
-        f"Pointing game: within {settings['pointing_tolerance']} pixels of a box; of several maxima, "
+        f"Pointing game: within {_tolerance(settings['pointing_tolerance'])} of a box; of several maxima, "
         f"{settings['pointing_ties']} counts. Box accuracy: at the best threshold for this dataset, "
-        f"IoU {', '.join(map(str, settings['iou']))}."
+        f"IoU {', '.join(map(str, settings['iou']))}{PARTS[settings['components']]}."
     ]
     return _table(
         replace(inputs, timing=None), "localization", LOCALIZATION, "Localisation by explanation methods", facts
     )
+
+
+def _tolerance(stated: float | Mapping) -> str:
+    if not isinstance(stated, Mapping):
+        return f"{stated} pixels"
+    return f"{stated['pixels']} pixels{' of the photograph' if stated['of'] == 'photograph' else ''}"
 
 
 def _table(inputs: TableInputs, name: str, metrics: Sequence[str], caption: str, facts: Sequence[str]) -> Table:
@@ -176,7 +188,7 @@ def _published(inputs: TableInputs, metrics: Sequence[str]) -> dict[Key, pd.Seri
         for (model, method), time in (inputs.timing or {}).items()
     ]
     measured = inputs.as_published(pd.concat([scores, pd.DataFrame(times)], ignore_index=True))
-    joined = join_published(measured, inputs.published)
+    joined = join_published(measured, inputs.published, protocols=inputs.study["catalog"]["protocols"])
     found = joined[joined["published"].notna()]
     return {(row["model"], row["method"], row["metric"]): row for _, row in found.iterrows()}
 

@@ -1,10 +1,12 @@
 """Notes that tables have in common: the data, what alignment is, degenerate maps, intervals."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import pandas as pd
 
 from camstudy.analysis.summary import CONTROL, TableInputs
+
+TIED = 0.05  # share of an image's pixels from which on ties are worth a note
 
 
 def about(inputs: TableInputs, alignment: pd.DataFrame, family: str = "agreement") -> Iterator[str]:
@@ -49,6 +51,26 @@ def degenerate(inputs: TableInputs, scores: pd.DataFrame, scored: str = "scored 
     return f"Degenerate maps (constant or non-finite), {policy}: {'; '.join(names)}."
 
 
+def tied(inputs: TableInputs, ties: str) -> Iterator[str]:
+    """Yield the maps of which many pixels have one value, with their share, where it was scored, and their order."""
+    orders = {
+        "row_major": "from the first down",
+        "reversed": "from the last up",
+        "mean": "from the first down and from the last up, of which the mean counts",
+    }
+    scores = inputs.scores[inputs.scores["metric"] == "tied_pixels"]
+    found = scores[scores["mean"] >= TIED]
+    if len(found):
+        names = []
+        for row in found.itertuples():
+            title = "" if row.model == CONTROL or len(inputs.study["models"]) == 1 else f"{inputs.title(row.model)}, "
+            names.append(f"{title}{inputs.method_title(row.method)}: {100 * row.mean:.0f} %")
+        yield (
+            f"Tied pixels, of the most frequent value of a map, come {orders[ties]}; their share, where it is "
+            f"{100 * TIED:.0f} % or more: {'; '.join(names)}."
+        )
+
+
 def intervals(inputs: TableInputs) -> str:
     """Return what the intervals are."""
     statistics = inputs.study["statistics"]
@@ -62,6 +84,20 @@ def versions(inputs: TableInputs) -> Iterator[str]:
     if several:
         names = "; ".join(f"{package} {', '.join(found)}" for package, found in several.items())
         yield f"Made with several versions of libraries, under which results may differ beyond rounding: {names}."
+
+
+def random_weights(inputs: TableInputs) -> Iterator[str]:
+    """Yield which networks are neither trained nor have weights that someone has trained."""
+    names = [inputs.title(model) for model, record in inputs.models.items() if _is_random(record)]
+    if names:
+        yield f"Random weights, not trained: {', '.join(names)}."
+
+
+def _is_random(record: Mapping) -> bool:
+    """Whether a model's weights are nothing but random numbers, by its record; not where that does not say so."""
+    if record.get("training", True) is not None or "start" not in record:
+        return False
+    return record["start"] is None or _is_random(record["start"])
 
 
 def numbers(counts: pd.Series) -> str:

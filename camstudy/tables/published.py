@@ -17,7 +17,9 @@ def published(inputs: TableInputs) -> Table:
 
     The last two are blank where nothing was published. The CSV has the sources.
     """
-    joined = join_published(inputs.as_published(inputs.scores), inputs.published)
+    joined = join_published(
+        inputs.as_published(inputs.scores), inputs.published, protocols=inputs.study["catalog"]["protocols"]
+    )
     joined = joined.set_index(["model", "method", "metric"])
     columns = [
         Column("title", "Model"),

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.plugins import load, loaded
 from camstudy.core.provenance import read_json, write_json
 
 # In memory: temporary files may be on a network, where files cannot always be locked, as torch's store needs.
@@ -95,6 +96,7 @@ def launch(function: Callable, arguments: Mapping, *, processes: int, device: st
         any other exception of one of them, with its traceback as the message.
     """
     name = f"{function.__module__}:{function.__qualname__}"
+    plugins = [str(path) for path in loaded().values()]
     # Not multiprocessing, which would import, and so run, the script that calls this.
     command = [sys.executable, "-uPc", "import camstudy.training.distributed as d; d._work()"]
     workers = []
@@ -105,7 +107,7 @@ def launch(function: Callable, arguments: Mapping, *, processes: int, device: st
                 # The pipe ends with this process: see `_end_with_parent`.
                 worker = subprocess.Popen(command, stdin=subprocess.PIPE, env=_environment(), text=True)
                 workers.append(worker)
-                job = json.dumps([name, dict(arguments), rank, processes, device, folder])
+                job = json.dumps([name, dict(arguments), rank, processes, device, folder, plugins])
                 # If it has ended already, that is found below.
                 with suppress(BrokenPipeError):
                     print(job, file=worker.stdin, flush=True)
@@ -159,7 +161,7 @@ def _work() -> None:
     line = sys.stdin.readline()
     if not line:
         return  # the parent ended before it could say what to do
-    name, arguments, rank, processes, device, folder = json.loads(line)
+    name, arguments, rank, processes, device, folder, plugins = json.loads(line)
     threading.Thread(target=_end_with_parent, args=[folder], daemon=True).start()
     # Ctrl-C reaches all processes; the parent ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -171,6 +173,7 @@ def _work() -> None:
         backend = "nccl" if device.type == "cuda" else "gloo"
         store = dist.FileStore(str(Path(folder, "store")), group.size)
         dist.init_process_group(backend, store=store, rank=group.rank, world_size=group.size)
+        load(plugins)
         pkgutil.resolve_name(name)(**arguments, device=device, group=group)
         dist.destroy_process_group()
     except CamstudyError as error:

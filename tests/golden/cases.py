@@ -70,6 +70,7 @@ def evidence() -> dict[str, object]:
         "stage_correlation_absolute": noise(N, 3, seed=16),
         "spearman": 2 * noise(N, seed=17) - 1,
         "human_ceiling": 0.65,
+        "tied_share": noise(N, seed=18),
     }
 
 

@@ -29,8 +29,11 @@ CONTROLS = {
     "human_split_half": (1, 0.98, 1.02),
 }
 SCORE = ["dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate"]
-FAITHFULNESS = {"step": 1792, "start": "blurred", "target": "mean", "blur": 5, "normalize": "resized"}
-BOXES = {"iou": [0.5], "pointing_tolerance": 15, "pointing_ties": "mean"}
+FAITHFULNESS = {
+    **{"step": 1792, "start": "blurred", "target": "mean", "blur": 5, "normalize": "resized"},
+    **{"ties": "row_major", "removed": "rounded"},
+}
+BOXES = {"iou": [0.5], "components": "largest", "pointing_tolerance": 15, "pointing_ties": "mean"}
 COMPARISON = [
     *("dataset", "baseline", "variant", "method", "metric"),
     *("difference", "ci_low", "ci_high", "p", "p_corrected", "n", "n_tests"),

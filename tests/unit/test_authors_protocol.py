@@ -21,7 +21,7 @@ from camstudy.explain.postprocess import apply
 from camstudy.explain.run import explain_dataset
 from camstudy.explain.store import Heatmaps
 from camstudy.metrics.alignment import score_agreement
-from camstudy.models.inputs import prepare_as_authors
+from camstudy.models.inputs import prepare_as_authors, resize_as_tensorflow
 
 torch.set_num_threads(1)
 
@@ -74,6 +74,46 @@ def human_maps(clicks):
     return F.interpolate(maps, size=224, mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
+def resized_by_tensorflow(image, size):
+    """``tf.image.resize`` of a square image, value by value as its kernel states it: lower, upper, lerp; x, then y."""
+    side, one = len(image), np.float32
+    scale, found = one(side) / one(size), np.empty((size, size, image.shape[2]), np.float32)
+    places = []
+    for i in range(size):
+        at = (one(i) + one(0.5)) * scale - one(0.5)
+        places.append((max(int(np.floor(at)), 0), min(int(np.ceil(at)), side - 1), at - np.floor(at)))
+    image = image.astype(np.float32)
+    for y, (above, under, down) in enumerate(places):
+        for x, (left, right, along) in enumerate(places):
+            top = image[above, left] + (image[above, right] - image[above, left]) * along
+            bottom = image[under, left] + (image[under, right] - image[under, left]) * along
+            found[y, x] = top + (bottom - top) * down
+    return found
+
+
+@pytest.mark.parametrize(("side", "size"), [(16, 14), (9, 14), (7, 7), (3, 8), (13, 2)])
+def test_images_are_resized_as_by_tensorflow(side, size):
+    image = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
+    found = resize_as_tensorflow(image, size)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, resized_by_tensorflow(image, size))
+    double = F.interpolate(torch.tensor(image).permute(2, 0, 1)[None].double(), size, mode="bilinear")[0]
+    np.testing.assert_allclose(found, double.permute(1, 2, 0).numpy(), atol=1e-3)
+
+
+def test_columns_come_before_rows():
+    """Rounding differs between the orders, so that a transposed image does not give the transposed result."""
+    image = np.random.default_rng(0).integers(0, 256, (256, 256, 1), np.uint8)
+    across = resize_as_tensorflow(image.transpose(1, 0, 2), 224).transpose(1, 0, 2)
+    assert (across != resize_as_tensorflow(image, 224)).any()
+
+
+def test_no_grey_level_is_lost():
+    for level in range(256):
+        flat = np.full((256, 256, 1), level, np.uint8)
+        assert (resize_as_tensorflow(flat, 224).astype(np.uint8) == level).all()
+
+
 def direct_scores(model, images, clicks, labels, floor):
     """Return Spearman's correlation per image, one image at a time."""
     transform = create_transform(
@@ -81,9 +121,7 @@ def direct_scores(model, images, clicks, labels, floor):
     )
     scores = []
     for image, human, label in zip(images, human_maps(clicks), labels, strict=True):
-        tensor = torch.tensor(image, dtype=torch.float32).permute(2, 0, 1)[None]
-        small = F.interpolate(tensor, size=224, mode="bilinear", align_corners=False)[0]
-        pixels = small.permute(1, 2, 0).numpy().astype(np.uint8)
+        pixels = resized_by_tensorflow(image, 224).astype(np.uint8)
         kept = []
         handle = model.layer4.register_forward_hook(lambda _module, _inputs, output, kept=kept: kept.append(output))
         logits = model(transform(Image.fromarray(pixels))[None])

@@ -155,7 +155,7 @@ IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     ],
 )
 def test_input_configuration_of_published_models(arch, size, crop_pct):
-    expected = {"size": size, "crop_pct": crop_pct, "interpolation": "bicubic", **IMAGENET}
+    expected = {"size": size, "crop_pct": crop_pct, "crop_mode": "center", "interpolation": "bicubic", **IMAGENET}
     assert build.input_config({"arch": arch}) == expected
 
 
@@ -165,6 +165,7 @@ def test_entry_overrides_timm_key_by_key():
     assert config == {
         "size": 112,
         "crop_pct": 0.95,
+        "crop_mode": "center",
         "interpolation": "bilinear",
         "mean": [0.5, 0.5, 0.5],
         "std": IMAGENET["std"],

@@ -106,7 +106,6 @@ def _explain(case, name: str, **parameters: object) -> np.ndarray:
     ("name", "parameters", "peer"),
     [
         ("gradcam", {}, GradCAM),
-        ("gradcam_plusplus", {"eps": 1e-6}, GradCAMPlusPlus),
         ("xgrad_cam", {}, XGradCAM),
         ("layer_cam", {}, LayerCAM),
         ("hires_cam", {}, HiResCAM),
@@ -121,37 +120,68 @@ def test_equal_to_pytorch_grad_cam(case, name, parameters, peer):
     np.testing.assert_allclose(ours, expected, atol=2e-5)
 
 
-def test_eigen_cam_equals_pytorch_grad_cam_up_to_sign(case):
-    activations = case[4]
-    expected = get_2d_projection(activations)
-    total = activations.sum(1) - activations.sum(1).mean((1, 2), keepdims=True)
-    sign = np.sign((expected * total).sum((1, 2), keepdims=True))
-    expected = np.maximum(sign * expected, 0)
-    np.testing.assert_allclose(_explain(case, "eigen_cam"), expected, rtol=0, atol=1e-4 * expected.max())
+@pytest.mark.parametrize("case", ["resnet"], indirect=True)
+def test_gradcam_plusplus_equals_pytorch_grad_cam_after_a_relu(case):
+    test_equal_to_pytorch_grad_cam(case, "gradcam_plusplus", {"eps": 1e-6}, GradCAMPlusPlus)
+
+
+def _what_stands_out_up(projections: np.ndarray) -> np.ndarray:
+    turned = -projections.min((1, 2)) > projections.max((1, 2))
+    return np.maximum(np.where(turned[:, None, None], -projections, projections), 0)
+
+
+@pytest.mark.parametrize("name", ["eigen_cam", "eigen_gradcam"])
+def test_eigen_maps_equal_pytorch_grad_cam_up_to_sign(case, name):
+    *_, activations, gradients = case
+    found = bind(name, {})(torch.from_numpy(activations), torch.from_numpy(gradients)).numpy()
+    expected = _what_stands_out_up(get_2d_projection(activations * (1 if name == "eigen_cam" else gradients)))
+    assert (np.ptp(expected, (1, 2)) > 0).all()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * expected.max())
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4), (30, 4, 4)])
-def test_eigen_cam_of_many_and_few_channels(shape):
+@pytest.mark.parametrize("name", ["eigen_cam", "eigen_gradcam"])
+def test_eigen_maps_of_many_and_few_channels(name, shape):
     """The projection on the first component, by scikit-learn, whichever matrix of products is the smaller."""
     activations = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    found = bind("eigen_cam", {})(activations, None)
-    for one, values in zip(found, activations.flatten(2).mT.numpy(), strict=True):
-        expected = PCA(1).fit_transform(values).reshape(shape[1:])
-        expected *= np.sign((expected.ravel() * values.sum(1)).sum())
-        np.testing.assert_allclose(one, np.maximum(expected, 0), atol=1e-5)
+    gradients = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
+    found = bind(name, {})(activations, gradients).numpy()
+    features = activations if name == "eigen_cam" else activations * gradients
+    parts = [PCA(1).fit_transform(values).reshape(shape[1:]) for values in features.flatten(2).mT.numpy()]
+    np.testing.assert_allclose(found, _what_stands_out_up(np.stack(parts)), atol=1e-5)
 
 
-def test_gradcam_plusplus_of_small_gradients_and_vanishing_denominators():
-    """Eq. 19 itself: gradients whose cubes float32 cannot hold count as others do, and 2 + g sum A = 0 gives no NaN."""
-    activations = torch.rand(1, 4, 3, 3, generator=torch.Generator().manual_seed(0))
-    gradients = torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+def _gradcam_plusplus(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
+    """Eq. 19 channel by channel in float64, with sums of activations below 0 counted as 0."""
+    maps = []
+    for a, g in zip(activations.double(), gradients.double(), strict=True):
+        total = torch.zeros(a.shape[1:], dtype=torch.float64)
+        for channel, slope in zip(a, g, strict=True):
+            denominator = 2 * slope**2 + max(channel.sum().item(), 0) * slope**3
+            weight = (slope**2 / denominator * slope)[slope > 0].sum()
+            total += weight * channel
+        maps.append(total.relu())
+    return torch.stack(maps)
+
+
+def test_gradcam_plusplus_equals_its_formula(case):
+    """Gradients whose cubes float32 cannot hold count as others do."""
+    activations, gradients = (torch.from_numpy(values) for values in case[4:])
     function = METHODS["gradcam_plusplus"].function
-    a, g = activations.double(), gradients.double() * 1e-17
-    alpha = torch.where(g > 0, g**2 / (2 * g**2 + a.sum((2, 3), keepdim=True) * g**3), 0)
-    expected = ((alpha * g.relu()).sum((2, 3), keepdim=True) * a).sum(1).relu()
-    torch.testing.assert_close(function(activations, gradients * 1e-17).double(), expected, rtol=1e-4, atol=0)
-    zero = function(torch.tensor([[[[-1.0, 0.0]]]]), torch.tensor([[[[2.0, 2.0]]]]))
-    assert (zero == 0).all()
+    for sign in (1, -1):
+        expected = _gradcam_plusplus(sign * activations, gradients)
+        found = function(sign * activations, gradients).double()
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.max().item())
+    small = _gradcam_plusplus(activations.abs(), gradients * 1e-17)
+    assert small.amax() > 0
+    torch.testing.assert_close(function(activations.abs(), gradients * 1e-17).double(), small, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("total", [-1.0, -0.999999, -1.000001])
+def test_gradcam_plusplus_where_the_papers_denominator_vanishes(total):
+    """2 + g sum A is near 0 and of either sign: the weight is that of a sum of 0, 1/2 for each position."""
+    found = METHODS["gradcam_plusplus"].function(torch.tensor([[[[total - 1, 1.0]]]]), torch.tensor([[[[2.0, 2.0]]]]))
+    assert found.tolist() == [[[0.0, 2.0]]]
 
 
 def test_xgrad_cam_is_gradcam_before_global_pooling():

@@ -102,12 +102,15 @@ def test_protocols_take_the_published_number_of_passes():
     assert [protocol.steps(pixels) + 1 for protocol in (rise, rise_fast, castream)] == [225, 29, 29]
     assert [protocol.size(pixels) for protocol in (rise, rise_fast)] == [224, 1792]
     assert rise_fast.steps(112**2) == 28
-    assert rise_fast == RISE_FAST
-    assert castream == Protocol(blur=5, normalize="native")
+    assert rise_fast == Protocol(ties="reversed")
+    assert castream == Protocol(blur=5, normalize="native", ties="reversed", removed="truncated")
+    assert ship("rise_fast_perturbation") == RISE_FAST
     assert Protocol(step=5000).steps(pixels) == 11  # the last one is shorter
 
 
-@pytest.mark.parametrize(("name", "asked"), [("rise_fast", False), ("rise_fast_perturbation", True)])
+@pytest.mark.parametrize(
+    ("name", "asked"), [("rise_fast", False), ("rise_fast_perturbation", True), ("castream_perturbation", True)]
+)
 def test_perturbation_is_tried_where_a_protocol_lists_its_metrics(name, asked):
     assert asks_perturbation(shipped()[name]["metrics"]) is asked
     assert asks_perturbation(["negative_perturbation"])

@@ -454,8 +454,9 @@ def test_timms_weights_from_the_hub(tmp_path, networks, monkeypatch):
 def test_timms_weights_for_other_classes_leave_the_classifier_as_it_was(tmp_path):
     model = randomised(build_model(entry("convnext_tiny") | {"num_classes": 1000}))
     save_model(model, tmp_path / "model.safetensors")
-    wanted = entry("convnext_tiny", url=url(tmp_path / "model.safetensors"))
-    fetched, _ = fetch_weights(wanted, tmp_path / "d")
+    wanted = entry("convnext_tiny", url=url(tmp_path / "model.safetensors")) | {"train": {"epochs": 1}}
+    fetched, record = fetch_weights(wanted, tmp_path / "d")
+    assert record["random_head"]
     found, published, initial = fetched.state_dict(), model.state_dict(), build_model(wanted).state_dict()
     for name, tensor in found.items():
         expected = initial if name.startswith("head.fc.") else published
@@ -471,7 +472,7 @@ def test_timms_weights_with_a_class_for_the_background(tmp_path, monkeypatch):
         state[name] = torch.cat([torch.full_like(state[name][:1], 99), state[name]])
     safetensors.torch.save_file(state, tmp_path / "model.safetensors")
     cfg = dataclasses.replace(get_pretrained_cfg("convnext_tiny.fb_in1k"), label_offset=1)
-    monkeypatch.setattr(fetch, "get_pretrained_cfg", lambda _: cfg)
+    monkeypatch.setattr(fetch, "timm_config", lambda _: cfg)
     wanted = entry("convnext_tiny", url=url(tmp_path / "model.safetensors")) | {"num_classes": 1000}
     fetched, _ = fetch_weights(wanted, tmp_path / "d")
     assert torch.equal(fetched.head.fc.bias, model.head.fc.bias)

@@ -78,7 +78,7 @@ def test_dcls_accuracies_meet_the_measured_ones():
 
 def test_cells_become_numbers_and_flags(tmp_path):
     table = read_published(written(tmp_path, ROW | {"value": "7.5e-3", "verified": "false"}))
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == [*COLUMNS, "protocol"]
     assert (table["value"][0], table["verified"][0], table["note"][0]) == (0.0075, False, "")
 
 

@@ -153,6 +153,7 @@ def test_three_significant_digits(format, value, text):
 
 
 PUBLISHED = {
+    "protocol": "",
     "dataset": "digits_clickme",
     "model": "ResNet",
     "variant": "",

@@ -6,21 +6,18 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.io import regex_from_filepattern
 
-sys.path.insert(0, workflow.basedir)
+# The workflow's own folder, which need not be the one it runs in.
+FOLDER = Path(workflow.current_basedir).parents[1]
+sys.path.insert(0, str(FOLDER))
 
-from camstudy.pipeline.bookkeeping import keep_books
-from camstudy.study.claims import refuse_taken
-from camstudy.study.checks import validate
 from camstudy.core.errors import CamstudyError
-from camstudy.figures import FIGURES
-from camstudy.pipeline.job import share_library
-from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
-from camstudy.pipeline.head import refuse_different, registered, wrong_triggers
-from camstudy.pipeline.identities import Identities
+from camstudy.pipeline.bookkeeping import keep_books
+from camstudy.pipeline.head import read_study, wrong_triggers
 from camstudy.pipeline.inputs import Inputs
+from camstudy.pipeline.job import share_library
 from camstudy.pipeline.jobs import Jobs
-from camstudy.pipeline.sources import Sources
-from camstudy.pipeline.study import Study, is_drawn, is_photographs
+from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
+from camstudy.pipeline.study import is_drawn, is_photographs
 
 share_library()
 keep_books()
@@ -32,13 +29,7 @@ resource_scopes:
 
 try:
     # In place: scripts get this very object.
-    config.update(validate(config, registered(workflow.basedir)))
-    STUDY = Study(config)
-    # What other studies have made under a protocol's name is not replaced by something else.
-    refuse_taken(config, STUDY.used_protocols())
-    IDENTITY = Identities(STUDY, Sources(STUDY))
-    if workflow.is_main_process:
-        refuse_different(STUDY, IDENTITY)
+    STUDY, IDENTITY = read_study(config, workflow.configfiles, FOLDER, is_job=not workflow.is_main_process)
 except CamstudyError as error:
     raise WorkflowError(str(error)) from None
 INPUTS, JOBS = Inputs(STUDY), Jobs(STUDY)

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -48,8 +49,7 @@ def read_mit1003(root: str | Path) -> tuple[Files, list[Photograph]]:
     Bright pixels of the point maps are fixations; who made them is not known, and two on one pixel are one.
     Raises `CamstudyError` if a part or a map is missing.
     """
-    images, maps = _parts(root, mit1003.LAYOUT, "ALLSTIMULI", "ALLFIXATIONMAPS")
-    points = {_stem(name).removesuffix("_fixPts"): name for name in maps.endswith("_fixpts.jpg", "_fixpts.png")}
+    images, names, maps, points = list_mit1003(root)
 
     def fixations(name: str) -> tuple[np.ndarray, np.ndarray]:
         try:
@@ -58,7 +58,7 @@ def read_mit1003(root: str | Path) -> tuple[Files, list[Photograph]]:
         except OSError as error:
             raise CamstudyError(f"{maps.path}, {points[_stem(name)]}: cannot be decoded ({error})") from None
 
-    return images, _photographs(images, images.endswith(".jpeg", ".jpg"), points, fixations)
+    return images, _photographs(images, names, points, fixations)
 
 
 def read_salicon(root: str | Path) -> tuple[Files, list[Photograph]]:
@@ -68,8 +68,7 @@ def read_salicon(root: str | Path) -> tuple[Files, list[Photograph]]:
     ``resolution``, height and width. Fixations outside the image are left out.
     Raises `CamstudyError` if a part is missing or a file has another content.
     """
-    images, gaze = _parts(root, salicon.LAYOUT, "images", "fixations")
-    known = {_stem(name): name for name in gaze.endswith(".mat")}
+    images, names, gaze, known = list_salicon(root)
 
     def fixations(name: str) -> tuple[np.ndarray, np.ndarray]:
         content = gaze.read_matlab(known[_stem(name)], "gaze", "resolution")
@@ -88,7 +87,6 @@ def read_salicon(root: str | Path) -> tuple[Files, list[Photograph]]:
             ) from None
         return np.concatenate(points).astype(np.float32), np.concatenate(observers).astype(np.int16)
 
-    names = [name for name in images.endswith(".jpg", ".jpeg") if _stem(name) in known]
     return images, _photographs(images, names, known, fixations)
 
 
@@ -98,16 +96,48 @@ def read_cat2000(root: str | Path) -> tuple[Files, list[Photograph]]:
     A file has the mask ``fixLocs`` of fixated pixels; who made the fixations is not known.
     Raises `CamstudyError` if a part or a file is missing, or a file has another content.
     """
-    (files,) = _parts(root, cat2000.LAYOUT, "trainSet")
-    known = {_place(name): name for name in files.endswith(".mat") if "FIXATIONLOCS" in PurePosixPath(name).parts}
+    files, names, _, known = list_cat2000(root)
 
     def fixations(name: str) -> tuple[np.ndarray, np.ndarray]:
         return _of_mask(np.asarray(files.read_matlab(known[_place(name)], "fixLocs")["fixLocs"]) > 0)
 
+    return files, _photographs(files, names, known, fixations, key=_place)
+
+
+class Listed(NamedTuple):
+    """The images of a data set, from names alone: where they are, their names, where files of fixations are, and these.
+
+    ``known`` maps what an image and its file of fixations have in common to the name of the file.
+    """
+
+    images: Files
+    names: list[str]
+    gaze: Files
+    known: dict[str, str]
+
+
+def list_mit1003(root: str | Path) -> Listed:
+    """Return the images of MIT1003; raise `CamstudyError` if a part is missing."""
+    images, maps = _parts(root, mit1003.LAYOUT, "ALLSTIMULI", "ALLFIXATIONMAPS")
+    points = {_stem(name).removesuffix("_fixPts"): name for name in maps.endswith("_fixpts.jpg", "_fixpts.png")}
+    return Listed(images, [*images.endswith(".jpeg", ".jpg")], maps, points)
+
+
+def list_salicon(root: str | Path) -> Listed:
+    """Return the images of SALICON of which fixations are known; raise `CamstudyError` if a part is missing."""
+    images, gaze = _parts(root, salicon.LAYOUT, "images", "fixations")
+    known = {_stem(name): name for name in gaze.endswith(".mat")}
+    return Listed(images, [name for name in images.endswith(".jpg", ".jpeg") if _stem(name) in known], gaze, known)
+
+
+def list_cat2000(root: str | Path) -> Listed:
+    """Return the images of CAT2000's training set; raise `CamstudyError` if it is missing."""
+    (files,) = _parts(root, cat2000.LAYOUT, "trainSet")
+    known = {_place(name): name for name in files.endswith(".mat") if "FIXATIONLOCS" in PurePosixPath(name).parts}
     # Beside the images of each category there are pictures of their fixations, in `Output`.
     pattern = re.compile(r"(?:.*/)?Stimuli/[^/]+/[^/]+\.jpe?g", re.IGNORECASE)
     names = [name for name in files.endswith(".jpg", ".jpeg") if pattern.fullmatch(name)]
-    return files, _photographs(files, names, known, fixations, key=_place)
+    return Listed(files, names, files, known)
 
 
 def _parts(root: str | Path, layout: str, *names: str) -> list[Files]:

@@ -5,6 +5,7 @@ Labels follow the sorted synset names, the order of the classes in timm's and to
 
 import re
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,31 @@ def read_imagenet(
     """
     if boxes and split == "train":
         raise CamstudyError(f"{root}: boxes are known of validation images only; leave out `boxes` or `split: train`")
+    listed = list_imagenet(root, split)
+    names, labels = listed.names, listed.labels
+    if len(listed.synsets) != num_classes:
+        raise CamstudyError(
+            f"{root}: has {len(listed.synsets)} classes, expected {num_classes}: labels follow the sorted synsets and "
+            "mean nothing if some are missing; complete the folders, or set `num_classes` for models of fewer classes"
+        )
+    found = _read_boxes(root, names, [listed.synsets[label] for label in labels]) if boxes else [None] * len(names)
+    each = zip(names, labels, found, strict=True)
+    photographs = [Photograph(name, label, boxes=box) for name, label, box in each]
+    return listed.files, mixed(photographs) if split == "train" else photographs, listed.class_names
+
+
+class Listed(NamedTuple):
+    """The images of a split in their order, names and labels; and by label, synsets and names of the classes."""
+
+    files: Files
+    names: list[str]
+    labels: list[int]
+    synsets: list[str]
+    class_names: list[str]
+
+
+def list_imagenet(root: str | Path, split: str = "val") -> Listed:
+    """Return the images of a split with their labels, from names and the development kit alone, as `read_imagenet`."""
     files = _find_train(root) if split == "train" else _find_val(root)
     # Not by folder: the first images would otherwise be those of the first classes.
     names = sorted(files.endswith(".jpeg", ".jpg", ".png"), key=lambda name: PurePosixPath(name).name)
@@ -47,23 +73,13 @@ def read_imagenet(
     folders = [PurePosixPath(name).parent.name for name in names]
     foreign = next((name for name, folder in zip(names, folders, strict=True) if not SYNSET.fullmatch(folder)), None)
     if foreign is None:
-        class_names = synsets = sorted(set(folders))
+        synsets = sorted(set(folders))
         label = {synset: index for index, synset in enumerate(synsets)}
-        labels = [label[folder] for folder in folders]
-    elif split == "train":
+        return Listed(files, names, [label[folder] for folder in folders], synsets, synsets)
+    if split == "train":
         raise CamstudyError(f"{files.path}, {foreign}: in no folder named by synset; {LAYOUTS['train']}")
-    else:
-        synsets, class_names, truth = _read_devkit(root)
-        labels = [truth[_number(name, len(truth)) - 1] for name in names]
-    if len(class_names) != num_classes:
-        raise CamstudyError(
-            f"{root}: has {len(class_names)} classes, expected {num_classes}: labels follow the sorted synsets and "
-            "mean nothing if some are missing; complete the folders, or set `num_classes` for models of fewer classes"
-        )
-    found = _read_boxes(root, names, [synsets[label] for label in labels]) if boxes else [None] * len(names)
-    each = zip(names, labels, found, strict=True)
-    photographs = [Photograph(name, label, boxes=box) for name, label, box in each]
-    return files, mixed(photographs) if split == "train" else photographs, class_names
+    synsets, class_names, truth = _read_devkit(root)
+    return Listed(files, names, [truth[_number(name, len(truth)) - 1] for name in names], synsets, class_names)
 
 
 def _read_boxes(root: str | Path, names: list[str], synsets: list[str]) -> list[np.ndarray]:

@@ -22,6 +22,17 @@ Truth = Literal["labels", "human_maps", "human_halves", "boxes", "masks", "fixat
 
 
 @dataclass(frozen=True)
+class Listing:
+    """What names of files tell of a dataset: the number of its images, and what its classes are called by label.
+
+    ``classes`` are ImageNet's synsets, or other names; None where there are none, or they are not known.
+    """
+
+    images: int
+    classes: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """A source of images: the function that reads its files, and the facts that studies need to know about it.
 
@@ -32,9 +43,10 @@ class Source:
     - ``"shards"``: ``function(entry, shards)``, the entry and the paths of TFRecord files; returns a
       `camstudy.data.formats.clickme.ClickMe`
 
-    ``images`` returns the number of images of an entry without `n_images`, as far as it is known before its files are
-    read; ``layout`` what a user puts into `root`, which errors say. ``has`` is known of every image; ``on_request``
-    where the entry's key of that name is true.
+    ``listing(entry, files)``, with a root or shards as ``function`` has, returns a `Listing` from names and lists, fast
+    enough for planning. ``images`` guesses the number of images of an entry without `n_images` where there are no files
+    to list yet; ``layout`` says what a user puts into `root`, which errors repeat. ``has`` is known of every image;
+    ``on_request`` where the entry's key of that name is true.
     """
 
     name: str
@@ -43,6 +55,7 @@ class Source:
     has: tuple[Truth, ...]
     images: Callable[[Mapping], int]
     layout: Callable[[Mapping], str] | None = None
+    listing: Callable[[Mapping, object], Listing | None] | None = None
     on_request: tuple[Truth, ...] = ()
 
     def truths(self, entry: Mapping) -> set[str]:

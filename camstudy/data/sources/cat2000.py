@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from camstudy.data.sources import SOURCES, Collection
+from camstudy.data.sources import SOURCES, Collection, Listing
 
 LAYOUT = "put trainSet.zip of CAT2000 (or its folder) there"
 SIGMA = 40.0  # standard deviation in pixels of about one degree of visual angle
+
+
+def listing(entry: Mapping, root: str | Path) -> Listing:
+    """Return the number of images."""
+    from camstudy.data.formats.gaze import list_cat2000
+
+    return Listing(len(list_cat2000(root).names))
 
 
 @SOURCES.register(
@@ -16,6 +23,7 @@ SIGMA = 40.0  # standard deviation in pixels of about one degree of visual angle
     has=("human_maps", "fixations"),
     images=lambda entry: 2_000,
     layout=lambda entry: LAYOUT,
+    listing=listing,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from camstudy.data.sources import SOURCES
+from camstudy.data.sources import SOURCES, Listing
 
 if TYPE_CHECKING:
     from camstudy.data.formats.clickme import ClickMe
@@ -17,9 +17,16 @@ def _images(entry: Mapping) -> int:
     return SHARD_RECORDS * (shards["count"] if isinstance(shards, Mapping) else len(shards))
 
 
-@SOURCES.register("clickme", kind="shards", has=("labels", "human_maps"), images=_images)
+def listing(entry: Mapping, shards: Sequence[str]) -> Listing | None:
+    """Return the number of records of shards, by walking over their lengths, and the names of the classes if stated."""
+    from camstudy.data.formats.clickme import ClickMe
+
+    return Listing(ClickMe(shards, num_classes=entry["num_classes"]).n, entry["class_names"])
+
+
+@SOURCES.register("clickme", kind="shards", has=("labels", "human_maps"), images=_images, listing=listing)
 def read(entry: Mapping, shards: Sequence[str]) -> "ClickMe":
     """Return the images as one sequence of records."""
     from camstudy.data.formats.clickme import ClickMe
 
-    return ClickMe(shards, num_classes=entry["num_classes"])
+    return ClickMe(shards, num_classes=entry["num_classes"], jpeg=entry["jpeg"])

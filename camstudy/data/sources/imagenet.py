@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from camstudy.data.sources import SOURCES, Collection
+from camstudy.data.sources import SOURCES, Collection, Listing
 
 IMAGES = {"val": 50_000, "train": 1_281_167}
 LAYOUTS = {
@@ -29,6 +29,14 @@ def layout(entry: Mapping) -> str:
     return f"{text}; and {LAYOUTS['boxes']}" if entry.get("boxes") else text
 
 
+def listing(entry: Mapping, root: str | Path) -> Listing:
+    """Return the number of images of a split, and the synsets of the classes."""
+    from camstudy.data.formats.imagenet import list_imagenet
+
+    found = list_imagenet(root, entry["split"])
+    return Listing(len(found.names), found.synsets)
+
+
 @SOURCES.register(
     "imagenet",
     kind="photographs",
@@ -36,6 +44,7 @@ def layout(entry: Mapping) -> str:
     on_request=("boxes",),
     images=lambda entry: IMAGES[entry.get("split", "val")],
     layout=layout,
+    listing=listing,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images of a split."""

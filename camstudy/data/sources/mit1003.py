@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from camstudy.data.sources import SOURCES, Collection
+from camstudy.data.sources import SOURCES, Collection, Listing
 
 LAYOUT = "put ALLSTIMULI.zip and ALLFIXATIONMAPS.zip of MIT1003 (or their folders) there"
 SIGMA = 35.0  # standard deviation in pixels of about one degree of visual angle
+
+
+def listing(entry: Mapping, root: str | Path) -> Listing:
+    """Return the number of images."""
+    from camstudy.data.formats.gaze import list_mit1003
+
+    return Listing(len(list_mit1003(root).names))
 
 
 @SOURCES.register(
@@ -16,6 +23,7 @@ SIGMA = 35.0  # standard deviation in pixels of about one degree of visual angle
     has=("human_maps", "fixations"),
     images=lambda entry: 1_003,
     layout=lambda entry: LAYOUT,
+    listing=listing,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""

@@ -3,11 +3,19 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from camstudy.data.sources import SOURCES, Collection
+from camstudy.data.sources import SOURCES, Collection, Listing
 
 # Items: an image counts once for each class that is in it.
 IMAGES = {"val": 8_400, "train": 8_400, "trainval": 16_700}
 LAYOUT = "put VOCtrainval_11-May-2012.tar of Pascal VOC 2012 there, or the folder VOCdevkit/VOC2012 of its files"
+
+
+def listing(entry: Mapping, root: str | Path) -> Listing:
+    """Return the number of images of a split, and the names of the classes."""
+    from camstudy.data.formats.voc import read_voc
+
+    _, items, classes = read_voc(root, entry["split"], entry["keep_difficult"])
+    return Listing(len(items), classes)
 
 
 @SOURCES.register(
@@ -16,6 +24,7 @@ LAYOUT = "put VOCtrainval_11-May-2012.tar of Pascal VOC 2012 there, or the folde
     has=("labels", "boxes"),
     images=lambda entry: IMAGES[entry.get("split", "val")],
     layout=lambda entry: LAYOUT,
+    listing=listing,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the items of a split."""

@@ -42,17 +42,18 @@ def threshold_gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
     source="Chattopadhyay et al. 2018, arXiv 1710.11063, eq. 19",
 )
 def gradcam_plusplus(activations: Tensor, gradients: Tensor, *, eps: float = 0.0) -> Tensor:
-    """Return ReLU(sum_k w_k A_k), values >= 0, w_k = sum_ij a_ij ReLU(g_ij), a = g² / (2 g² + g³ sum_ab A_ab + eps).
+    """Return ReLU(sum_k w_k A_k), values >= 0, w_k = sum_ij a_ij ReLU(g_ij), a = g² / (2 g² + g³ max(0, sum A) + eps).
 
-    a is taken where g > 0 alone, as other positions have no weight. Where the sum of the activations is negative, as
-    GELU allows, the denominator can vanish: a is 0 there. ``eps`` is 0 in the paper and outweighs g² where gradients
-    are small; pytorch-grad-cam adds 1e-6.
+    The sum is over the positions of a channel. Here is a departure from the paper, which takes the sum as it is: where
+    it can be negative, as after a linear bottleneck or GELU, the paper's denominator passes 0, and weights explode and
+    change sign; such a sum counts as 0. a is taken where g > 0 alone, as other positions have no weight. ``eps`` is 0
+    in the paper and outweighs g² where gradients are small; pytorch-grad-cam adds 1e-6.
     """
     check(eps >= 0, "gradcam_plusplus", "eps", eps, "at least 0")
     g = gradients.relu()
     # Both sides are divided by g², which float32 cannot hold for gradients of 1e-20.
-    ratio = 2 + activations.sum((2, 3), keepdim=True) * g + (eps / g.square() if eps else 0)
-    weights = (g / ratio).where((g > 0) & (ratio != 0), 0).sum((2, 3), keepdim=True)
+    ratio = 2 + activations.sum((2, 3), keepdim=True).clamp(min=0) * g + (eps / g.square() if eps else 0)
+    weights = (g / ratio).where(g > 0, 0).sum((2, 3), keepdim=True)
     return (weights * activations).sum(1).relu()
 
 
@@ -84,12 +85,33 @@ def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Return ReLU(p), values >= 0, p the positions' projection on the first principal component of the activations.
 
     Of the matrix (h w, C), each channel less its mean over positions as in pytorch-grad-cam. No class is asked about.
-    The sign of a component is arbitrary: p correlates positively with the sum of the activations over channels.
+    The sign, which a component does not have, is that of `first_component`.
+    """
+    return first_component(activations).relu()
+
+
+@METHODS.register(
+    "eigen_gradcam", needs="activations_gradients", source="pytorch-grad-cam, EigenGradCAM; its sign is arbitrary"
+)
+def eigen_gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Return ReLU(p), values >= 0, p the positions' projection on the first principal component of the g_k A_k.
+
+    As `eigen_cam`, the sign included, of the products of gradients and activations instead of the activations.
+    """
+    return first_component(gradients * activations).relu()
+
+
+def first_component(features: Tensor) -> Tensor:
+    """Return the projections (n, h, w) of positions on the first principal component of features (n, C, h, w).
+
+    Each channel is taken less its mean over positions. A component has no sign; here the largest value is at least the
+    size of the smallest one (Chung and Ying 2025, Applied Sciences 15, 7562, eq. 13): what stands out most is positive.
+    Where both are as large as each other, rounding decides.
     """
     import torch
 
-    n, channels, h, w = activations.shape
-    flat = activations.flatten(2).double()
+    n, channels, h, w = features.shape
+    flat = features.flatten(2).double()
     flat = flat - flat.mean(2, keepdim=True)
     # Of the two matrices of products, whose largest eigenvalue is the same, the smaller one.
     if h * w <= channels:
@@ -97,8 +119,8 @@ def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:
         projection = vectors[..., -1] * values[:, -1:].clamp(min=0).sqrt()
     else:
         projection = (torch.linalg.eigh(flat @ flat.mT)[1][..., -1:].mT @ flat)[:, 0]
-    sign = (projection * flat.sum(1)).sum(1, keepdim=True).sign()
-    return (projection * sign).relu().reshape(n, h, w).to(activations.dtype)
+    turned = projection.amax(1, keepdim=True) < -projection.amin(1, keepdim=True)
+    return torch.where(turned, -projection, projection).reshape(n, h, w).to(features.dtype)
 
 
 def _channel_weights(gradients: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError, unknown
 from camstudy.core.provenance import sha256_file
+from camstudy.models.heads import with_initial_head
 
 STATE_KEYS = ("model", "state_dict_ema", "state_dict")
 _DCLS_VERSION = "dcls_version"
@@ -68,7 +69,7 @@ def load_state(path: str | Path, *, key: str | None = None, sha256: str | None =
     return content
 
 
-def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
+def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, headless_for: int | None = None) -> bool:
     """Copy weights into a model, all of them and nothing else; positions that its layers share stay shared.
 
     A tensor that layers share may be in ``state`` under one or more of its names. Names as the authors of a
@@ -79,6 +80,11 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> N
     model : the receiver, changed in place
     state : names and tensors
     where : the file or source, for messages
+    headless_for : number of classes of a model whose classifier may be missing in ``state``: it then stays as it is
+
+    Returns
+    -------
+    Whether the classifier was missing.
 
     Raises
     ------
@@ -89,6 +95,9 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> N
     own = model.state_dict(keep_vars=True)
     if not state.keys() <= own.keys():
         state = timm_names(model, state, where=where)
+    headless = False
+    if headless_for is not None:
+        state, headless = with_initial_head(model, state, headless_for)
     complete, missing = {}, []
     for names in _names_of_tensors(own):
         present = [name for name in names if name in state]
@@ -125,13 +134,21 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> N
         )
     _check_positions(model, complete, where)
     model.load_state_dict(complete)
+    return headless
 
 
-def load_weights(model: nn.Module, path: str | Path, *, key: str | None = None, sha256: str | None = None) -> None:
+def load_weights(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    key: str | None = None,
+    sha256: str | None = None,
+    headless_for: int | None = None,
+) -> bool:
     """Load a file into a model: `load_state`, then `load_into`, and the DCLS version if the file records it.
 
-    A file made with v0 fits a v1 model by its shapes, but its kernels would be transposed. Raises
-    `CamstudyError` as the two do, and if the versions differ.
+    A file made with v0 fits a v1 model by its shapes, but its kernels would be transposed. Returns what `load_into`
+    does. Raises `CamstudyError` as the two do, and if the versions differ.
     """
     state = load_state(path, key=key, sha256=sha256)
     recorded, version = read_metadata(path).get(_DCLS_VERSION), _dcls_version(model)
@@ -140,7 +157,7 @@ def load_weights(model: nn.Module, path: str | Path, *, key: str | None = None, 
         raise CamstudyError(
             f"{path}: made with DCLS version `{recorded}`, but the model has {version or 'no DCLS layer'}; {advice}"
         )
-    load_into(model, state, where=str(path))
+    return load_into(model, state, where=str(path), headless_for=headless_for)
 
 
 def save_model(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:

@@ -4,22 +4,23 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from timm.models import get_pretrained_cfg
 from torch import nn
 
 from camstudy.core.addresses import file_name, redact
 from camstudy.core.download import fetch
 from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import sha256_file
-from camstudy.models.build import build_model, timm_weights_file
+from camstudy.models.build import build_model, timm_config, timm_weights_file
 from camstudy.models.load import includes_variant
+from camstudy.models.timm_names import CLASSES, random_head
 from camstudy.models.weights.checkpoints import load_into, load_state, load_weights, timm_names
 
 
 def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
     """Return a model with its starting weights, on the CPU, and the record of where they come from.
 
-    The model has its variants if the weights include them, else it is the plain architecture.
+    The model has its variants if the weights include them, else it is the plain architecture. One that is trained may
+    have weights without a classifier, or timm's for other classes: its own then stays random, as the record says.
 
     Parameters
     ----------
@@ -30,8 +31,8 @@ def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
     Raises
     ------
     CamstudyError
-        for weights that cannot be had, have another checksum or do not fit, and for an address whose file name would
-        lie in another folder.
+        for weights that cannot be had, have another checksum or do not fit, or would leave the classifier of a model
+        that is not trained random, and for an address whose file name would lie in another folder.
     """
     source = entry["weights"]
     where = redact(source.get("url") or "") or source.get("path") or f"timm, {entry['arch']}"
@@ -52,10 +53,13 @@ def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
             )
     model = build_model(entry, variants=includes_variant(entry))
     try:
+        classes = entry.get("num_classes", CLASSES)
         if source.get("timm"):
-            _load_timm(model, entry["arch"], path)
+            lost = _load_timm(model, entry["arch"], classes, path)
         else:
-            load_weights(model, path, key=source.get("key"))
+            lost = 0 if load_weights(model, path, key=source.get("key"), headless_for=classes) else None
+        if not entry.get("train") and (wrong := random_head(lost, classes)):
+            raise CamstudyError(wrong)
     except CamstudyError as error:
         raise CamstudyError(f"weights from {where}: {error}") from None
     finally:
@@ -66,17 +70,22 @@ def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
         "pinned": source.get("sha256") is not None,
         "include_variant": includes_variant(entry),
     }
+    if lost is not None:
+        record["random_head"] = True
     if not record["pinned"]:
         record["advice"] = "to have this very file from now on, set `weights.sha256` of the model to this sha256"
     return model, record
 
 
-def _load_timm(model: nn.Module, arch: str, path: Path) -> None:
-    """Load a file of timm's; if the model has other classes than it, the classifier keeps its initial weights."""
-    cfg, own, state = get_pretrained_cfg(arch), model.state_dict(), load_state(path)
+def _load_timm(model: nn.Module, arch: str, classes: int, path: Path) -> int | None:
+    """Load a file of timm's; if the model has other classes than it, the classifier keeps its initial weights.
+
+    Returns the number of the file's classes then, 0 for a file without a classifier; else None.
+    """
+    cfg, own, state = timm_config(arch), model.state_dict(), load_state(path)
     if not state.keys() <= own.keys():
         state = timm_names(model, state, where=str(path))
-    state = dict(state)
+    state, lost = dict(state), None
     background = cfg.label_offset or 0  # classes before the first that the labels count
     classifiers = [cfg.classifier] if isinstance(cfg.classifier, str) else cfg.classifier or ()
     for name in (f"{classifier}.{part}" for classifier in classifiers for part in ("weight", "bias")):
@@ -84,5 +93,5 @@ def _load_timm(model: nn.Module, arch: str, path: Path) -> None:
             if len(state[name]) == cfg.num_classes + background:
                 state[name] = state[name][background:]
             if len(own[name]) != cfg.num_classes and len(state[name]) == cfg.num_classes:
-                state[name] = own[name]
-    load_into(model, state, where=str(path))
+                state[name], lost = own[name], cfg.num_classes
+    return 0 if load_into(model, state, where=str(path), headless_for=classes) else lost

@@ -1,15 +1,17 @@
-"""Make `tf_clickme.npz`: what TensorFlow makes of ClickMe-like JPEGs, for tests that run without TensorFlow.
+"""Make `tf_clickme.npz` and `tf_photograph.npz`: what TensorFlow makes of JPEGs, for tests that run without it.
 
-Run with `pip install tensorflow-cpu pillow` in an environment of its own: python make_tf_fixtures.py
+Run with `pip install tensorflow-cpu pillow scikit-image` in an environment of its own: python make_tf_fixtures.py
 The versions that made the file in use are in README.md.
 """
 
+import hashlib
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from skimage import data as photographs
 
 rng = np.random.default_rng(0)
 
@@ -79,4 +81,16 @@ for name, data in images.items():
     )
     print(name, "default - fast", abs(decoded - fast).max(), "default - accurate", abs(decoded - exact).max())
 np.savez_compressed(Path(__file__).with_name("tf_clickme.npz"), **arrays)
+
+
+def digest(array):
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+# A photograph of quality 95, where fast and exact decoding differ most.
+coffee = jpeg(photographs.coffee()[60:316, 150:406], quality=95, subsampling=2)
+decoded = tf.io.decode_jpeg(coffee.tobytes(), channels=3)
+resized = tf.image.resize(tf.cast(decoded, tf.float32), (224, 224), method="bilinear", antialias=False)
+facts = {"decoded": digest(decoded), "resized": digest(resized), "truncated": digest(tf.cast(resized, tf.uint8))}
+np.savez_compressed(Path(__file__).with_name("tf_photograph.npz"), jpeg=coffee, **facts)
 print("tensorflow", tf.__version__, "numpy", np.__version__)

@@ -1,0 +1,33 @@
+"""The catalogues that ship with the workflow; a study's own entries are laid over them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+
+def with_catalogs(config: Mapping, folder: str | Path) -> dict:
+    """Return a configuration laid over the catalogues and the table of resources in the workflow's ``folder``.
+
+    Mappings are merged at every depth, all else is replaced, as Snakemake does with files of configuration.
+    """
+    files = [*sorted(Path(folder, "config", "catalog").glob("*.yaml")), Path(folder, "config", "resources.yaml")]
+    found: dict = {}
+    for path in files:
+        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        found = merged(found, content)
+    return merged(found, config)
+
+
+def merged(base: Mapping, top: Mapping) -> dict:
+    """Return a mapping laid over another.
+
+    >>> merged({"a": {"b": 1}, "c": [1, 2]}, {"a": {"d": 2}, "c": [3]})
+    {'a': {'b': 1, 'd': 2}, 'c': [3]}
+    """
+    laid = dict(base)
+    for key, value in top.items():
+        below = laid.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        laid[key] = merged(below, value) if both else value
+    return laid

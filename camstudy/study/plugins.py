@@ -1,0 +1,50 @@
+"""The plugins of a study, found beside its file and imported before anything of it is looked up."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import yaml
+
+from camstudy.core import plugins
+from camstudy.core.errors import CamstudyError
+from camstudy.study.schema import forget_schema
+
+
+def add_plugins(config: dict, files: Iterable[str | Path] = ()) -> None:
+    """Import a configuration's plugins, and state their paths as seen from the working directory, in place.
+
+    A path is looked for beside the file that states it, one of ``files`` (of two, the last), then in the working
+    directory. What is no list of text is left to the validation.
+
+    Raises
+    ------
+    CamstudyError
+        for a file that is not there, and as `camstudy.core.plugins.load`.
+    """
+    stated = config.get("plugins")
+    if not isinstance(stated, list) or not all(isinstance(path, str) and path for path in stated):
+        return
+    places = [*dict.fromkeys([*_beside(stated, files), Path()])]
+    config["plugins"] = [_find(path, index, places) for index, path in enumerate(stated)]
+    plugins.load(config["plugins"])
+    forget_schema()
+
+
+def _beside(stated: list[str], files: Iterable[str | Path]) -> list[Path]:
+    """Return the folder of the file that states the plugins, if it is one of the files."""
+    for file in reversed([*files]):
+        # JSON is YAML, too.
+        content = yaml.load(Path(file).read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        if isinstance(content, Mapping) and content.get("plugins") == stated:
+            return [Path(file).parent]
+    return []
+
+
+def _find(path: str, index: int, places: list[Path]) -> str:
+    for place in places:
+        if (found := place / path).is_file():
+            inside = found.resolve().is_relative_to(Path.cwd())
+            return os.path.relpath(found) if inside else str(found.resolve())
+    searched = " and in ".join(str(place.resolve()) for place in places)
+    raise CamstudyError(f"`plugins[{index}]`: no file `{path}` in {searched}; put it there, or correct the path")
