@@ -205,7 +205,8 @@ def _cut(layer: TargetLayer, n: int) -> Iterator[list[tuple[Tensor, str]]]:
         # Later modules may work in place, which a leaf forbids and which would change the activations.
         return leaf.clone()
 
-    handle = layer.module.register_forward_hook(cut)
+    # Before the hooks of the model itself, which read features there: they too must see the leaf.
+    handle = layer.module.register_forward_hook(cut, prepend=True)
     try:
         yield outputs
     finally:

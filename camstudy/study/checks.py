@@ -165,6 +165,7 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
     if dcls and dcls["kernel_count"] > dcls["kernel_size"] ** 2:
         limit = f"at most kernel_size x kernel_size ({dcls['kernel_size'] ** 2})"
         yield (*place, "variant", "dcls", "kernel_count"), f"found {dcls['kernel_count']}, expected {limit}"
+    yield from _check_learned(place, model, written)
     recipe = model["train"]
     if recipe is None:
         return
@@ -185,6 +186,17 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
     scale = recipe["augment"]["scale"]
     if None not in scale and scale[0] > scale[1]:
         yield (*place, "train", "augment", "scale"), f"found {show(scale)}, expected the smaller share first"
+
+
+def _check_learned(place: Place, model: Mapping, written: Mapping) -> Mistakes:
+    """Refuse variants that have modules of their own, which neither training nor weights would fill."""
+    if _at(written).get("train") is not None or _at(model, "weights").get("include_variant"):
+        return
+    for name in model["variant"]:
+        module = load_schema()["$defs"][f"variant_{name}"].get("x-trained")
+        if module:
+            text = f"its {module} would stay as it was drawn; add `train`, or weights with `include_variant: true`"
+            yield (*place, "variant", name), text
 
 
 def _check_origins(models: Mapping) -> Mistakes:

@@ -69,7 +69,7 @@ class CrossAttention(nn.Module):
         return self.out(pooled), scores.unflatten(1, features.shape[2:])
 
     def multiply_adds(self, features: Tensor, _token: Tensor) -> int:
-        """Return the multiply-adds of an image, but for those of the layers that it calls: see `camstudy.models.cost`."""
+        """Return the multiply-adds of an image beside those of the layers that it calls, for `camstudy.models.cost`."""
         projection = 0 if self.key is None else self.width**2
         return 2 * features[0].numel() + projection
 
@@ -88,8 +88,7 @@ class Stream(nn.Module):
         self.token = nn.Parameter(torch.empty(tokens, widths[0]))
         following = [*widths[1:], widths[-1]]
         self.blocks = nn.ModuleList(
-            CrossAttention(width, after, block=block, bias=bias)
-            for width, after in zip(widths, following, strict=True)
+            CrossAttention(width, after, block=block, bias=bias) for width, after in zip(widths, following, strict=True)
         )
         self.labels: Tensor | None = None
         self.layout = "nchw"
@@ -111,7 +110,7 @@ class Stream(nn.Module):
                     nn.init.xavier_uniform_(layer.weight)
 
     def attach(self, model: nn.Module, stages: list[nn.Module], pool: nn.Module) -> None:
-        """Read features after ``stages`` and before ``pool``, the last to be read, and replace what ``pool`` returns."""
+        """Read features after ``stages`` and, as the last, before ``pool``, and replace what ``pool`` returns."""
         model.register_forward_pre_hook(self._begin)
         for number, stage in enumerate(stages):
             stage.register_forward_hook(partial(self._keep, number))
@@ -317,7 +316,8 @@ class _Survey:
         """Return the order of the axes: timm's networks state it, of others the equal sides of an image tell."""
         if not all(isinstance(each, Tensor) and each.ndim == 4 for each in features):
             raise CamstudyError(
-                f"castream: a stage of {self._name} returns no feature maps with two spatial axes; choose another network"
+                f"castream: a stage of {self._name} returns no feature maps with two spatial axes; choose another"
+                " network"
             )
         stated = getattr(model, "output_fmt", "").lower()
         if stated in LAYOUTS:
