@@ -183,6 +183,9 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
         shared = f"`batch_size` ({batch})" if passes == 1 else f"`batch_size` / `accumulate` ({batch} / {passes})"
         limit = f"a divisor of {shared}, which the GPUs share evenly"
         yield (*place, "train", "gpu"), f"found {recipe['gpu']}, expected {limit}"
+    if recipe["select"] == "best" and not recipe["hold_out"]:
+        text = "found best, but no images are held out to tell; set `hold_out`, or `select: last`"
+        yield (*place, "train", "select"), text
     scale = recipe["augment"]["scale"]
     if None not in scale and scale[0] > scale[1]:
         yield (*place, "train", "augment", "scale"), f"found {show(scale)}, expected the smaller share first"
