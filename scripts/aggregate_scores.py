@@ -5,6 +5,7 @@ import pandas as pd
 from camstudy.analysis.aggregate import Settings, compare, summarize
 from camstudy.core.parts import read_tables
 from camstudy.core.provenance import all_versions, read_json
+from camstudy.explain.methods import METHODS
 from camstudy.pipeline.job import step
 from camstudy.pipeline.shown import settings
 from camstudy.study.protocols import chosen
@@ -17,13 +18,15 @@ with step(snakemake):
     ceiling = read_json(snakemake.input.ceiling[0])["human_ceiling"] if snakemake.input.ceiling else None
     where = {"ceiling": ceiling, "settings": Settings.of(settings(config))}
     pairs = [(pair["baseline"], pair["variant"]) for pair in config["comparisons"]]
+    entries = config["catalog"]["methods"]
+    partly = [name for name in config["methods"] if METHODS[entries[name]["method"]].variant]
     scores, comparisons = [], []
     for family, frames in families.items():
         on = where | {"dataset": config["dataset"], "protocol": chosen(config)[family]}
         scores.append(summarize(frames, **on))
         # Of correlations, those that tables show; of other families, all metrics.
         shown = ("alignment",) if family == "agreement" else None
-        comparisons.append(compare(frames, pairs, **on, metrics=shown))
+        comparisons.append(compare(frames, pairs, **on, metrics=shown, partly=partly))
     scores.append(summarize(about_models, dataset=config["prediction_dataset"] or config["dataset"], **where))
     table = pd.concat(scores, ignore_index=True)
     # Kept in the file; tables state where they differ.

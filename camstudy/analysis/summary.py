@@ -1,9 +1,9 @@
 """The numbers of a finished study, as tables and figures look them up."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
@@ -206,8 +206,8 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     if "cost" in named:
         further["cost"] = dict(zip(study["models"], map(read_json, named["cost"]), strict=True))
     if "timing" in named:
-        pairs = itertools.product(study["models"], study["methods"])
-        further["timing"] = dict(zip(pairs, map(read_json, named["timing"]), strict=True))
+        # results/cost/{protocol}/{dataset}/{model}/{method}.json: not every method can explain every model.
+        further["timing"] = {(Path(file).parent.name, Path(file).stem): read_json(file) for file in named["timing"]}
     if "published" in named and published:
         further["published"] = read_published(published)
     ceiling = read_json(named["ceiling"][0]) if named["ceiling"] else {}

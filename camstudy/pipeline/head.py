@@ -36,6 +36,7 @@ def registered(folder: str | Path) -> dict[str, object]:
         **{kind: [name for name, its in kinds.items() if its == kind] for kind in ("methods", "controls")},
         "rules": [script.stem for script in Path(folder, "scripts").glob("*.py")],
         "families": {name: record.metrics for name, record in [*TABLES.items(), *FIGURES.items()]},
+        "variants": {name: method.variant for name, method in METHODS.items() if method.variant},
         "protocols": shipped(),
         "metrics": metric_names,
     }

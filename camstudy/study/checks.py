@@ -270,6 +270,9 @@ def _check_registered(config: Mapping, known: Mapping[str, object]) -> Mistakes:
     for place, name in [*explained, *_swept(config)]:
         if used.get(name) in controls:
             yield place, f"`{name}` is a control, which looks at no model; list it under `controls`"
+        variant, models = known.get("variants", {}).get(used.get(name)), config.get("models", ())
+        if variant and not any(variant in _at(config, "catalog", "models", model, "variant") for model in models):
+            yield place, f"`{name}` explains models with the variant `{variant}` alone, and none of `models` has it"
     for index, name in enumerate(config.get("controls", ())):
         if used.get(name) in methods:
             yield ("controls", index), f"`{name}` explains a model, a control does not; list it under `methods`"

@@ -14,6 +14,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import canonical
 from camstudy.core.names import untried_name
 from camstudy.explain.methods import METHODS, bind
+from camstudy.pipeline.study import Study
 from camstudy.study.checks import validate
 from camstudy.study.protocols import metric_names, shipped
 from camstudy.study.schema import load_schema, resolve
@@ -1002,6 +1003,18 @@ def test_the_table_of_published_values_needs_them(config, tmp_path):
     assert errors(put(config, "published", missing), check_files=True)["published"].startswith(f"no file `{missing}`")
     (tmp_path / "values.csv").touch()
     validate(config)
+
+
+def test_a_method_of_a_variant_needs_a_model_that_has_it(config):
+    known = KNOWN | {"methods": [*KNOWN["methods"], "raw_attention"], "variants": {"raw_attention": "castream"}}
+    put(config, "catalog.methods.attention", {"method": "raw_attention"})
+    put(config, "methods", ["gradcam", "attention"])
+    text = "`attention` explains models with the variant `castream` alone, and none of `models` has it"
+    with pytest.raises(CamstudyError, match=re.escape(f"`methods[1]`: {text}")):
+        validate(config, known)
+    put(config, "catalog.models.net_dcls.variant", {"castream": {}})
+    study = Study(validate(config, known))
+    assert study.maps(with_controls=False) == [("net", "gradcam"), ("net_dcls", "gradcam"), ("net_dcls", "attention")]
 
 
 def test_a_variant_with_modules_of_its_own_is_trained_or_comes_with_its_weights(config):
