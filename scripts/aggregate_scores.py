@@ -5,7 +5,6 @@ import pandas as pd
 from camstudy.analysis.aggregate import Settings, compare, summarize
 from camstudy.core.parts import read_tables
 from camstudy.core.provenance import all_versions, read_json
-from camstudy.explain.methods import METHODS
 from camstudy.pipeline.job import step
 from camstudy.pipeline.shown import settings
 from camstudy.study.protocols import chosen
@@ -18,8 +17,9 @@ with step(snakemake):
     ceiling = read_json(snakemake.input.ceiling[0])["human_ceiling"] if snakemake.input.ceiling else None
     where = {"ceiling": ceiling, "settings": Settings.of(settings(config))}
     pairs = [(pair["baseline"], pair["variant"]) for pair in config["comparisons"]]
-    entries = config["catalog"]["methods"]
-    partly = [name for name in config["methods"] if METHODS[entries[name]["method"]].variant]
+    planned = {tuple(key) for _, *key in snakemake.params.maps}
+    # Methods that cannot explain all models.
+    partly = [method for method in config["methods"] if not {(m, method) for m in config["models"]} <= planned]
     scores, comparisons = [], []
     for family, frames in families.items():
         on = where | {"dataset": config["dataset"], "protocol": chosen(config)[family]}

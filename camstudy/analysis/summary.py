@@ -94,11 +94,13 @@ class TableInputs:
         row = _only(self.scores, model=model, method=method, metric="alignment")
         return None if row is None else int(row["n_degenerate"])
 
-    def difference(self, baseline: str, variant: str, method: str) -> "Difference | None":
-        """Return how much the variant's alignment exceeds the baseline's; None where it was not compared."""
+    def difference(
+        self, baseline: str, variant: str, method: str, metric: str = "alignment", scale: float = 1.0
+    ) -> "Difference | None":
+        """Return how much the variant's score, times ``scale``, exceeds the baseline's; None where not compared."""
         pair = {"baseline": baseline, "variant": variant}
-        row = _only(self.comparisons, **pair, method=method, metric="alignment")
-        estimate = None if row is None else Estimate.of(row["difference"], row["ci_low"], row["ci_high"])
+        row = _only(self.comparisons, **pair, method=method, metric=metric)
+        estimate = None if row is None else Estimate.of(row["difference"], row["ci_low"], row["ci_high"], scale)
         if estimate is None:
             return None
         return Difference(estimate, finite(row["p"]), finite(row["p_corrected"]))
