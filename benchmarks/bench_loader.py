@@ -52,7 +52,7 @@ def rows(small: bool = False) -> Iterator[Row]:
         batch = CLASSES * size.each
         images, number = batch // size.shares, itertools.count()
         for name, augment in AUGMENTATIONS.items():
-            recipe = {"batch_size": batch, "accumulate": 1, "augment": augment}
+            recipe = {"batch_size": batch, "accumulate": 1, "augment": augment, "hold_out": 0}
             inputs = {"size": PIXELS, "mean": MEAN, "std": STD}
             loader = TrainingLoader(open_dataset(manifest), recipe, inputs, 0, group=Group(0, size.shares))
             same = v2.Compose([v2.PILToTensor(), augmentation(augment, PIXELS, MEAN, STD)])

@@ -17,13 +17,16 @@ with step(snakemake):
     ceiling = read_json(snakemake.input.ceiling[0])["human_ceiling"] if snakemake.input.ceiling else None
     where = {"ceiling": ceiling, "settings": Settings.of(settings(config))}
     pairs = [(pair["baseline"], pair["variant"]) for pair in config["comparisons"]]
+    planned = {tuple(key) for _, *key in snakemake.params.maps}
+    # Methods that cannot explain all models.
+    partly = [method for method in config["methods"] if not {(m, method) for m in config["models"]} <= planned]
     scores, comparisons = [], []
     for family, frames in families.items():
         on = where | {"dataset": config["dataset"], "protocol": chosen(config)[family]}
         scores.append(summarize(frames, **on))
         # Of correlations, those that tables show; of other families, all metrics.
         compared = ("alignment",) if family == "agreement" else None
-        comparisons.append(compare(frames, pairs, **on, metrics=compared))
+        comparisons.append(compare(frames, pairs, **on, metrics=compared, partly=partly))
     scores.append(summarize(about_models, dataset=config["prediction_dataset"] or config["dataset"], **where))
     table = pd.concat(scores, ignore_index=True)
     # Kept in the file; tables state where they differ.

@@ -10,6 +10,7 @@ from camstudy.models.record import model_record
 from camstudy.models.weights.checkpoints import save_model
 from camstudy.pipeline.job import step, torch_device
 from camstudy.training.run import train_entry
+from camstudy.training.validation import selected
 
 with step(snakemake) as run:
     entry = snakemake.config["catalog"]["models"][snakemake.wildcards.model]
@@ -32,7 +33,7 @@ with step(snakemake) as run:
     )
     save_model(model.cpu(), snakemake.output.model, {})
     pd.DataFrame(history).to_csv(snakemake.output.history, index=False)
-    last = history[-1]
+    last = dict(selected(history, entry["train"]["select"]))
     run.note(device=str(device), processes=processes, images_per_second=last.pop("images_per_second"))
     run.note(seconds_of_last_epoch=last.pop("seconds"))
     training = {"dataset": entry["train"]["dataset"], "seed": entry["seed"]} | last

@@ -11,7 +11,7 @@ The bootstrap seed is the study's seed for every row and images are sorted first
 numbers whatever their order, and whatever else the study holds.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,10 +179,12 @@ def compare(
     settings: Settings,
     protocol: str = "",
     metrics: tuple[str, ...] | None = None,
+    partly: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return the paired comparisons variant - baseline on the same images, with the columns `COMPARISONS`.
 
-    One row per pair of models (baseline, variant), method of the two models and metric, all or some.
+    One row per pair of models (baseline, variant), method of the two models and metric, all or some. Methods of
+    ``partly`` can explain some models only, and are left out of pairs of which one has no scores of them.
     p-values are corrected over the rows of each metric, whose number is ``n_tests``. ``n`` counts the pairs
     compared and ``n_degenerate`` those with a degenerate heatmap in either model. Pairs of which a partial metric
     misses a value do not count. With no pair left the difference is NaN and p is 1. Metrics of a whole dataset, such
@@ -192,7 +194,7 @@ def compare(
     _check_ceiling(dataset, ceiling, frames.values())
     rows = []
     for baseline, variant in pairs:
-        for method in _common_methods(frames, baseline, variant):
+        for method in _common_methods(frames, baseline, variant, partly):
             first, second = _pairs(frames, method, baseline, variant)
             degenerate = _degenerate(first) | _degenerate(second)
             if settings.degenerate == "skip":
@@ -276,7 +278,7 @@ def _degenerate(frame: pd.DataFrame) -> np.ndarray:
     return frame["degenerate"].to_numpy(dtype=bool) if "degenerate" in frame else np.zeros(len(frame), dtype=bool)
 
 
-def _common_methods(frames: Frames, baseline: str, variant: str) -> list[str]:
+def _common_methods(frames: Frames, baseline: str, variant: str, partly: Collection[str]) -> list[str]:
     """Return the methods that both models were scored with, in the order of the baseline's."""
     methods = {}
     for model in (baseline, variant):
@@ -284,10 +286,10 @@ def _common_methods(frames: Frames, baseline: str, variant: str) -> list[str]:
         if not methods[model]:
             raise unknown("model in a comparison:", model, {name for name, _ in frames})
     different = set(methods[baseline]) ^ set(methods[variant])
-    if different:
+    if different - set(partly):
         names = ", ".join(f"`{name}`" if name else "accuracy" for name in sorted(different))
         raise CamstudyError(f"comparison: only one of `{baseline}` and `{variant}` has scores of {names}")
-    return methods[baseline]
+    return [method for method in methods[baseline] if method not in different]
 
 
 def _pairs(frames: Frames, method: str, baseline: str, variant: str) -> tuple[pd.DataFrame, pd.DataFrame]:

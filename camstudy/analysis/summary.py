@@ -1,9 +1,9 @@
 """The numbers of a finished study, as tables and figures look them up."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
@@ -93,11 +93,13 @@ class TableInputs:
         row = _only(self.scores, model=model, method=method, metric="alignment")
         return None if row is None else int(row["n_degenerate"])
 
-    def difference(self, baseline: str, variant: str, method: str) -> "Difference | None":
-        """Return how much the variant's alignment exceeds the baseline's; None where it was not compared."""
+    def difference(
+        self, baseline: str, variant: str, method: str, metric: str = "alignment", scale: float = 1.0
+    ) -> "Difference | None":
+        """Return how much the variant's score, times ``scale``, exceeds the baseline's; None where not compared."""
         pair = {"baseline": baseline, "variant": variant}
-        row = _only(self.comparisons, **pair, method=method, metric="alignment")
-        estimate = None if row is None else Estimate.of(row["difference"], row["ci_low"], row["ci_high"])
+        row = _only(self.comparisons, **pair, method=method, metric=metric)
+        estimate = None if row is None else Estimate.of(row["difference"], row["ci_low"], row["ci_high"], scale)
         if estimate is None:
             return None
         return Difference(estimate, finite(row["p"]), finite(row["p_corrected"]))
@@ -205,8 +207,8 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     if "cost" in named:
         beside["cost"] = dict(zip(study["models"], map(read_json, named["cost"]), strict=True))
     if "timing" in named:
-        pairs = itertools.product(study["models"], study["methods"])
-        beside["timing"] = dict(zip(pairs, map(read_json, named["timing"]), strict=True))
+        # results/cost/{protocol}/{dataset}/{model}/{method}.json: not every method can explain every model.
+        beside["timing"] = {(Path(file).parent.name, Path(file).stem): read_json(file) for file in named["timing"]}
     if "published" in named and published:
         beside["published"] = read_published(published)
     ceiling = read_json(named["ceiling"][0]) if named["ceiling"] else {}

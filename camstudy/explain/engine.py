@@ -119,13 +119,15 @@ def explain(
 def map_shape(model: nn.Module, layer: TargetLayer, size: int, method: BoundMethod | None = None) -> tuple[int, int]:
     """Return ``(h, w)`` of a method's maps for images of side ``size``.
 
-    Without a method, or for one at the layer's resolution, of the layer's activations, found with one blank image.
+    Without a method, or for one at the layer's resolution, of the layer's activations, found with one blank image; of a
+    method with a resolution of its own, of its map of that image.
     """
     if method and (side := method.side(size)) is not None:
         return side, side
-    blank = torch.zeros(1, 3, size, size)
-    found = explain(model, layer, blank, np.zeros(1), {"channel": lambda activations, gradients: activations[:, 0]})
-    return found.maps["channel"].shape[1:]
+    blank, map_of = torch.zeros(1, 3, size, size), lambda activations, gradients: activations[:, 0]
+    if method and method.method.resolution == "own":
+        map_of = method
+    return explain(model, layer, blank, np.zeros(1), {"map": map_of}).maps["map"].shape[1:]
 
 
 def _asks(method: Callable) -> bool:
@@ -210,7 +212,8 @@ def _cut(layer: TargetLayer, n: int) -> Iterator[list[tuple[Tensor, str]]]:
         # Later modules may work in place, which a leaf forbids and which would change the activations.
         return leaf.clone()
 
-    handle = layer.module.register_forward_hook(cut)
+    # Before the hooks of the model itself, which read features there: they too must see the leaf.
+    handle = layer.module.register_forward_hook(cut, prepend=True)
     try:
         yield outputs
     finally:

@@ -61,10 +61,11 @@ class Method:
       arrays by name; needs no model; returns float32 numpy maps (n, h, w)
 
     ``source`` is where it is defined, ``reference`` the dataset array that its maps are compared with.
-    ``resolution`` is that of the maps: the target ``"layer"``'s, the ``"input"``'s, or the value of the parameter
-    of that name, the side of a map. ``divided`` methods run the network so often for an image that large datasets are
-    divided among jobs (`camstudy.core.parts`). A method with ``arrays`` returns ``(maps, {name: values})``, with values
-    (n, ...) of the maps' kind for each name in it.
+    ``resolution`` is that of the maps: the target ``"layer"``'s, the ``"input"``'s, one of the method's ``"own"``, or
+    the value of the parameter of that name, the side of a map. ``divided`` methods run the network so often for an
+    image that large datasets are divided among jobs (`camstudy.core.parts`). A method with ``arrays`` returns
+    ``(maps, {name: values})``, with values (n, ...) of the maps' kind for each name in it. ``variant`` is that which a
+    model must have for the method to explain it; studies leave out other models.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Method:
     resolution: str = "layer"
     divided: bool = False
     arrays: Mapping[str, MapArray] = field(default_factory=dict)
+    variant: str | None = None
 
     def __post_init__(self) -> None:
         used = {dim for array in self.arrays.values() for dim in array.dims}
@@ -99,8 +101,8 @@ class BoundMethod:
         return self.method.needs
 
     def side(self, size: int) -> int | None:
-        """Return the side of the maps of images of side ``size``; None: that of the target layer."""
-        if self.method.resolution in ("layer", "input"):
+        """Return the side of the maps of images of side ``size``; None: only the model tells."""
+        if self.method.resolution in ("layer", "input", "own"):
             return size if self.method.resolution == "input" else None
         return self.parameters[self.method.resolution]
 

@@ -32,7 +32,8 @@ def method_grid(
     """Return a row per image and model: the image with its objects' boxes, the human map, then a map per method.
 
     Maps are drawn as in `camstudy.figures.qualitative.qualitative`, whose parameters these are; further ones play no
-    part. ``objects`` are boxes for each image (k, 4): top, left, bottom, right in pixels. ``human`` may be None.
+    part. The place of a method that cannot explain a model stays empty. ``objects`` are boxes for each image (k, 4):
+    top, left, bottom, right in pixels. ``human`` may be None.
     """
     models = list(dict.fromkeys(model for model, _ in maps))
     methods = list(dict.fromkeys(method for _, method in maps))
@@ -71,6 +72,8 @@ def method_grid(
             panels[1].imshow(overlay(human[n], images[n], FULL))
         box = np.broadcast_to((boxes or {}).get(model, FULL), (len(images), 4))[n]
         for panel, method in zip(panels[-len(methods) :], methods, strict=True):
+            if (model, method) not in maps:
+                continue
             heat = maps[model, method][n]
             panel.imshow(overlay(heat, images[n], tuple(box)))
             if np.ptp(heat) == 0 or not np.isfinite(heat).all():

@@ -24,8 +24,9 @@ def multiply_adds(model: nn.Module, size: int) -> MultiplyAdds:
 
     Convention: one multiplication and its addition count once (some papers' FLOPs are these, others' twice these), in
     convolutions and linear layers only. Biases, norms, activations, the products of attention and the construction
-    of DCLS kernels are left out. Layers are counted as they run, each time. ``model`` is in evaluation mode and is left
-    as it was.
+    of DCLS kernels are left out; but modules of variants that state their own ``multiply_adds(*inputs)`` of an image
+    count with these, as the attention of CA-Stream does. Layers are counted as they run, each time. ``model`` is in
+    evaluation mode and is left as it was.
     """
     dense = taps = 0
 
@@ -41,8 +42,16 @@ def multiply_adds(model: nn.Module, size: int) -> MultiplyAdds:
         dense += output.numel() * each
         taps += output.numel() * other
 
+    def count_stated(layer: nn.Module, inputs: tuple, _output: object) -> None:
+        nonlocal dense, taps
+        stated = layer.multiply_adds(*inputs)
+        dense += stated
+        taps += stated
+
     counted = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, Dcls2d)
-    handles = [layer.register_forward_hook(count) for layer in model.modules() if isinstance(layer, counted)]
+    modules = list(model.modules())
+    handles = [layer.register_forward_hook(count) for layer in modules if isinstance(layer, counted)]
+    handles += [layer.register_forward_hook(count_stated) for layer in modules if hasattr(layer, "multiply_adds")]
     try:
         with torch.no_grad():
             model(next(model.parameters()).new_zeros(1, 3, size, size))

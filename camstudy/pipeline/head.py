@@ -38,6 +38,7 @@ def registered(folder: str | Path) -> dict[str, object]:
         "references": {name: method.reference for name, method in METHODS.items()},
         "rules": [script.stem for script in Path(folder, "scripts").glob("*.py")] + ["score_on_model"],
         "families": {name: record.metrics for name, record in [*TABLES.items(), *FIGURES.items()]},
+        "variants": {name: method.variant for name, method in METHODS.items() if method.variant},
         "protocols": shipped(),
         "metrics": metric_names,
     }

@@ -93,6 +93,7 @@ class Jobs:
             (rule, {"dataset": study.dataset, "method": method, "protocol": name})
             for rule, name in rules
             for method in methods
+            if study.suits(model, method)
         ]
         gpu = bool(self.gpus())
         seconds = sum(self._estimate(rule, {"model": model, **job}, gpu=gpu) for rule, job in steps)

@@ -107,6 +107,8 @@ def _cross_checks(config: Mapping, written: Mapping, known: Mapping[str, object]
     yield from _check_origins(_at(config, "catalog", "models"))
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
+    if "pooling" in config["tables"] and not config["comparisons"]:
+        yield ("comparisons",), "there are none, and the table `pooling` shows them; name pairs of models"
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
     yield from check_trial(config)
@@ -169,6 +171,7 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
     if dcls and dcls["kernel_count"] > dcls["kernel_size"] ** 2:
         limit = f"at most kernel_size x kernel_size ({dcls['kernel_size'] ** 2})"
         yield (*place, "variant", "dcls", "kernel_count"), f"found {dcls['kernel_count']}, expected {limit}"
+    yield from _check_learned(place, model, written)
     recipe = model["train"]
     if recipe is None:
         return
@@ -186,9 +189,23 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
         shared = f"`batch_size` ({batch})" if passes == 1 else f"`batch_size` / `accumulate` ({batch} / {passes})"
         limit = f"a divisor of {shared}, which the GPUs share evenly"
         yield (*place, "train", "gpu"), f"found {recipe['gpu']}, expected {limit}"
+    if recipe["select"] == "best" and not recipe["hold_out"]:
+        text = "found best, but no images are held out to tell; set `hold_out`, or `select: last`"
+        yield (*place, "train", "select"), text
     scale = recipe["augment"]["scale"]
     if None not in scale and scale[0] > scale[1]:
         yield (*place, "train", "augment", "scale"), f"found {show(scale)}, expected the smaller share first"
+
+
+def _check_learned(place: Place, model: Mapping, written: Mapping) -> Mistakes:
+    """Refuse variants that have modules of their own, which neither training nor weights would fill."""
+    if _at(written).get("train") is not None or _at(model, "weights").get("include_variant"):
+        return
+    for name in model["variant"]:
+        module = load_schema()["$defs"][f"variant_{name}"].get("x-trained")
+        if module:
+            text = f"its {module} would stay as it was drawn; add `train`, or weights with `include_variant: true`"
+            yield (*place, "variant", name), text
 
 
 def _check_origins(models: Mapping) -> Mistakes:
@@ -259,6 +276,9 @@ def _check_registered(config: Mapping, known: Mapping[str, object]) -> Mistakes:
     for place, name in [*explained, *_swept(config)]:
         if used.get(name) in controls:
             yield place, f"`{name}` is a control, which looks at no model; list it under `controls`"
+        variant, models = known.get("variants", {}).get(used.get(name)), config.get("models", ())
+        if variant and not any(variant in _at(config, "catalog", "models", model, "variant") for model in models):
+            yield place, f"`{name}` explains models with the variant `{variant}` alone, and none of `models` has it"
     for index, name in enumerate(config.get("controls", ())):
         if used.get(name) in methods:
             yield ("controls", index), f"`{name}` explains a model, a control does not; list it under `methods`"

@@ -75,10 +75,10 @@ class Study:
 
     def maps(self, family: str = "agreement", *, with_controls: bool = True) -> list[Pair]:
         """Return model and method of a family's maps; controls have the model `control` where no model is tried."""
-        own, record = [(model, method) for model in self.models for method in self.methods], FAMILIES[family]
-        if not (with_controls and record.on_maps):
+        own = [(model, method) for model in self.models for method in self.methods if self.suits(model, method)]
+        if not (with_controls and FAMILIES[family].on_maps):
             return own
-        places = self.models if record.on_model else [CONTROL]
+        places = self.models if FAMILIES[family].on_model else [CONTROL]
         return own + [(place, control) for place in places for control in self.controls]
 
     @cached_property
@@ -124,6 +124,11 @@ class Study:
     def explains(self, entry: Mapping) -> bool:
         """Whether a catalogue's method looks at a model, as controls do not."""
         return METHODS[entry["method"]].needs != "dataset"
+
+    def suits(self, model: str, method: str) -> bool:
+        """Whether a method can explain a model, which some can only with a variant."""
+        variant = METHODS[self.catalog["methods"][method]["method"]].variant
+        return variant is None or variant in self.catalog["models"][model]["variant"]
 
     def figure_names(self, needs: str) -> str:
         """Return a wildcard constraint: the registered figures that are drawn from `scores`, or from `maps`."""

@@ -71,6 +71,19 @@ def _localization(inputs: TableInputs) -> Table:
     return localization(inputs)
 
 
+@TABLES.register(
+    "pooling",
+    title="Poolings compared",
+    sources=("cost", "published"),
+    metrics=("faithfulness",),
+    settings=("show_intervals",),
+)
+def _pooling(inputs: TableInputs) -> Table:
+    from camstudy.tables.pooling import pooling
+
+    return pooling(inputs)
+
+
 @TABLES.register("threshold_sweep", title="Sensitivity to the threshold", sources=("sweep",))
 def _threshold_sweep(inputs: TableInputs) -> Table:
     from camstudy.tables.sweeps import threshold_sweep

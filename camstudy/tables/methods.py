@@ -72,7 +72,9 @@ def _table(inputs: TableInputs, name: str, metrics: Sequence[str], caption: str,
     study, published = inputs.study, _published(inputs, metrics)
     names, rows = [*study["methods"], *study["controls"]], []
     for model in study["models"]:
-        rows += _marked(inputs, [_cells(inputs, published, model, name, metrics) for name in names], metrics)
+        cells = [_cells(inputs, published, model, name, metrics) for name in names]
+        # Not every method can explain every model.
+        rows += _marked(inputs, [each for each in cells if any(metric in each for metric in metrics)], metrics)
     several = len(study["models"]) > 1
     of = "" if several else f" of {inputs.title(study['models'][0])}"
     columns = [

@@ -1,7 +1,7 @@
 """Training images: augmented samples in an order that reads a chunked store nearly sequentially."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.data.dataset import Dataset as ImageStore
 from camstudy.data.formats.photographs import Pictures
 from camstudy.training.distributed import ALONE, Group
+from camstudy.training.validation import batches, held_out
 
 # Chunks shuffled together: enough to mix classes, few enough to stay in memory (16 x 64 images of 256 px: 200 MB; as
 # many encoded photographs of ImageNet: 110 MB).
@@ -21,23 +22,27 @@ BUFFER_CHUNKS = 16
 class ChunkShuffle(Sampler[int]):
     """Shuffle whole chunks, then images within buffers of ``BUFFER_CHUNKS`` chunks; a new order every epoch.
 
-    The order depends on (seed, epoch) alone, so that a resumed run sees the images of an undisturbed one.
+    The order depends on (seed, epoch) alone, so that a resumed run sees the images of an undisturbed one. Images that
+    are ``held_out`` do not come.
     """
 
-    def __init__(self, n: int, chunk: int, seed: int) -> None:
+    def __init__(self, n: int, chunk: int, seed: int, held_out: Sequence[int] = ()) -> None:
         self.n, self.chunk, self.seed, self.epoch = n, chunk, seed, 0
+        self._wanted = np.ones(n, bool)
+        self._wanted[np.asarray(held_out, np.int64)] = False
 
     def __len__(self) -> int:
-        return self.n
+        return int(self._wanted.sum())
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, self.epoch])
         starts = rng.permutation(np.arange(0, self.n, self.chunk))
         for first in range(0, len(starts), BUFFER_CHUNKS):
             buffer = starts[first : first + BUFFER_CHUNKS]
-            yield from rng.permutation(
+            order = rng.permutation(
                 np.concatenate([np.arange(start, min(start + self.chunk, self.n)) for start in buffer])
-            ).tolist()
+            )
+            yield from order[self._wanted[order]].tolist()
 
 
 class BatchShare(BatchSampler):
@@ -128,7 +133,8 @@ class TrainingLoader:
 
     With ``accumulate`` passes a step, each batch comes in as many pieces, one after the other; ``len(loader)`` counts
     the pieces. In a group of processes each gets its part of them, of ``batch_size / accumulate / group.size`` images;
-    all parts of a batch are the batch of one process, augmented alike.
+    all parts of a batch are the batch of one process, augmented alike. ``loader.validation(device)`` yields the images
+    that the recipe holds out, of each process its part.
     """
 
     def __init__(
@@ -143,7 +149,15 @@ class TrainingLoader:
         transform = augmentation(recipe["augment"], input_config["size"], input_config["mean"], input_config["std"])
         self._samples = TrainingSamples(store, transform, seed)
         self.highest_label = int(self._samples.labels.max())
-        self._sampler = ChunkShuffle(store.n, store.chunk, seed)
+        held = held_out(store.n, recipe["hold_out"], seed)
+        if recipe["hold_out"] and not len(held):
+            raise CamstudyError(
+                f"train.hold_out: {recipe['hold_out']} of {store.n} images is none; hold out a larger share"
+            )
+        self._sampler = ChunkShuffle(store.n, store.chunk, seed, held)
+        self._store, self._input = store, input_config
+        self._held = np.array_split(held, group.size)[group.rank]
+        self._pass = recipe["batch_size"] // recipe["accumulate"] // group.size
         self._loader = DataLoader(
             self._samples,
             batch_sampler=BatchShare(self._sampler, recipe["batch_size"], group, recipe["accumulate"]),
@@ -153,6 +167,10 @@ class TrainingLoader:
 
     def __len__(self) -> int:
         return len(self._loader)
+
+    def validation(self, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield images that are held out, prepared as for evaluation, with their labels, on the device."""
+        return batches(self._store, self._held, self._input, max(self._pass, 1), device)
 
     def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the batches of epoch ``number``, whatever came before."""

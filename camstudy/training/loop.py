@@ -19,7 +19,9 @@ from camstudy.models.variants.dcls import clamp_positions
 from camstudy.training.data import TrainingLoader
 from camstudy.training.distributed import ALONE, Group
 from camstudy.training.optim import make_optimizer, make_schedule
+from camstudy.training.subset import begin, choose, tell
 from camstudy.training.terms import TERMS, Batch, asked
+from camstudy.training.validation import selected, validate
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -49,18 +51,19 @@ def train(
 
     Returns
     -------
-    ``(model, history)``: the trained model (its exponential moving average if the recipe has ``ema_decay``), on
-    ``device``, in evaluation mode; and one record per epoch.
+    ``(model, history)``: the trained model (its exponential moving average if the recipe has ``ema_decay``; as it was
+    after the best epoch where it says so), on ``device``, in evaluation mode; and one record per epoch.
 
     Raises
     ------
     CamstudyError
         if the loss is not finite, a label is none of the model's classes, the training set is smaller than one batch,
-        or the file ``checkpoint`` is something else.
+        the file ``checkpoint`` is something else, or `trainable` names no module.
     """
     if len(loader) == 0:
         raise CamstudyError(f"train.batch_size: {recipe['batch_size']} is more than the training set holds; lower it")
     model = synchronise_norms(model.to(device), group, device)
+    learning = choose(model, recipe["trainable"])
     state = _State(model, recipe, len(loader) // recipe["accumulate"], device)
     state.load(checkpoint, fingerprint)
     replica = group.replicate(model, device)
@@ -68,10 +71,18 @@ def train(
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         for epoch in range(len(state.history), recipe["epochs"]):
             torch.manual_seed(seed * 1_000_003 + epoch + 10_007 * group.rank)
-            state.history.append(_train_epoch(state, replica, loader, recipe, epoch, device, group))
+            replica.train()
+            begin(model, learning)
+            record = _train_epoch(state, replica, loader, recipe, epoch, device, group)
+            if recipe["hold_out"]:
+                record |= validate(state.result(), loader.validation(device), device, group)
+            state.history.append(record)
+            state.keep_best(recipe["select"])
             if group.rank == 0:
                 state.save(checkpoint, fingerprint)
-    trained = state.average.module if state.average else state.model
+    trained = state.result()
+    if state.best is not None:
+        trained.load_state_dict(state.best)
     return trained.eval(), state.history
 
 
@@ -93,6 +104,7 @@ class _State:
         self.optimizer = make_optimizer(model, recipe)
         self.schedule = make_schedule(self.optimizer, recipe, steps_per_epoch)
         self.history: list[dict] = []
+        self.best: dict | None = None
         self.average = None
         if recipe["ema_decay"] is not None:
             # torch's average visits a shared position tensor once; averaging state dicts would visit it per layer.
@@ -100,6 +112,15 @@ class _State:
             self.average = AveragedModel(model, multi_avg_fn=update, use_buffers=True)
         self.precision = AUTOCAST.get(recipe["precision"]) if device.type == "cuda" else None
         self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
+
+    def result(self) -> nn.Module:
+        """Return the model that training is for: the average, where there is one."""
+        return self.average.module if self.average else self.model
+
+    def keep_best(self, select: str) -> None:
+        """Keep a copy of the weights if the last epoch is the best so far and the best is what is wanted."""
+        if select == "best" and selected(self.history, select) is self.history[-1]:
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.result().state_dict().items()}
 
     def _parts(self) -> dict:
         parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
@@ -109,7 +130,8 @@ class _State:
         state = {name: part.state_dict() for name, part in self._parts().items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        torch.save({**state, "history": self.history, "fingerprint": fingerprint}, temporary)
+        about = {"history": self.history, "fingerprint": fingerprint, "best": self.best}
+        torch.save(state | about, temporary)
         temporary.replace(path)
 
     def load(self, path: Path, fingerprint: str) -> None:
@@ -129,7 +151,7 @@ class _State:
             # A gradient scaler has no state where it was off, as on a CPU.
             if state[name]:
                 part.load_state_dict(state[name])
-        self.history = state["history"]
+        self.history, self.best = state["history"], state.get("best")
 
 
 def _train_epoch(
@@ -143,7 +165,6 @@ def _train_epoch(
 ) -> dict:
     terms, passes = asked(recipe), recipe["accumulate"]
     steps = len(loader) // passes
-    replica.train()
     started = time.perf_counter()
     total_loss = torch.zeros((), device=device)
     correct = torch.zeros((), device=device)
@@ -153,6 +174,7 @@ def _train_epoch(
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         is_last = number % passes == 0
         with group.exchange(replica, now=is_last):
+            tell(state.model, labels)
             with torch.autocast(device.type, state.precision, enabled=state.precision is not None):
                 logits = replica(images)
                 if loader.highest_label >= logits.shape[1]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import nn
 
 from camstudy.explain.methods import METHODS
 from camstudy.explain.registry import Method
@@ -32,6 +33,12 @@ SHORT = {
     "pixel_f1": [{}, {"over_boxes": "mean"}],
     "cross_entropy": [{"label_smoothing": 0.1}],
     "repulsion": [{"from_epoch": 1}],
+    "raw_attention": [{}, {"block": 0, "values": "scores"}],
+    "castream": [
+        {},
+        {"block": "projca", "token": "class_specific"},
+        {"block": "projca", "bias": False, "start": 1},
+    ],
     "dcls": [
         {"replace": "conv3x3", "kernel_size": 7, "kernel_count": 5, "version": version, "init": init}
         for version in ("v0", "v1", "gauss")
@@ -75,12 +82,27 @@ def evidence() -> dict[str, object]:
     }
 
 
-def network(tail: str) -> nets.Net:
-    """Return a small network with weights made by a formula, float64."""
-    model = nets.Net(tail)
+def network(tail: str, variant: str | None = None) -> nets.Net:
+    """Return a small network with weights made by a formula, float64; one that a variant can be made of."""
+    model = Pooled(tail) if variant == "castream" else nets.Net(tail)
     values = weights({name: value.numpy() for name, value in model.state_dict().items()})
     model.load_state_dict({name: torch.from_numpy(value) for name, value in values.items()})
     return model.double().eval()
+
+
+class Pooled(nets.Net):
+    """The network with two paths whose pooling and stages a stream finds."""
+
+    feature_info = ({"module": "stem"}, {"module": "layer"}, {"module": "mixer"})
+
+    def __init__(self, tail: str) -> None:
+        super().__init__(tail)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        stem = self.stem(x)
+        x = self.layer(stem)
+        return self.fc(self.pool(self.mixer(x) + self.side(stem)).flatten(1))
 
 
 def images() -> torch.Tensor:
@@ -98,7 +120,10 @@ def method(name: str) -> Values:
             found |= beside(f"{number}", maps, record)
             continue
         for tail in ("linear", "residual"):
-            context = nets.context(network(tail), images())
+            model = network(tail, record.variant)
+            if record.variant:
+                model = VARIANTS[record.variant].function(model, seed=0, **SHORT[record.variant][0])
+            context = nets.context(model, images())
             if record.needs == "model":
                 with torch.no_grad():
                     maps = record.function(context, **parameters)
@@ -132,7 +157,7 @@ def variant(name: str) -> Values | None:
         return None
     record, found = VARIANTS[name], {}
     for number, parameters in enumerate(SHORT[name]):
-        model = record.function(network("residual"), seed=0, **parameters).double()
+        model = record.function(network("residual", name), seed=0, **parameters).double()
         with torch.no_grad():
             found[f"{number}"] = model(nets.normalize(images())).numpy()
             found[f"{number} folded"] = record.fold(model)(nets.normalize(images())).numpy()

@@ -58,8 +58,9 @@ def summary(frames, settings=SETTINGS):
     return summarize(frames, dataset="digits", ceiling=CEILING, settings=settings)
 
 
-def comparison(frames, settings=SETTINGS, pairs=PAIR):
-    return compare(frames, pairs, dataset="digits", ceiling=CEILING, settings=settings, metrics=("alignment", "top1"))
+def comparison(frames, settings=SETTINGS, pairs=PAIR, partly=()):
+    where = {"dataset": "digits", "ceiling": CEILING, "settings": settings}
+    return compare(frames, pairs, **where, metrics=("alignment", "top1"), partly=partly)
 
 
 def row(table, **values):
@@ -210,6 +211,14 @@ def test_models_scored_on_different_images_are_refused(frames):
     frames["dcls", "gradcam"] = frames["dcls", "gradcam"].iloc[2:]
     with pytest.raises(CamstudyError, match="2 images are scored for only one of `base` and `dcls`"):
         comparison(frames)
+
+
+def test_methods_that_some_models_alone_can_have_are_left_out_of_their_pairs(frames):
+    expected = comparison(frames)
+    frames["dcls", "raw_attention"] = agreement(5)
+    pd.testing.assert_frame_equal(comparison(frames, partly=("raw_attention",)), expected)
+    frames["base", "raw_attention"] = agreement(6)
+    assert set(comparison(frames, partly=("raw_attention",))["method"]) == {*expected["method"], "raw_attention"}
 
 
 def test_models_scored_with_different_methods_are_refused(frames):

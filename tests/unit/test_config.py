@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from camstudy.pipeline.study import Study
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import canonical
@@ -1047,3 +1048,29 @@ def test_the_table_of_published_values_needs_them(config, tmp_path):
     assert errors(put(config, "published", missing), check_files=True)["published"].startswith(f"no file `{missing}`")
     (tmp_path / "values.csv").touch()
     validate(config)
+
+
+def test_a_method_of_a_variant_needs_a_model_that_has_it(config):
+    known = KNOWN | {"methods": [*KNOWN["methods"], "raw_attention"], "variants": {"raw_attention": "castream"}}
+    put(config, "catalog.methods.attention", {"method": "raw_attention"})
+    put(config, "methods", ["gradcam", "attention"])
+    text = "`attention` explains models with the variant `castream` alone, and none of `models` has it"
+    with pytest.raises(CamstudyError, match=re.escape(f"`methods[1]`: {text}")):
+        validate(config, known)
+    put(config, "catalog.models.net_dcls.variant", {"castream": {}})
+    study = Study(validate(config, known))
+    assert study.maps(with_controls=False) == [("net", "gradcam"), ("net_dcls", "gradcam"), ("net_dcls", "attention")]
+
+
+def test_a_variant_with_modules_of_its_own_is_trained_or_comes_with_its_weights(config):
+    place = "catalog.models.net_dcls"
+    put(config, f"{place}.variant", {"castream": {}})
+    full = validate(config)["catalog"]["models"]["net_dcls"]
+    assert full["variant"] == {"castream": {"block": "ca", "start": 0, "token": "agnostic", "bias": True}}
+    drop(config, f"{place}.train")
+    text = "its stream would stay as it was drawn; add `train`, or weights with `include_variant: true`"
+    for weights in ("random", {"timm": True}, {"model": "net"}, {"path": "net.pth", "include_variant": False}):
+        put(config, f"{place}.weights", weights)
+        assert errors(config, check_files=False) == {f"{place}.variant.castream": text}
+    put(config, f"{place}.weights", {"path": "net.pth", "include_variant": True})
+    validate(config, check_files=False)

@@ -21,6 +21,9 @@ RECIPE = {
     "warmup_epochs": 1.5,
     "weight_decay": 0.1,
     "momentum": 0.9,
+    "nesterov": True,
+    "drops": None,
+    "decay_all": False,
     "positions": {"learning_rate_factor": 5},
 }
 STEPS = 6
@@ -175,6 +178,38 @@ def test_sgd_has_nesterov_momentum(momentum):
         model.weight.grad = torch.ones(1, 1)
         optimizer.step()
         assert start - model.weight.item() == pytest.approx(0.01 * expected, rel=1e-4)
+
+
+def test_sgd_has_the_usual_momentum_where_it_is_wanted():
+    """Two steps with a gradient of 1: the first is 1 times the rate, the second 1 + m times."""
+    model = nn.Linear(1, 1, bias=False)
+    optimizer = make_optimizer(model, RECIPE | {"optimizer": "sgd", "nesterov": False, "weight_decay": 0})
+    start = model.weight.item()
+    for expected in (1, 2.9):
+        model.weight.grad = torch.ones(1, 1)
+        optimizer.step()
+        assert start - model.weight.item() == pytest.approx(0.01 * expected, rel=1e-4)
+
+
+def test_all_decay_but_positions_where_it_is_wanted():
+    model = with_dcls()
+    optimizer = make_optimizer(model, RECIPE | {"decay_all": True})
+    for name, parameter in model.named_parameters():
+        assert group_of(optimizer, parameter)["weight_decay"] == (0 if name.endswith(".P") else 0.1), name
+
+
+@pytest.mark.parametrize("warmup_epochs", [0, 0.5])
+def test_learning_rates_drop_in_steps(warmup_epochs):
+    recipe = RECIPE | {"epochs": 7, "warmup_epochs": warmup_epochs, "drops": {"epochs": 3, "factor": 0.1}}
+    optimizer = make_optimizer(with_dcls(), recipe)
+    schedule = make_schedule(optimizer, recipe, STEPS)
+    warmup, low, high = warmup_epochs * STEPS, recipe["min_learning_rate"], recipe["learning_rate"]
+    for step in range(7 * STEPS + 1):
+        if step:
+            schedule.step_update(step)
+        rate = low + (high - low) * step / warmup if step < warmup else high * 0.1 ** (step // (3 * STEPS))
+        for group in optimizer.param_groups:
+            assert group["lr"] == pytest.approx(rate * group.get("lr_scale", 1), rel=1e-9), step
 
 
 def test_adamw_by_default():

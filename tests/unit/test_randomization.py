@@ -31,7 +31,7 @@ FEW = {
     "integrated_gradients": {"steps": 2},
     "pytorch_grad_cam": {"class_name": "EigenGradCAM"},
 }
-EXPLAINING = [name for name, method in METHODS.items() if method.needs != "dataset"]
+EXPLAINING = [name for name, method in METHODS.items() if method.needs != "dataset" and not method.variant]
 
 
 class Net(nn.Module):

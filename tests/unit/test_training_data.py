@@ -33,7 +33,7 @@ def store(tmp_path_factory) -> Dataset:
 
 
 def loader(store, augment=LIVELY, seed=0, workers=0, group=ALONE, passes=1, batch=BATCH):
-    recipe = {"augment": augment, "batch_size": batch, "accumulate": passes}
+    recipe = {"augment": augment, "batch_size": batch, "accumulate": passes, "hold_out": 0}
     return TrainingLoader(store, recipe, INPUT, seed, workers, group)
 
 

@@ -184,9 +184,13 @@ def position_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def clamp_positions(model: nn.Module) -> None:
-    """Move positions outside the kernel to its border, +-(size // 2) pixels, in place, after every step."""
+    """Move positions outside the kernel to its border, +-(size // 2) pixels, in place, after every step.
+
+    Those that do not learn are left alone.
+    """
     for layer in _layers_by_position(model):
-        layer.clamp_parameters()
+        if layer.P.requires_grad:
+            layer.clamp_parameters()
 
 
 def repulsive_loss(model: nn.Module) -> Tensor:

@@ -72,8 +72,9 @@ def load_state(path: str | Path, *, key: str | None = None, sha256: str | None =
 def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, headless_for: int | None = None) -> bool:
     """Copy weights into a model, all of them and nothing else; positions that its layers share stay shared.
 
-    A tensor that layers share may be in ``state`` under one or more of its names. Names as the authors of a
-    timm architecture published them are translated by timm's own filter of the family.
+    A tensor that layers share may be in ``state`` under one or more of its names. Names as the authors of a variant
+    published them are translated by the ``published_names(state)`` of its module, and those of a timm architecture by
+    timm's own filter of the family.
 
     Parameters
     ----------
@@ -93,6 +94,9 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, head
         positions of DCLS layers far outside their kernel. The model is unchanged then.
     """
     own = model.state_dict(keep_vars=True)
+    for module in model.modules():
+        if not state.keys() <= own.keys() and hasattr(module, "published_names"):
+            state = module.published_names(state)
     if not state.keys() <= own.keys():
         state = timm_names(model, state, where=where)
     headless = False
@@ -131,6 +135,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, head
             f"{where}: the weights do not fit the model ({len(own)} names).\n  " + "\n  ".join(problems) + "\n"
             "Compare `arch`, `kwargs`, `num_classes` and `variant` with what the file was made for."
             + _dcls_hint(own, state)
+            + _stream_hint(own, state)
         )
     _check_positions(model, complete, where)
     model.load_state_dict(complete)
@@ -262,6 +267,19 @@ def _dcls_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
         return (
             " The file has no positions of DCLS layers: remove `weights.include_variant` to load it into the plain"
             " architecture and convert that."
+        )
+    return ""
+
+
+def _stream_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say how to load weights with a CA-Stream into a model without it, and the other way round."""
+    file_has, model_has = any("cls_token" in name or name == "stream.token" for name in state), "stream.token" in own
+    if file_has and not model_has:
+        return " If it has a CA-Stream: set `weights.include_variant: true`, and `variant.castream` as it was made."
+    if model_has and not file_has:
+        return (
+            " The file has no stream: remove `weights.include_variant` to load it into the network alone, and train the"
+            " stream."
         )
     return ""
 
