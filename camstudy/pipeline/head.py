@@ -1,6 +1,8 @@
 """What the head checks before any job: registered names, results of other origin, how Snakemake was started."""
 
+import copy
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +15,14 @@ from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.records import complaint, find_unrecorded
 from camstudy.pipeline.sources import Sources
-from camstudy.study.catalog import with_catalogs
+from camstudy.study.catalog import catalog_files, with_catalogs
 from camstudy.study.checks import validate
 from camstudy.study.claims import refuse_taken
 from camstudy.study.classes import refuse_other_classes
 from camstudy.study.plugins import add_plugins
 from camstudy.study.protocols import metric_names, shipped
 from camstudy.study.study import Study
+from camstudy.study.written import Places, Written
 from camstudy.tables import TABLES
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 # Set by `make records`, which is about to accept the equal ones.
 ACCEPTING = "CAMSTUDY_ACCEPTING_RECORDS"
+# Set by `plan` for the process in which it asks Snakemake what is to be done.
+PLANNING = "CAMSTUDY_PLANNING"
 
 
 def registered(folder: str | Path) -> dict[str, object]:
@@ -45,7 +50,7 @@ def registered(folder: str | Path) -> dict[str, object]:
 
 
 def read_study(
-    config: dict, files: Sequence[str | Path], folder: str | Path, *, is_job: bool = False
+    config: dict, files: Sequence[str | Path], folder: str | Path, *, is_job: bool = False, check_files: bool = True
 ) -> tuple[Study, Identities]:
     """Return a study and the identities of its results, after every check there is; ``config`` is completed in place.
 
@@ -54,10 +59,16 @@ def read_study(
     config : the configuration as Snakemake has read it
     files : the files that it was read from
     folder : the workflow's own, which has the catalogues
+    check_files : whether the files that the study names must exist, as they need not for a plan
     is_job : whether this is one of a head's jobs, which does not look at what lies in results/ once more
     """
     add_plugins(config, files)
-    config.update(validate(with_catalogs(config, folder), registered(folder)))
+    if not is_job:
+        # A key that stands twice, for one: of two, what reads the file has kept the second.
+        _ = [Written(file) for file in files]
+    places = Places(copy.deepcopy(config), [*catalog_files(folder), *files])
+    whole = with_catalogs(config, folder)
+    config.update(validate(whole, registered(folder), check_files=check_files, where=places))
     study, identity, listings = identified(config)
     # What other studies have made under a protocol's name is not replaced by something else.
     refuse_taken(config, study.used_protocols())
@@ -117,6 +128,14 @@ def refuse_different(study: Study, identity: Identities) -> None:
     found = find_unrecorded(results(study, identity))
     if found.different:
         raise CamstudyError(complaint(found))
+
+
+def is_planned() -> bool:
+    """Whether the study is planned only, which takes none of its files: by `snakemake plan`, or what that starts."""
+    # Snakemake knows its targets when it has read the rules.
+    if "plan" in sys.argv[1:]:
+        os.environ[PLANNING] = "1"
+    return PLANNING in os.environ
 
 
 def wrong_triggers(workflow: "Workflow") -> str:
