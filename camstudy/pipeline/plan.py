@@ -108,8 +108,8 @@ def render(study: str, rows: Mapping[str, Row]) -> str:
             "",
             "With so many jobs at a time it takes about: " + ", ".join(f"{n}: {_wall(rows, n)}" for n in AT_A_TIME),
             "",
-            f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from what finished ones took, of the others",
-            "from the table `resources.rules`, which is a guess. Jobs ask for `resources.safety` times as long.",
+            f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from what finished ones took, of the",
+            "others from the table `resources.rules`, which is a guess. Jobs ask for `resources.safety` times as long.",
             "Disk leaves out the checkpoints of running trainings.",
         ]
     )
