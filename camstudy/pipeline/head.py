@@ -3,17 +3,17 @@
 import copy
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camstudy.core.errors import CamstudyError
 from camstudy.explain.methods import METHODS, bind
 from camstudy.figures import FIGURES
-from camstudy.pipeline import paths
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.records import complaint, find_unrecorded
+from camstudy.pipeline.results import results
 from camstudy.pipeline.sources import Sources
 from camstudy.study.catalog import catalog_files, with_catalogs
 from camstudy.study.checks import validate
@@ -85,40 +85,6 @@ def identified(config: Mapping) -> tuple[Study, Identities, Listings]:
     identity = Identities(study, Sources(study))
     listings = Listings(study.catalog["datasets"], identity.dataset)
     return study, identity, listings
-
-
-def results(study: Study, identity: Identities) -> Iterator[tuple[str, str]]:
-    """Yield path and identity of all that a study's tables and figures are made from, and of these themselves."""
-    data = study.dataset
-    for name in study.datasets():
-        folder = study.shard_folder(name)
-        yield from (
-            (paths.shard(folder, number), identity.shard(folder, number)) for number in study.shard_numbers(name)
-        )
-        yield paths.dataset(name), identity.dataset(name)
-    for model in study.models:
-        weights = study.catalog["models"][model]["weights"]
-        if isinstance(weights, Mapping) and "model" not in weights:
-            yield paths.weights(model), identity.weights(model)
-        yield paths.model(model), identity.model(model)
-        for name in study.predicted():
-            yield paths.prediction(name, model), identity.prediction(name, model)
-    if study.reaches_ceiling():
-        yield paths.ceiling(data), identity.ceiling(data)
-    for model, method in study.maps():
-        for part in study.map_parts(data, model, method):
-            yield paths.heatmaps(data, model, method, part), identity.explanation(data, model, method)
-    for family in study.families:
-        protocol = study.protocols[family]
-        for model, method in study.maps(family):
-            for part in study.score_parts(data, family):
-                yield paths.scores(data, model, method, protocol, part), identity.scores(data, model, method, protocol)
-    yield paths.study(study.name, "scores.parquet"), identity.aggregate("scores")
-    for table in study.config["tables"]:
-        yield paths.study(study.name, f"tables/{table}.csv"), identity.table(table)
-    for figure in study.config["figures"]:
-        drawn = identity.map_figure if FIGURES[figure].needs == "maps" else identity.figure
-        yield paths.study(study.name, f"figures/{figure}.png"), drawn(figure)
 
 
 def refuse_different(study: Study, identity: Identities) -> None:
