@@ -17,6 +17,7 @@ from camstudy.study.written import Written
 ROOT = Path(__file__).parents[1]  # of the workflow, which an installation points to
 STUDIES = ROOT / "config" / "studies"
 DEFAULT = "config/config.yaml"
+STUDY = f"a study file, or the name of one that ships; {DEFAULT} without"
 EXACT = {"allow_abbrev": False}  # what is not ours is Snakemake's
 
 
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
             description=f"{text[0].upper()}{text[1:]}. Options after the study are Snakemake's.",
             **EXACT,
         )
-        command.add_argument("study", nargs="?", help=f"a study file, or the name of one that ships; {DEFAULT} without")
+        command.add_argument("study", nargs="?", help=STUDY)
         command.add_argument("--profile", help="of Snakemake: `slurm` for a cluster; profiles/local without")
         command.add_argument("--cores", default=None, help="CPU cores to use at once; all of them without")
         command.set_defaults(function=function, takes_more=True)
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--yes", action="store_true", help="do not ask")
     command.set_defaults(function=_results, takes_more=False)
     command = commands.add_parser("bundle", help="pack a finished study for a paper's supplement", **EXACT)
-    command.add_argument("study", nargs="?", help=f"a study file, or the name of one that ships; {DEFAULT} without")
+    command.add_argument("study", nargs="?", help=STUDY)
     command.add_argument("--output", type=Path, help="the archive; {study}.zip without")
     command.set_defaults(function=_bundle, takes_more=False)
     return parser

@@ -35,7 +35,7 @@ LOCAL = ["--profile", "profiles/local"]
         (["run", "--cores", "2", "-n"], [*LOCAL, "--cores", "2", "-n"]),
         (["run", "config/config.yaml"], ["--configfile", "config/config.yaml", *LOCAL, "--cores", "all"]),
         (["plan"], [*LOCAL, "--cores", "1", "--quiet", "all", "--", "plan"]),
-        (["run", "--set-resources", "train:gpu=0", "--", "records"], [*LOCAL, "--cores", "all", "--set-resources"]),
+        (["run", "--", "--forcerun", "train"], [*LOCAL, "--cores", "all", "--forcerun", "train"]),
     ],
 )
 def test_the_command_of_snakemake(called, capsys, arguments, expected):
@@ -117,11 +117,8 @@ def test_what_takes_room_is_listed_with_who_uses_it(results):
     }
     assert all(500 < room.size - kept < 600 for room, kept in zip(found, (0, 2500), strict=True))
     text = rooms.table(found)
-    assert [line.split()[2:] for line in text.splitlines()] == [
-        ["data/used", "mine"],
-        ["data/unused", "no", "study"],
-        ["in", "all"],
-    ]
+    expected = [["data/used", "mine"], ["data/unused", "no", "study"], ["in", "all"]]
+    assert [line.split()[2:] for line in text.splitlines()] == expected
 
 
 def test_what_no_study_uses_is_removed_after_asking(results, monkeypatch, capsys):
