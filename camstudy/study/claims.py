@@ -19,13 +19,14 @@ def definition(entry: Mapping) -> dict:
 
 def _complete(noted: Mapping) -> dict:
     """Return a definition with the keys that came after it was noted, at the value that they stand for."""
-    return definition(introduced(f"protocol {noted['family']}")) | noted
+    return {**definition(introduced(f"protocol {noted['family']}")), **noted}
 
 
 def differences(first: Mapping, second: Mapping) -> tuple[str, str]:
     """Return in words where two definitions differ: what the first and what the second has."""
     keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
-    return tuple(", ".join(f"{key} {json.dumps(entry.get(key))}" for key in keys) for entry in (first, second))
+    here, there = (", ".join(f"{key} {json.dumps(entry.get(key))}" for key in keys) for entry in (first, second))
+    return here, there
 
 
 def claim(config: Mapping, name: str) -> None:
