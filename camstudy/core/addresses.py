@@ -32,7 +32,9 @@ def redact(address: str) -> str:
     >>> redact("https://me:word@host.org/nets/a.pth?X-Amz-Signature=0123")
     'https://host.org/nets/a.pth?...'
     """
-    scheme, rest, mark, hidden = _PARTS.fullmatch(address).groups(default="")
+    parts = _PARTS.fullmatch(address)
+    assert parts  # of any text
+    scheme, rest, mark, hidden = parts.groups(default="")
     host, slash, path = rest.partition("/")
     host = host.rpartition("@")[2]
     # A password may hold what ends the host or begins the query.

@@ -62,7 +62,8 @@ class Code:
         paths = (path.relative_to(self._base) for path in sorted((self._base / PACKAGE.name).rglob("*.py")))
         modules = (".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
         for module in [*modules, *self._own]:
-            for registered, definition in self._module(module).registered.items():
+            known = self._module(module) or Module()
+            for registered, definition in known.registered.items():
                 registry, _, name = registered.partition(":")
                 if registry in kinds:
                     found[f"{kinds[registry]}:{name}"] = f"{module}:{definition}"
@@ -95,8 +96,10 @@ class Code:
         return f"{module}:{name} {definition.digest} {' '.join(uses)}"
 
     def _definition(self, module: str, name: str) -> Definition:
-        known = self._module(module)
-        return known.definitions[name] if name else known.effects
+        known = self._module(module) or Module()
+        definition = known.definitions[name] if name else known.effects
+        assert definition  # as nothing else is followed
+        return definition
 
     def _used(self, module: str, name: str) -> Iterator[tuple[str, str]]:
         """Yield what a definition uses, and what its module and the packages around do as they are imported."""
@@ -157,7 +160,8 @@ class Code:
         if not level:
             return target
         package = module.split(".")
-        up = level - 1 if self._file(module).name == "__init__.py" else level
+        file = self._file(module)
+        up = level - 1 if file and file.name == "__init__.py" else level
         return ".".join([*package[: len(package) - up], name])
 
     def _module(self, name: str) -> Module | None:

@@ -67,7 +67,7 @@ def _authorise(request: urllib.request.Request) -> None:
     path = os.environ.get("NETRC") or Path.home() / ".netrc"
     try:
         # By name, not by `default`, which would be given to any host; and the class itself looks at who may read it.
-        found = netrc.netrc(os.environ.get("NETRC")).hosts.get(host)
+        found = netrc.netrc(os.environ.get("NETRC")).hosts.get(host or "")
     except FileNotFoundError:
         return
     except netrc.NetrcParseError as error:

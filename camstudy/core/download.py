@@ -120,14 +120,14 @@ def _download(url: str, part: Path) -> None:
     if origin and start == origin.size:
         return
     headers = {"User-Agent": "camstudy"}
-    if start:
+    if origin and start:
         headers["Range"] = f"bytes={start}-"
         if origin.validator:
             headers["If-Range"] = origin.validator
     try:
         with open_address(url, headers, TIMEOUT) as answer:
             begins, answered = _answered(url, answer)
-            if start and begins and not _same(origin, answered, start, begins):
+            if origin and start and begins and not _same(origin, answered, start, begins):
                 _forget(part)
                 raise _Interrupted("the file changed on the server; starting over")
             if not begins:  # all of it: the server ignores ranges, or the file has changed

@@ -6,6 +6,7 @@ fixations alike.
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def resized_sizes(sizes: np.ndarray, size: int, crop_pct: float, crop_mode: str 
     return sizes * side // sizes.min(axis=1, keepdims=True)
 
 
-def crop_offsets(resized: np.ndarray, size: int) -> np.ndarray:
+def crop_offsets(resized: np.ndarray | np.integer, size: int) -> np.ndarray:
     """Return the first rows or columns of the centre that a crop of side ``size`` keeps; negative before a border."""
     return np.where(resized < size, -((size - resized) // 2), np.round((resized - size) / 2)).astype(np.int64)
 
@@ -139,7 +140,7 @@ def boxes_in_view(
     view = np.broadcast_to(np.asarray(view, np.float64), (len(boxes), 4))[:, None]
     start, extent = np.tile(view[..., :2], 2), np.tile(view[..., 2:] - view[..., :2], 2)
     mapped = (boxes / scale - start) / extent * np.tile(np.asarray(size, np.float64), 2)
-    kept = there
+    kept: Any = there  # for numpy's types, it might be a scalar
     if clip:
         mapped = np.clip(mapped, 0, np.tile(np.asarray(size, np.float64), 2))
         # A pixel's worth in both directions, up to rounding.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 from xarray import Variable
 from xarray.backends import BackendArray
 from xarray.core.indexing import ExplicitIndexer, IndexingSupport, LazilyIndexedArray, explicit_indexing_adapter
@@ -29,7 +30,7 @@ class _Unread(BackendArray):
         return np.squeeze(values, tuple(axis for axis, positions in enumerate(wanted) if positions.ndim == 0))
 
 
-def lazy(dims: Sequence[str], shape: Sequence[int], dtype: object, read: Read, *, asked: int = 1) -> Variable:
+def lazy(dims: Sequence[str], shape: Sequence[int], dtype: DTypeLike, read: Read, *, asked: int = 1) -> Variable:
     """Return a variable that is read when its values are used, and of which only what was selected is read.
 
     Nothing is kept: values that are used twice are read twice, unless `load` was called.

@@ -235,7 +235,7 @@ def _counted(stats: Mapping[str, Stat], scope: Mapping) -> dict[str, Stat]:
     }
 
 
-def _digest(lines: Iterable[tuple[str, object]]) -> str:
+def _digest(lines: Iterable[tuple[str | int, object]]) -> str:
     """Return 16 hexadecimal digits that stand for names and what belongs to each, in any order."""
     text = json.dumps(sorted(lines, key=lambda line: line[0]), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

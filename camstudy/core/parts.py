@@ -54,7 +54,9 @@ def part_slice(name: str, n: int) -> slice:
     """
     if not name:
         return slice(0, n)
-    first, last = map(int, re.fullmatch(r"/(\d+)-(\d+)", name).groups())
+    found = re.fullmatch(r"/(\d+)-(\d+)", name)
+    assert found  # one of `part_names`
+    first, last = map(int, found.groups())
     if last >= n or last != min(first + PART, n) - 1:
         raise CamstudyError(
             f"images {first} to {last} were asked for, but the dataset has {n}, which was not known before it was "

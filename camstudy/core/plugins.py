@@ -39,6 +39,8 @@ def load(paths: Iterable[str | Path]) -> None:
         if str(file.parent) not in sys.path:
             sys.path.append(str(file.parent))
         spec = spec_from_file_location(name, file)
+        assert spec is not None  # as its name ends in .py
+        assert spec.loader is not None
         sys.modules[name] = module_from_spec(spec)
         try:
             spec.loader.exec_module(sys.modules[name])

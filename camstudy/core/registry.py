@@ -31,7 +31,7 @@ class Registry(Mapping[str, Record], Generic[Record]):
     4
     """
 
-    def __init__(self, what: str, record: type[Record]) -> None:
+    def __init__(self, what: str, record: Callable[..., Record]) -> None:
         self._what = what
         self._record = record
         self._entries: dict[str, Record] = {}
@@ -84,7 +84,7 @@ class ModuleRegistry(Registry[Record]):
     elsewhere, such as a user's, may register other names.
     """
 
-    def __init__(self, what: str, record: type[Record], package: str) -> None:
+    def __init__(self, what: str, record: Callable[..., Record], package: str) -> None:
         super().__init__(what, record)
         self._package = package
 

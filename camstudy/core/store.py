@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 import zarr
@@ -68,6 +69,12 @@ class ArraySpec:
             return float("nan")
         limits = np.iinfo(self.kind)
         return int(limits.max if self.kind.kind == "u" else limits.min)
+
+
+if TYPE_CHECKING:
+
+    class _Ragged(ArraySpec):
+        offsets: np.ndarray
 
 
 def store_path(manifest: str | Path) -> Path:
@@ -150,7 +157,7 @@ class StoreWriter:
         group = zarr.create_group(self.path, zarr_format=3)
         for name, spec in self._specs.items():
             shape = (self._span(spec, 0, self.n).stop, *spec.shape)
-            dims = (f"{name}_element" if _ragged(spec) else "image", *spec.dims)
+            dims: Sequence[str] = (f"{name}_element" if _ragged(spec) else "image", *spec.dims)
             _create_array(group, name, spec, shape, (self._chunk_of(spec), *spec.shape), dims)
         for name, (dims, values) in self._fixed.items():
             dtype = "str" if isinstance(values.dtype, np.dtypes.StringDType) else values.dtype.name
@@ -291,15 +298,17 @@ def open_store(manifest: str | Path, require: Sequence[str] = ()) -> Store:
 
 def _as_slice(part: Part) -> Part:
     """Return neighbouring positions as a slice, which zarr reads faster, and all else as it is."""
-    positions = part if isinstance(part, slice) else np.asarray(part)
-    if isinstance(part, slice) or positions.ndim != 1 or not positions.size or positions.dtype.kind not in "iu":
+    if isinstance(part, slice):
+        return part
+    positions = np.asarray(part)
+    if positions.ndim != 1 or not positions.size or positions.dtype.kind not in "iu":
         return part
     if positions[0] >= 0 and np.all(np.diff(positions) == 1):
         return slice(int(positions[0]), int(positions[-1]) + 1)
     return part
 
 
-def _ragged(spec: ArraySpec) -> bool:
+def _ragged(spec: ArraySpec) -> "TypeGuard[_Ragged]":
     return spec.offsets is not None
 
 

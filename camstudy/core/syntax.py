@@ -28,8 +28,8 @@ DOCUMENTARY = {
 }
 
 _SKIPPED = {"ctx", "type_comment", "type_params", "kind", "returns"}
+_Comprehension = ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 _COMPOUND = (ast.If, ast.Try, ast.TryStar, ast.With, ast.For, ast.While, ast.Match)
 
 
@@ -79,13 +79,13 @@ def read_module(text: str, where: str = "<text>") -> Module:
     effects: list[ast.stmt] = []
     for statement in _statements(ast.parse(text, where).body):
         for part in ast.walk(statement) if isinstance(statement, _COMPOUND) else [statement]:
-            if isinstance(part, ast.Import | ast.ImportFrom):
+            if isinstance(part, ast.ImportFrom):
                 module.stars += [_target(part, "").rstrip(".") for alias in part.names if alias.name == "*"]
+            if isinstance(part, ast.Import | ast.ImportFrom):
                 module.imports |= dict(_imported(part))
         for name in dict.fromkeys(_bound(statement)):
             defining.setdefault(name, []).append(statement)
-        for call in filter(_is_registration, getattr(statement, "decorator_list", [])):
-            module.registered[f"{getattr(call.func.value, 'id', '')}:{call.args[0].value}"] = statement.name
+        module.registered |= dict(_registered(statement))
         if _acts(statement):
             effects.append(statement)
     for name, statements in defining.items():
@@ -168,6 +168,15 @@ def _acts(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Delete | ast.Assert | ast.Raise)
 
 
+def _registered(statement: ast.stmt) -> Iterator[tuple[str, str]]:
+    """Yield ``REGISTRY:name`` and the definition for each decorator that registers it."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        for call in statement.decorator_list:
+            match call:
+                case ast.Call(func=ast.Attribute(value=registry, attr="register"), args=[ast.Constant(str(name)), *_]):
+                    yield f"{getattr(registry, 'id', '')}:{name}", statement.name
+
+
 def _is_registration(node: ast.AST) -> bool:
     """Whether a call is ``registry.register("name", ...)``."""
     return (
@@ -193,10 +202,12 @@ class _Scope:
 
     def close(self) -> None:
         """Hand what is not bound here to the scope around; classes are no scope for their functions."""
+        if self.outer is None:
+            return
         top = around = self.outer
         while top.outer:
             top = top.outer
-        while around.is_class and not self.is_class:
+        while around.is_class and around.outer and not self.is_class:
             around = around.outer
         for name, target, attributes in self.loads:
             if target:
@@ -217,18 +228,17 @@ class _Reader:
         self.top = _Scope(None)
 
     def visit(self, node: ast.AST, scope: _Scope) -> None:
-        kind = type(node)
-        if kind in _FUNCTIONS or kind is ast.Lambda:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             self._function(node, scope)
-        elif kind in _COMPREHENSIONS:
+        elif isinstance(node, _Comprehension):
             self._comprehension(node, scope)
-        elif kind is ast.ClassDef:
+        elif isinstance(node, ast.ClassDef):
             self._class(node, scope)
-        elif kind is ast.Attribute or kind is ast.Name:
+        elif isinstance(node, ast.Attribute | ast.Name):
             self._name(node, scope)
-        elif kind is ast.AnnAssign:
+        elif isinstance(node, ast.AnnAssign):
             self._annotated(node, scope)
-        elif kind is ast.Call and _is_registration(node):
+        elif isinstance(node, ast.Call) and _is_registration(node):
             # What is registered does not depend on the registry's code.
             self.out.append("register(")
             for part in [*node.args, *(word for word in node.keywords if word.arg not in DOCUMENTARY)]:
@@ -277,19 +287,20 @@ class _Reader:
 
     def _name(self, node: ast.Attribute | ast.Name, scope: _Scope) -> None:
         attributes: list[str] = []
-        while isinstance(node, ast.Attribute):
-            attributes.insert(0, node.attr)
-            node = node.value
+        root: ast.expr = node
+        while isinstance(root, ast.Attribute):
+            attributes.insert(0, root.attr)
+            root = root.value
         path = ".".join(attributes)
         self.out.append(f"Attribute({path})" if path else "")
-        if not isinstance(node, ast.Name):
-            self.visit(node, scope)
+        if not isinstance(root, ast.Name):
+            self.visit(root, scope)
             return
-        self.out.append(f"Name({node.id})")
-        if isinstance(node.ctx, ast.Load):
-            scope.loads.add((node.id, "", path))
+        self.out.append(f"Name({root.id})")
+        if isinstance(root.ctx, ast.Load):
+            scope.loads.add((root.id, "", path))
         else:
-            scope.stores.add(node.id)
+            scope.stores.add(root.id)
 
     def _annotated(self, node: ast.AnnAssign, scope: _Scope) -> None:
         if scope.is_class:
@@ -324,7 +335,7 @@ class _Reader:
         self._value(node.body, inner)
         inner.close()
 
-    def _comprehension(self, node: ast.expr, scope: _Scope) -> None:
+    def _comprehension(self, node: _Comprehension, scope: _Scope) -> None:
         inner, (first, *_) = _Scope(scope), node.generators
         self.out.append(f"{type(node).__name__}(")
         self.visit(first.iter, scope)

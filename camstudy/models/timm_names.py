@@ -42,7 +42,7 @@ def facts(arch: str) -> Facts:
     return Facts(name, arch in table["renamed"], classes, table["crop_mode"].get(tagged, MODE))
 
 
-def random_head(classes: int | None, wanted: int) -> str:
+def random_head(classes: int | None, wanted: int | None) -> str:
     """Return what is wrong with weights of so many ``classes`` for a model that is not trained; nothing if they fit."""
     if classes in (None, wanted):
         return ""

@@ -21,6 +21,7 @@ from camstudy.study.claims import refuse_taken
 from camstudy.study.classes import refuse_other_classes
 from camstudy.study.plugins import add_plugins
 from camstudy.study.protocols import metric_names, shipped
+from camstudy.study.registered import Registered
 from camstudy.study.study import Study
 from camstudy.study.written import Places, Written
 from camstudy.tables import TABLES
@@ -34,15 +35,19 @@ ACCEPTING = "CAMSTUDY_ACCEPTING_RECORDS"
 PLANNING = "CAMSTUDY_PLANNING"
 
 
-def registered(folder: str | Path) -> dict[str, object]:
+def registered(folder: str | Path) -> Registered:
     """Return the names that a configuration may use; ``folder`` is the workflow's."""
     kinds = {name: "controls" if method.needs == "dataset" else "methods" for name, method in METHODS.items()}
     return {
         "bind": bind,
-        **{kind: [name for name, its in kinds.items() if its == kind] for kind in ("methods", "controls")},
+        "methods": [name for name, kind in kinds.items() if kind == "methods"],
+        "controls": [name for name, kind in kinds.items() if kind == "controls"],
         "references": {name: method.reference for name, method in METHODS.items()},
         "rules": [script.stem for script in Path(folder, "scripts").glob("*.py")] + ["score_on_model"],
-        "families": {name: record.metrics for name, record in [*TABLES.items(), *FIGURES.items()]},
+        "families": {
+            **{name: record.metrics for name, record in TABLES.items()},
+            **{name: record.metrics for name, record in FIGURES.items()},
+        },
         "variants": {name: method.variant for name, method in METHODS.items() if method.variant},
         "protocols": shipped(),
         "metrics": metric_names,

@@ -6,6 +6,7 @@ planned. Results are made of results, so that the identity of a map holds the di
 
 from collections.abc import Callable, Mapping
 from itertools import product
+from typing import TYPE_CHECKING
 
 from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
@@ -20,6 +21,9 @@ from camstudy.study.stated import resolved, settings, stated_by, stated_by_maps
 from camstudy.study.study import Study, is_photographs
 from camstudy.tables import TABLES
 from camstudy.training.terms import asked
+
+if TYPE_CHECKING:
+    from camstudy.study.registered import Record
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
 ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
@@ -196,7 +200,8 @@ class Identities:
     def scores(self, dataset: str, model: str, method: str, protocol: str) -> str:
         """Return the identity of scores under a protocol of any family."""
         entry, stated = self._catalog["methods"][method], self._catalog["protocols"][protocol]
-        needs, units, made = FAMILIES[stated["family"]].needs, [f"family:{stated['family']}"], {}
+        needs, units = FAMILIES[stated["family"]].needs, [f"family:{stated['family']}"]
+        made: dict[str, str | None] = {}
         if "method" in needs:
             units.append(f"method:{entry['method']}")
             made |= {"layer": self._layer(model, method), **self._method(method)}
@@ -226,7 +231,6 @@ class Identities:
 
         def make() -> str:
             study, name = self.study, self.study.dataset
-            family = {"layers": "agreement", **study.tables_beside()}.get(what)
             if what == "scores":
                 made_from = [
                     self.scores(name, model, method, study.protocols[family])
@@ -234,10 +238,11 @@ class Identities:
                     for model, method in study.maps(family)
                 ] + [self.prediction(study.prediction_dataset, model) for model in study.models]
             elif what == "sweep":
-                pairs = product(study.models, study.swept())
+                pairs = [*product(study.models, study.swept())]
                 made_from = [self.scores(name, model, method, study.protocols["sweep"]) for model, method in pairs]
             else:
-                pairs = product(study.models, study.stages()) if what == "layers" else study.maps(family)
+                family = {"layers": "agreement", **study.tables_beside()}[what]
+                pairs = [*product(study.models, study.stages())] if what == "layers" else study.maps(family)
                 made_from = [self.scores(name, model, method, study.protocol(family)) for model, method in pairs]
             if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))
@@ -267,7 +272,7 @@ class Identities:
             stated=digest(stated_by_maps(study.config)),
         )
 
-    def _drawn(self, record: object, *units: str) -> str:
+    def _drawn(self, record: "Record", *units: str) -> str:
         study = self.study
         made_from = [self.aggregate("scores"), *(self.model(model) for model in study.models)]
         for source in record.sources:

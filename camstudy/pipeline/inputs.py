@@ -1,15 +1,19 @@
 """The inputs of rules and the targets of a study, where the rule's own pattern does not say them."""
 
-from collections.abc import Mapping
 from itertools import product
+from typing import TYPE_CHECKING
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline import paths
+from camstudy.pipeline.wildcards import Wildcards
 from camstudy.study.study import Study
 from camstudy.tables import TABLES
+
+if TYPE_CHECKING:
+    from camstudy.study.registered import Record
 
 
 class Inputs:
@@ -18,28 +22,28 @@ class Inputs:
     def __init__(self, study: Study) -> None:
         self.study, self.catalog = study, study.catalog
 
-    def shards(self, wildcards: object) -> list[str]:
+    def shards(self, wildcards: Wildcards) -> list[str]:
         """Records of the shards that the workflow makes for a dataset; a user's own shards have none."""
         folder = self.study.shard_folder(wildcards.dataset)
         return [paths.shard(folder, number) for number in self.study.shard_numbers(wildcards.dataset)]
 
-    def start(self, wildcards: object) -> list[str]:
+    def start(self, wildcards: Wildcards) -> list[str]:
         """Record of the weights that a model starts from; nothing for one that starts at random."""
         weights = self.catalog["models"][wildcards.model]["weights"]
         if isinstance(weights, str):
             return []
         return [paths.model(weights["model"]) if "model" in weights else paths.weights(wildcards.model)]
 
-    def training_data(self, wildcards: object) -> str:
+    def training_data(self, wildcards: Wildcards) -> str:
         """Manifest of the dataset that a model trains on."""
         return paths.dataset(self.catalog["models"][wildcards.model]["train"]["dataset"])
 
-    def heatmaps(self, wildcards: object) -> list[str]:
+    def heatmaps(self, wildcards: Wildcards) -> list[str]:
         """Manifests of the stores of a method's maps, opened as one; a control's are the same for all models."""
         model = CONTROL if self.study.is_control(wildcards.method) else wildcards.model
         return self._heatmaps(wildcards.dataset, model, wildcards.method)
 
-    def evidence(self, wildcards: object) -> dict[str, list[str]]:
+    def evidence(self, wildcards: Wildcards) -> dict[str, list[str]]:
         """What a protocol's family scores: manifests of maps, records of the model and of what it predicts.
 
         Raises `CamstudyError` for a control under a family that explains a model anew.
@@ -113,10 +117,12 @@ class Inputs:
             for manifest in self._heatmaps(self.study.dataset, model, method)
         ]
 
-    def beside_scores(self, wildcards: object) -> dict[str, str | list[str]]:
+    def beside_scores(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        sources = {name: paths.study(study.name, f"{name}.parquet") for name in ("sweep", "layers", "curves", "steps")}
+        sources: dict[str, str | list[str]] = {
+            name: paths.study(study.name, f"{name}.parquet") for name in ("sweep", "layers", "curves", "steps")
+        }
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [
             paths.timing(cost, study.dataset, model, method) for model, method in study.maps(with_controls=False)
@@ -125,7 +131,7 @@ class Inputs:
         sources["published"] = []
         return {name: sources[name] for name in self.record(wildcards).sources}
 
-    def record(self, wildcards: Mapping) -> object:
+    def record(self, wildcards: Wildcards) -> "Record":
         """Return the record of the table or figure that a job makes."""
         return TABLES[wildcards.table] if "table" in dict(wildcards.items()) else FIGURES[wildcards.figure]
 

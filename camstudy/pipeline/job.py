@@ -5,11 +5,11 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from camstudy.core import plugins
 from camstudy.core.errors import CamstudyError
@@ -48,7 +48,7 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
     sys.stdout.flush()
     sys.stderr.flush()
     # Line by line: a killed job's log is complete, and a subprocess's lines stay in their place among the others.
-    sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # its type leaves open what it is
     with open(log, "w", buffering=1) as file:  # noqa: PTH123 - a path as Snakemake gives it
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
@@ -81,8 +81,17 @@ class Step:
         self.facts |= facts
 
 
+class Job(Protocol):
+    """The object that Snakemake gives to scripts, as far as it is used here."""
+
+    output: Sequence[str]
+    log: Sequence[str]
+    config: Mapping[str, Any]
+    params: Any
+
+
 @contextmanager
-def step(job: object) -> Iterator[Step]:
+def step(job: Job) -> Iterator[Step]:
     """Run a job's work as `logged` does, then write the record of the run beside the first output.
 
     ``job`` is the object that Snakemake gives to scripts. The record holds the job's identity, by which a result is

@@ -8,6 +8,7 @@ from camstudy.core.parts import PART
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline.job import count_gpus
 from camstudy.pipeline.resources import estimate, request
+from camstudy.pipeline.wildcards import Wildcards
 from camstudy.study.study import Study
 
 
@@ -22,12 +23,12 @@ class Jobs:
     def _gpus_here(self) -> int:
         return count_gpus()
 
-    def gpus(self, wildcards: object = None) -> int:
+    def gpus(self, wildcards: Wildcards | None = None) -> int:
         """Resource `gpu`: 1 for a job that needs one. `auto` goes by the machine that plans."""
         device = self.config["device"]
         return min(self._gpus_here, 1) if device == "auto" else int(device == "cuda")
 
-    def training_gpus(self, wildcards: object) -> int:
+    def training_gpus(self, wildcards: Wildcards) -> int:
         """Resource `gpu` of a training: what its recipe says; with `auto`, what there are and divides its batch."""
         recipe = self.study.catalog["models"][wildcards.model]["train"]
         auto = self.config["device"] == "auto"
@@ -35,11 +36,11 @@ class Jobs:
         images = recipe["batch_size"] // recipe["accumulate"]
         return max((n for n in range(1, most + 1) if images % n == 0), default=0)
 
-    def memory(self, rule: str) -> Callable[[object, int], int]:
+    def memory(self, rule: str) -> Callable[[Wildcards, int], int]:
         """Resource `mem_mb`: what a job of a rule is estimated to need, more of it at each attempt."""
         return lambda wildcards, attempt: self._request(rule, wildcards, attempt)["mem_mb"]
 
-    def minutes(self, rule: str) -> Callable[[object, int], int]:
+    def minutes(self, rule: str) -> Callable[[Wildcards, int], int]:
         """Resource `runtime`: as for `memory`."""
         return lambda wildcards, attempt: self._request(rule, wildcards, attempt)["runtime"]
 
@@ -48,7 +49,7 @@ class Jobs:
         seconds = [self._estimate(rule, job, gpu=True) for job in jobs]
         return max(seconds, default=0) <= self.config["local_seconds"]
 
-    def group(self, wildcards: object) -> str | None:
+    def group(self, wildcards: Wildcards) -> str | None:
         """Group of a step on a GPU: all steps of a model that take minutes, or the parts of a method that do.
 
         None leaves the step a job of its own, as everywhere but on a cluster.
@@ -71,7 +72,7 @@ class Jobs:
         number = int(part[1]) // PART // together
         return "-".join(filter(None, [wildcards.dataset, wildcards.model, wildcards.method, protocol, str(number)]))
 
-    def _request(self, rule: str, wildcards: Mapping[str, str], attempt: int) -> dict[str, int]:
+    def _request(self, rule: str, wildcards: Wildcards, attempt: int) -> dict[str, int]:
         images_of = self.study.expected_images
         return request(self.config, rule, wildcards, attempt, gpu=bool(self.gpus()), images_of=images_of)
 
@@ -85,10 +86,11 @@ class Jobs:
         if model not in study.models or not recipe or recipe["gpu"] > 1:
             return False
         methods = dict.fromkeys([*study.methods, *(study.swept() if study.shows("sweep") else []), *study.stages()])
-        rules = [("explain", None)]
+        rules: list[tuple[str, str | None]] = [("explain", None)]
         rules += [("score_on_model", study.protocols[name]) for name in study.families if FAMILIES[name].on_model]
         rules += [("time_method", study.protocols["cost"])] if study.shows("timing") else []
-        steps = [("train", {})] + [("prediction", {"dataset": name}) for name in study.predicted()]
+        steps: list[tuple[str, dict]] = [("train", {})]
+        steps += [("prediction", {"dataset": name}) for name in study.predicted()]
         steps += [
             (rule, {"dataset": study.dataset, "method": method, "protocol": name})
             for rule, name in rules

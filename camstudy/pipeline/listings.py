@@ -17,6 +17,8 @@ from camstudy.core.provenance import read_json, write_json
 from camstudy.data.sources import SOURCES, Listing, expected_images
 from camstudy.pipeline import paths
 
+List = Callable[[Mapping, object], Listing | None]
+
 NOT_LISTED = ("root", "licence", "human_ceiling", "human_maps", "n_images", "sample_seed", "boxes", "sigma")
 
 
@@ -43,7 +45,7 @@ class Listings:
         if entry["n_images"]:
             return entry["n_images"]
         manifest = _read(paths.dataset(name))
-        if self._is_prepared(name):
+        if manifest is not None and self._is_prepared(name):
             return manifest["n_images"]
         found = self.listing(name) if lists else None
         if found is not None:
@@ -70,11 +72,13 @@ class Listings:
         known = _read(kept)
         same = known is not None and known["entry"] == of
         # What was prepared stands, whether its files are still there or not.
-        if same and (self._is_prepared(name) or known["files"] == _seen(entry, known)):
+        if known is not None and same and (self._is_prepared(name) or known["files"] == _seen(entry, known)):
             return Listing(**known["found"])
         try:
-            found, where = _list_shards(entry) if shards else _list_root(entry)
+            found, where = _list_shards(source.listing, entry) if shards else _list_root(source.listing, entry)
         except CamstudyError:
+            return None
+        if found is None:
             return None
         about = {"entry": of, **where}
         with suppress(OSError):  # someone else's results
@@ -82,16 +86,16 @@ class Listings:
         return found
 
 
-def _list_root(entry: Mapping) -> tuple[Listing, dict]:
+def _list_root(listing: List, entry: Mapping) -> tuple[Listing | None, dict]:
     from camstudy.data.formats.files import Root
 
     root = Root(entry["root"])
-    found = SOURCES[entry["source"]].listing(entry, root)
+    found = listing(entry, root)
     return found, {"places": [*root.opened], "absent": root.absent}
 
 
-def _list_shards(entry: Mapping) -> tuple[Listing, dict]:
-    return SOURCES[entry["source"]].listing(entry, entry["shards"]), {"places": entry["shards"], "absent": []}
+def _list_shards(listing: List, entry: Mapping) -> tuple[Listing | None, dict]:
+    return listing(entry, entry["shards"]), {"places": entry["shards"], "absent": []}
 
 
 def _seen(entry: Mapping, known: Mapping) -> str:

@@ -78,12 +78,12 @@ def render(study: str, rows: Mapping[str, Row]) -> str:
     """Return the plan as text: a line per rule, the sum, and what the figures rest on."""
     if not rows:
         return f"Plan of {study}: nothing to be done."
-    total = Counter()
+    total: Counter[str] = Counter()
     for row in rows.values():
         total.update(
             {key: getattr(row, key) for key in ("jobs", "measured", "seconds", "gpu_seconds", "disk_mb", "files")}
         )
-    lines = [("rule", "jobs", "longest", "hours", "GPU hours", "disk", "files")]
+    lines: list[tuple[str, ...]] = [("rule", "jobs", "longest", "hours", "GPU hours", "disk", "files")]
     for rule, row in rows.items():
         lines.append(
             (rule, f"{row.jobs:,}", f"{row.longest / 60:.0f} min", *_amounts(row.seconds, row.gpu_seconds, row))

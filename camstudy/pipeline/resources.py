@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from camstudy.data.sources import expected_images
 from camstudy.explain.methods import bind
 from camstudy.metrics.scoring import FAMILIES, Family
+from camstudy.pipeline.wildcards import Wildcards
 
 EXPLAINING = ("explain", "time_method")  # rules whose time depends on the method, beside families that explain anew
 SIDE = 224  # of the images that seconds and memory of the table are stated for
@@ -31,7 +32,7 @@ class Estimate:
 def estimate(
     config: Mapping,
     rule: str,
-    wildcards: Mapping[str, str],
+    wildcards: Mapping[str, str] | Wildcards,
     *,
     gpu: bool = True,
     seconds_per_image: float | None = None,
@@ -78,7 +79,7 @@ def estimate(
 def request(
     config: Mapping,
     rule: str,
-    wildcards: Mapping[str, str],
+    wildcards: Mapping[str, str] | Wildcards,
     attempt: int,
     *,
     gpu: bool,
@@ -90,7 +91,7 @@ def request(
     return {"mem_mb": math.ceil(attempt * taken.memory_mb), "runtime": math.ceil(attempt * minutes)}
 
 
-def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
+def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str] | Wildcards) -> float:
     """Return how many passes at 224x224 an image costs; 1 where no network runs."""
     if not config["resources"]["rules"][rule]["gpu"]:
         return 1
@@ -101,19 +102,19 @@ def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
     return times * method.get("passes", 1) * _area(config, wildcards)
 
 
-def _images(config: Mapping, rule: str, images: int, wildcards: Mapping[str, str]) -> int:
+def _images(config: Mapping, rule: str, images: int, wildcards: Mapping[str, str] | Wildcards) -> int:
     """Return the number of images that a rule takes of a dataset that has so many."""
     family = _family(config, wildcards)
     chosen = family.sample if family else {"time_method": "batch_size"}.get(rule)
     return min(images, _protocol(config, wildcards)[chosen]) if chosen else images
 
 
-def _protocol(config: Mapping, wildcards: Mapping[str, str]) -> Mapping:
+def _protocol(config: Mapping, wildcards: Mapping[str, str] | Wildcards) -> Mapping:
     """Return the entry of the protocol that a job scores or measures by."""
     return config["catalog"]["protocols"][wildcards["protocol"]]
 
 
-def _family(config: Mapping, wildcards: Mapping[str, str]) -> Family | None:
+def _family(config: Mapping, wildcards: Mapping[str, str] | Wildcards) -> Family | None:
     """Return the family by which a job scores maps; None for other jobs."""
     if not wildcards.get("protocol"):
         return None
@@ -121,7 +122,7 @@ def _family(config: Mapping, wildcards: Mapping[str, str]) -> Family | None:
     return None if name == "cost" else FAMILIES[name]
 
 
-def _map_area(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float:
+def _map_area(config: Mapping, rule: str, wildcards: Mapping[str, str] | Wildcards) -> float:
     """Return how many times as large a method's maps are as those of the last stage, of four that halve the image."""
     if rule != "explain":
         return 1
@@ -132,17 +133,17 @@ def _map_area(config: Mapping, rule: str, wildcards: Mapping[str, str]) -> float
     return 4 ** (max(4 - stage, 0) if stage > 0 else -1 - stage)
 
 
-def _area(config: Mapping, wildcards: Mapping[str, str]) -> float:
+def _area(config: Mapping, wildcards: Mapping[str, str] | Wildcards) -> float:
     """Return how many times 224x224 a model's input has; timm's own sizes are taken for 224."""
     return (_side(config, wildcards) / SIDE) ** 2
 
 
-def _side(config: Mapping, wildcards: Mapping[str, str]) -> int:
+def _side(config: Mapping, wildcards: Mapping[str, str] | Wildcards) -> int:
     """Return the side of a model's input."""
     return config["catalog"]["models"].get(wildcards.get("model"), {}).get("input", {}).get("size", SIDE)
 
 
-def _taken(wildcards: Mapping[str, str], images: int) -> int:
+def _taken(wildcards: Mapping[str, str] | Wildcards, images: int) -> int:
     """Return how many of a dataset's images a job takes: those of a part, `/00000-01023` in its path, or all."""
     part = wildcards.get("part")
     if not part:

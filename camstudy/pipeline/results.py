@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import product
+from typing import Any
 
 from camstudy.figures import FIGURES
 from camstudy.pipeline import paths
@@ -9,7 +10,7 @@ from camstudy.pipeline.identities import Identities
 from camstudy.study.study import Study
 
 
-def results(study: Study, identity: Identities) -> Iterator[tuple[str, str]]:
+def results(study: Study, identity: Identities | Any) -> Iterator[tuple[str, str]]:
     """Yield path and identity of all that a study's tables and figures are made from, and of these themselves."""
     data = study.dataset
     for name in study.datasets():

@@ -32,6 +32,7 @@ def merged(base: Mapping, top: Mapping) -> dict:
     laid = dict(base)
     for key, value in top.items():
         below = laid.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        laid[key] = merged(below, value) if both else value
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            value = merged(below, value)
+        laid[key] = value
     return laid

@@ -4,12 +4,14 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
 from camstudy.data.sources import SOURCES
 from camstudy.models.timm_names import facts, random_head
 from camstudy.study.protocols import check_protocols
+from camstudy.study.registered import Registered
 from camstudy.study.schema import Place, explain, fill, load_schema, show, validator
 from camstudy.study.targets import check_controls, match_controls
 from camstudy.study.trials import check_trial, make_trial
@@ -22,7 +24,7 @@ SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")
 
 def validate(
     config: Mapping,
-    known: Mapping[str, object] | None = None,
+    known: Registered | None = None,
     *,
     check_files: bool = True,
     where: Callable[[Place], str] = lambda place: "",
@@ -35,9 +37,7 @@ def validate(
     Parameters
     ----------
     config : the configuration as parsed from YAML, catalogue included
-    known : registered names, ``{"methods": [...], "controls": [...], "rules": [...]}``; under ``"families"``, by table
-        and figure, the families of metrics that they show; under ``"protocols"`` those that ship; ``"bind"``, which
-        checks a method's parameters, and ``"metrics"``, which returns a family's; by default they are not checked
+    known : registered names; by default they are not checked
     check_files : whether the files that the selected models and datasets name must exist
     where : returns in which file, and in which line, a value was written, for the messages; empty where that is unknown
 
@@ -66,7 +66,7 @@ def validate(
     return _derive(usable)
 
 
-def _plain(value: object, place: Place, errors: dict[Place, str]) -> object:
+def _plain(value: Any, place: Place, errors: dict[Place, str]) -> Any:
     """Copy to plain dicts and lists with text as keys, noting what YAML can say and JSON cannot."""
     if isinstance(value, Mapping):
         for key in value:
@@ -82,18 +82,18 @@ def _plain(value: object, place: Place, errors: dict[Place, str]) -> object:
     return value
 
 
-def _forget(config: object, place: Place) -> None:
+def _forget(config: Any, place: Place) -> None:
     """Take out a malformed value, so that its default stands for it; in lists, null keeps its place."""
     *parents, last = place
     for key in parents:
         config = config.get(key) if isinstance(config, dict) else config[key] if config else None
     if isinstance(config, dict):
         config.pop(last, None)
-    elif isinstance(config, list):
+    elif isinstance(config, list) and isinstance(last, int):
         config[last] = None
 
 
-def _cross_checks(config: Mapping, written: Mapping, known: Mapping[str, object], check_files: bool) -> Mistakes:
+def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_files: bool) -> Mistakes:
     """Yield what no schema sees: names that do not exist, values that contradict each other, missing files.
 
     ``config`` has defaults and lacks what is malformed; ``written`` is what the user wrote.
@@ -125,7 +125,9 @@ def _cross_checks(config: Mapping, written: Mapping, known: Mapping[str, object]
 
 
 def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
-    uses = [((key,), "datasets", config.get(key)) for key in ("dataset", "prediction_dataset")]
+    uses: list[tuple[Place, str, str | None]] = [
+        ((key,), "datasets", config.get(key)) for key in ("dataset", "prediction_dataset")
+    ]
     for key, kind in (("models", "models"), ("methods", "methods"), ("controls", "methods")):
         uses += [((key, index), kind, name) for index, name in enumerate(config.get(key, []))]
     uses += [(place, "methods", name) for place, name in _swept(config)]
@@ -133,7 +135,7 @@ def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
     uses.append((("sweep", "protocol"), "protocols", config["sweep"]["protocol"]))
     uses.append((("cost",), "protocols", config["cost"]))
     for model, entry in _at(config, "catalog", "models").items():
-        place = ("catalog", "models", model, "train", "dataset")
+        place: Place = ("catalog", "models", model, "train", "dataset")
         uses.append((place, "datasets", _at(entry, "train").get("dataset")))
         uses.append((("catalog", "models", model, "weights", "model"), "models", _at(entry, "weights").get("model")))
     for place, kind, name in uses:
@@ -258,7 +260,7 @@ def _check_sweeps(config: Mapping) -> Mistakes:
                 yield ("catalog", "methods", name, "stage"), text
 
 
-def _check_registered(config: Mapping, known: Mapping[str, object]) -> Mistakes:
+def _check_registered(config: Mapping, known: Registered) -> Mistakes:
     methods, controls = known.get("methods", ()), known.get("controls", ())
     used = {name: entry.get("method") for name, entry in _at(config, "catalog", "methods").items()}
     if known:
@@ -283,7 +285,7 @@ def _check_registered(config: Mapping, known: Mapping[str, object]) -> Mistakes:
     for place, name in [*explained, *_swept(config)]:
         if used.get(name) in controls:
             yield place, f"`{name}` is a control, which looks at no model; list it under `controls`"
-        variant, models = known.get("variants", {}).get(used.get(name)), config.get("models", ())
+        variant, models = known.get("variants", {}).get(used.get(name, "")), config.get("models", ())
         if variant and not any(variant in _at(config, "catalog", "models", model, "variant") for model in models):
             yield place, f"`{name}` explains models with the variant `{variant}` alone, and none of `models` has it"
     for index, name in enumerate(config.get("controls", ())):
@@ -293,7 +295,7 @@ def _check_registered(config: Mapping, known: Mapping[str, object]) -> Mistakes:
 
 def _check_files(config: Mapping) -> Mistakes:
     """Look for the files of what the study selects; those of other entries may be on another machine."""
-    files = []
+    files: list[tuple[Place, str | None]] = []
     datasets = {config.get("dataset"), config.get("prediction_dataset")}
     files.append((("published",), config.get("published")))
     for name in config.get("models", ()):
@@ -302,7 +304,7 @@ def _check_files(config: Mapping) -> Mistakes:
         if Path(f"results/weights/{name}.json").is_file():
             continue
         files.append((("catalog", "models", name, "weights", "path"), _at(model, "weights").get("path")))
-    for name in datasets:
+    for name in filter(None, datasets):
         if Path(f"results/data/{name}.json").is_file():
             continue  # prepared: what was read then stands, whether it is still there or not
         shards = _at(config, "catalog", "datasets", name).get("shards", ())
@@ -310,9 +312,9 @@ def _check_files(config: Mapping) -> Mistakes:
         files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
         entry = _at(config, "catalog", "datasets", name)
         if "root" in entry and "source" in entry and not Path(entry["root"]).is_dir():
-            place = ("catalog", "datasets", name, "root")
-            layout = SOURCES[entry["source"]].layout(entry)
-            yield place, f"no directory `{entry['root']}` in {Path.cwd()}; make it and {layout}"
+            layout = SOURCES[entry["source"]].layout
+            text = f"no directory `{entry['root']}` in {Path.cwd()}; make it"
+            yield ("catalog", "datasets", name, "root"), f"{text} and {layout(entry)}" if layout else text
     for place, path in files:
         if path is not None and not Path(path).is_file():
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"

@@ -17,12 +17,12 @@ def definition(entry: Mapping) -> dict:
     return {key: value for key, value in entry.items() if key != "title"}
 
 
-def _complete(noted: Mapping) -> dict:
+def _complete(noted: dict) -> dict:
     """Return a definition with the keys that came after it was noted, at the value that they stand for."""
     return definition(introduced(f"protocol {noted['family']}")) | noted
 
 
-def differences(first: Mapping, second: Mapping) -> tuple[str, str]:
+def differences(first: Mapping, second: Mapping) -> tuple[str, ...]:
     """Return in words where two definitions differ: what the first and what the second has."""
     keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
     return tuple(", ".join(f"{key} {json.dumps(entry.get(key))}" for key in keys) for entry in (first, second))

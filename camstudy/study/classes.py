@@ -32,7 +32,7 @@ def refuse_other_classes(config: Mapping, listing: Callable[[str], Listing | Non
     def names(dataset: str) -> Sequence[str] | None:
         stated = datasets[dataset].get("class_names")
         found = None if stated else listing(dataset)
-        return stated or (found and found.classes)
+        return stated or (found.classes if found else None)
 
     scored = list(dict.fromkeys([config["dataset"], config["prediction_dataset"] or config["dataset"]]))
     mistakes = [
@@ -73,7 +73,9 @@ def _other_names(
     config: Mapping, model: str, scored: Sequence[str], names: Callable[[str], Sequence[str] | None]
 ) -> str:
     learnt, where = _learnt(config["catalog"]["models"], model, names)
-    for dataset in scored if learnt else ():
+    if not learnt:
+        return ""
+    for dataset in scored:
         if text := _difference(learnt, names(dataset)):
             text = text.format(where, f"`{dataset}`")
             return f"`catalog.models.{model}`: {text}; take a network of the classes of the data, or train one"
@@ -100,7 +102,8 @@ def _learnt(
 def imagenet_synsets() -> tuple[str, ...] | None:
     """Return the synsets of ImageNet-1k by label, from timm's list, which is not imported; None if it is not there."""
     spec = importlib.util.find_spec("timm")
-    file = Path(spec.submodule_search_locations[0], "data/_info/imagenet_synsets.txt") if spec else None
+    places = spec.submodule_search_locations if spec else None
+    file = Path(places[0], "data/_info/imagenet_synsets.txt") if places else None
     return tuple(file.read_text().split()) if file and file.is_file() else None
 
 

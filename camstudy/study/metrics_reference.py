@@ -62,7 +62,7 @@ def _family(family: str) -> Iterator[str]:
 
 def _about(family: Family) -> tuple[str, str]:
     """Return the title of a family, and what its module says of it."""
-    text = inspect.getmodule(family.function).__doc__.partition("\n")[0]
+    text = (inspect.getmodule(family.function).__doc__ or "").partition("\n")[0]
     text = f"{text.rstrip('.')}. Protocols of the family `{family.name}`"
     tables = " and ".join(f"`{{protocol}}.{kind}.parquet`" for kind in family.beside)
     return family.title, f"{text}, with {tables} beside their scores." if tables else f"{text}."

@@ -10,6 +10,7 @@ from camstudy.core.errors import unknown
 from camstudy.data.sources import SOURCES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.claims import definition, differences
+from camstudy.study.registered import Registered
 from camstudy.study.schema import Place, fill, load_schema
 
 SHIPPED = Path(__file__).parents[2] / "config" / "catalog" / "protocols.yaml"
@@ -61,7 +62,7 @@ def _registered(family: str) -> dict[str, list[str]]:
     return {metric.name: [need for need in metric.needs if need not in gives] for metric in own}
 
 
-def check_protocols(config: Mapping, registered: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
+def check_protocols(config: Mapping, registered: Registered) -> Iterator[tuple[Place, str]]:
     """Yield place and mistake of protocols that contradict what ships, each other, the data, or what is to be shown.
 
     ``config`` has defaults and lacks what is malformed; ``registered`` is what `camstudy.study.checks.validate` gets.
@@ -84,9 +85,10 @@ def _check_shipped(place: Place, entry: Mapping, ships: Mapping | None) -> Itera
         yield place, f"{text}; give yours a name of its own"
 
 
-def _check_metrics(place: Place, entry: Mapping, registered: Mapping[str, object]) -> Iterator[tuple[Place, str]]:
+def _check_metrics(place: Place, entry: Mapping, registered: Registered) -> Iterator[tuple[Place, str]]:
     """Look up metrics that no protocol that ships has; asking the registry takes a second of every job."""
-    family = entry.get("family")
+    if (family := entry.get("family")) is None:
+        return
     usual = {name for other in registered.get("protocols", {}).values() for name in other.get("metrics", ())}
     for index, name in enumerate(entry.get("metrics", ())):
         if "metrics" not in registered or name is None or name in usual or name in registered["metrics"](family):
@@ -104,8 +106,8 @@ def _check_chosen(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, st
     for index, name in enumerate(config["protocols"]):
         family = entries.get(name, {}).get("family")
         if family in elsewhere():
-            place = ".".join(elsewhere()[family])
-            yield ("protocols", index), f"`{name}` is of the family {family}; name it as `{place}`"
+            where = ".".join(elsewhere()[family])
+            yield ("protocols", index), f"`{name}` is of the family {family}; name it as `{where}`"
         elif family in seen and name != seen[family]:
             text = f"`{name}` and `{seen[family]}` are both of the family {family}, of which a study has one"
             yield ("protocols", index), f"{text}; drop one of them, or make two studies"
@@ -147,7 +149,7 @@ def _unstated(dataset: Mapping) -> str:
     return " and ".join(texts)
 
 
-def _check_controls(config: Mapping, references: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
+def _check_controls(config: Mapping, references: Mapping[str, str | None]) -> Iterator[tuple[Place, str]]:
     """Find controls that need maps of two halves of the annotators where the data have none."""
     catalog = config.get("catalog", {})
     dataset = catalog.get("datasets", {}).get(config.get("dataset"), {})

@@ -6,13 +6,14 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import yaml
 
 from camstudy.core.addresses import redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
-from camstudy.core.registry import Registry
+from camstudy.core.registry import ModuleRegistry
 from camstudy.data.sources import SOURCES
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
@@ -67,12 +68,13 @@ def load_schema() -> dict:
         _define(found, path.stem, path)
     for kind, registry in (("source", SOURCES), ("variant", VARIANTS), ("term", TERMS)):
         for name in registry:
-            if path := _file_of(kind, name, registry):
-                _define(found, f"{kind}_{name}", path)
+            if own := _file_of(kind, name, registry):
+                _define(found, f"{kind}_{name}", own)
     # Those of no module are of networks, not of maps.
     families = sorted({*FAMILIES, *(path.stem for path in (FOLDER / "families").glob("*.yaml"))})
     for name in families:
-        _define(found, f"family_{name}", _file_of("family", name, FAMILIES))
+        if own := _file_of("family", name, FAMILIES):
+            _define(found, f"family_{name}", own)
     _choose(found["dataset"], "source", list(SOURCES))
     _choose(found["protocol"], "family", families)
     found["model"]["properties"]["variant"]["properties"] = _options(found, "variant")
@@ -104,7 +106,7 @@ def _define(found: dict[str, dict], name: str, path: Path) -> None:
     found |= parts
 
 
-def _file_of(kind: str, name: str, registry: Registry) -> Path | None:
+def _file_of(kind: str, name: str, registry: ModuleRegistry) -> Path | None:
     """Return the file of a registered thing's keys: in the workflow's folder, or beside the user's own module.
 
     None for a term of the loss that is asked for by other keys of a recipe.
@@ -190,7 +192,7 @@ def resolve(schema: Mapping) -> dict:
     return {**resolve(target), **{key: value for key, value in schema.items() if key != "$ref"}}
 
 
-def fill(value: object, schema: Mapping) -> object:
+def fill(value: Any, schema: Mapping) -> Any:
     """Return a copy with the defaults of the schema, at every depth."""
     schema = resolve(schema)
     for choice in schema.get("allOf", ()):
@@ -239,7 +241,7 @@ def show(value: object, width: float = 60) -> str:
         _redacted(value), default_flow_style=True, width=math.inf, allow_unicode=True, sort_keys=False
     )
     text = " ".join(text.removesuffix("\n").removesuffix("\n...").split())
-    return text if len(text) <= width else f"{text[: width - 3]}..."
+    return text if len(text) <= width else f"{text[: int(width) - 3]}..."
 
 
 def _redacted(value: object) -> object:

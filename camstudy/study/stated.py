@@ -1,9 +1,13 @@
 """What of a configuration a study's own results state: what tables and figures get to see stands in their identity."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from camstudy.explain.methods import bind
 from camstudy.study.protocols import chosen, scored
+
+if TYPE_CHECKING:
+    from camstudy.study.registered import Record
 
 STATED = (
     *(
@@ -38,7 +42,7 @@ def settings(config: Mapping) -> dict:
     }
 
 
-def stated_by(config: Mapping, record: object) -> dict:
+def stated_by(config: Mapping, record: "Record") -> dict:
     """Return the part of a configuration that a table or figure may state, with titles of models and methods.
 
     Parameters
@@ -73,7 +77,7 @@ def stated_by_maps(config: Mapping) -> dict:
     return {"models": [*models.items()], "methods": [*methods.items()], "qualitative": config["qualitative"]}
 
 
-def protocols_of(config: Mapping, record: object) -> dict[str, str]:
+def protocols_of(config: Mapping, record: "Record") -> dict[str, str]:
     """Return the protocols, by family, of what a table or figure is made from; one without a family shows all."""
     measured = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
     protocols = chosen(config)

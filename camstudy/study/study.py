@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
@@ -16,6 +16,9 @@ from camstudy.study.checks import layer_sweep
 from camstudy.study.protocols import chosen, scored
 from camstudy.study.stated import protocols_of
 from camstudy.tables import TABLES
+
+if TYPE_CHECKING:
+    from camstudy.study.registered import Record
 
 Pair = tuple[str, str]  # model and method
 
@@ -82,7 +85,7 @@ class Study:
         return own + [(place, control) for place in places for control in self.controls]
 
     @cached_property
-    def records(self) -> list:
+    def records(self) -> "list[Record]":
         """The records of the study's tables and figures."""
         return [TABLES[name] for name in self.config["tables"]] + [FIGURES[name] for name in self.config["figures"]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -118,7 +119,7 @@ def _repeated(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
             yield from _repeated(item)
 
 
-def _construct(path: Path, node: yaml.Node) -> object:
+def _construct(path: Path, node: yaml.Node) -> Any:
     loader = _LOADER("")
     try:
         return loader.construct_document(node)

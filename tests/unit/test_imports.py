@@ -17,6 +17,10 @@ LAYERS = ("core", "data", "models", "training", "explain", "metrics", "analysis"
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 
 
+# Of a file, and of a function without its docstring.
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+
+
 @cache
 def modules():
     """Return the file of every module by its name."""
@@ -73,3 +77,28 @@ def test_planning_needs_no_torch(room_):
     code = f"import sys, {', '.join(names)}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", f"import snakemake.api; {code}"], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+def lengths():
+    """Return the lines of every file of the package, the scripts and the workflow, and of their functions."""
+    files, functions = {}, {}
+    for folder in ("camstudy", "scripts", "workflow"):
+        for path in sorted((PACKAGE.parent / folder).rglob("*")):
+            if path.suffix not in (".py", ".smk"):
+                continue
+            text, name = path.read_text(), path.relative_to(PACKAGE.parent).as_posix()
+            files[name] = len(text.splitlines())
+            for node in ast.walk(ast.parse(text)) if path.suffix == ".py" else ():
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    said = node.body[0]
+                    docstring = said.end_lineno - said.lineno + 1 if ast.get_docstring(node) is not None else 0
+                    lines = node.end_lineno - node.lineno + 1 - docstring
+                    functions[f"{name}, line {node.lineno}: {node.name}"] = lines
+    return files, functions
+
+
+def test_no_file_or_function_holds_two_ideas():
+    files, functions = lengths()
+    assert {name: n for name, n in files.items() if n > LONGEST_FILE} == {}
+    assert {name: n for name, n in functions.items() if n > LONGEST_FUNCTION} == {}
+    assert len(functions) > len(files) > 100
