@@ -51,6 +51,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--profile", help="of Snakemake: `slurm` for a cluster; profiles/local without")
         command.add_argument("--cores", default=None, help="CPU cores to use at once; all of them without")
         command.set_defaults(function=function, takes_more=True)
+    command = commands.add_parser("results", help="list what takes how much room, and which studies use it")
+    command.add_argument("--remove", action="store_true", help="delete what no study uses, after asking")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.set_defaults(function=_results, takes_more=False)
+    command = commands.add_parser("bundle", help="pack a finished study for a paper's supplement")
+    command.add_argument("study", nargs="?", help=f"a study file, or the name of one that ships; {DEFAULT} without")
+    command.add_argument("--output", type=Path, help="the archive; {study}.zip without")
+    command.set_defaults(function=_bundle, takes_more=False)
     return parser
 
 
@@ -70,6 +78,37 @@ def _report(asked: argparse.Namespace, others: list[str]) -> int:
     if status == 0:
         print(f"report   {page}")
     return status
+
+
+def _results(asked: argparse.Namespace, _: list[str]) -> int:
+    from camstudy.pipeline.rooms import amount, records_of, remove, rooms, table
+
+    found = rooms(lambda config: records_of(config, ROOT))
+    unused = [room for room in found if not room.studies]
+    print(table(found))
+    if not asked.remove or not unused:
+        return 0
+    print(*(f"  {room.record}" for room in unused), sep="\n")
+    question = f"Delete these {len(unused)} results ({amount(sum(room.size for room in unused))}), which no study uses?"
+    if not asked.yes and input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        print("Nothing was deleted.")
+        return 1
+    remove(unused)
+    print(f"Deleted {len(unused)} results.")
+    return 0
+
+
+def _bundle(asked: argparse.Namespace, _: list[str]) -> int:
+    from camstudy.pipeline.bundle import bundle
+    from camstudy.pipeline.rooms import records_of
+
+    name = str(Written(find_study(asked.study)).content.get("study"))
+    config, target = Path("results", "studies", name, "config.yaml"), asked.output or Path(f"{name}.zip")
+    if not config.is_file():
+        raise CamstudyError(f"no {config} in {Path.cwd()}; run the study first (`camstudy run`)")
+    count = bundle(name, records_of(config, ROOT), ROOT / "requirements.lock", target)
+    print(f"{target}: {count} files")
+    return 0
 
 
 def find_study(name: str | None) -> Path:

@@ -1,6 +1,7 @@
 """Print what the study would cost if it ran now: jobs, hours, disk and files by rule."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -8,8 +9,8 @@ from pathlib import Path
 
 from camstudy.core.plugins import load
 from camstudy.core.provenance import read_json
-from camstudy.pipeline.head import identified
-from camstudy.pipeline.plan import measured_rates, pending_jobs, plan, render
+from camstudy.pipeline.head import PLANNING, identified
+from camstudy.pipeline.plan import finished_jobs, measured_factors, measured_rates, pending_jobs, plan, render
 
 config, gpu = snakemake.config, snakemake.params.gpu
 load(config.get("plugins", ()))
@@ -22,6 +23,7 @@ with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             *("--profile", "none", "--rerun-triggers", "mtime", "params", "software-env"),
             *("--configfile", file.name),
         ],
+        env=os.environ | {PLANNING: "1"},
         capture_output=True,
         text=True,
     )
@@ -37,6 +39,10 @@ for path in Path("results").glob("models/*/model.run.json"):
     if (record := read_json(path)).get("images_per_second"):
         record["seconds_per_image"] = 1 / record["images_per_second"]
     records.append((("train", path.parent.name), record))
-rates, jobs = measured_rates(records, cpu=not gpu), pending_jobs(asked.stdout.splitlines(), snakemake.params.outputs)
+rates, outputs = measured_rates(records, cpu=not gpu), snakemake.params.outputs
 study, *_ = identified(config)
-print(render(config["study"], plan(config, jobs, rates, gpu=gpu, images_of=study.expected_images)))
+options = {"gpu": gpu, "images_of": study.expected_images}
+paths = sorted(map(str, Path("results").glob("**/*.run.json")))
+done = [(rule, wildcards, read_json(path)) for rule, wildcards, path in finished_jobs(paths, outputs)]
+jobs, factors = pending_jobs(asked.stdout.splitlines(), outputs), measured_factors(config, done, **options)
+print(render(config["study"], plan(config, jobs, rates, factors=factors, **options)))

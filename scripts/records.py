@@ -7,9 +7,10 @@ import sys
 import tempfile
 
 from camstudy.core.plugins import load
-from camstudy.pipeline.head import ACCEPTING, identified, results
+from camstudy.pipeline.head import ACCEPTING, identified
 from camstudy.pipeline.job import logged
 from camstudy.pipeline.records import complaint, find_unrecorded
+from camstudy.pipeline.results import results
 
 with logged(snakemake.log[0]) as tell:
     load(snakemake.config.get("plugins", ()))

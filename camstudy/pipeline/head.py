@@ -1,19 +1,21 @@
 """What the head checks before any job: registered names, results of other origin, how Snakemake was started."""
 
+import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camstudy.core.errors import CamstudyError
 from camstudy.explain.methods import METHODS, bind
 from camstudy.figures import FIGURES
-from camstudy.pipeline import paths
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.records import complaint, find_unrecorded
+from camstudy.pipeline.results import results
 from camstudy.pipeline.sources import Sources
-from camstudy.study.catalog import with_catalogs
+from camstudy.study.catalog import catalog_files, with_catalogs
 from camstudy.study.checks import validate
 from camstudy.study.claims import refuse_taken
 from camstudy.study.classes import refuse_other_classes
@@ -21,6 +23,7 @@ from camstudy.study.plugins import add_plugins
 from camstudy.study.protocols import metric_names, shipped
 from camstudy.study.registered import Registered
 from camstudy.study.study import Study
+from camstudy.study.written import Places, Written
 from camstudy.tables import TABLES
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 # Set by `make records`, which is about to accept the equal ones.
 ACCEPTING = "CAMSTUDY_ACCEPTING_RECORDS"
+# Set by `plan` for the process in which it asks Snakemake what is to be done.
+PLANNING = "CAMSTUDY_PLANNING"
 
 
 def registered(folder: str | Path) -> Registered:
@@ -50,7 +55,7 @@ def registered(folder: str | Path) -> Registered:
 
 
 def read_study(
-    config: dict, files: Sequence[str | Path], folder: str | Path, *, is_job: bool = False
+    config: dict, files: Sequence[str | Path], folder: str | Path, *, is_job: bool = False, check_files: bool = True
 ) -> tuple[Study, Identities]:
     """Return a study and the identities of its results, after every check there is; ``config`` is completed in place.
 
@@ -59,10 +64,16 @@ def read_study(
     config : the configuration as Snakemake has read it
     files : the files that it was read from
     folder : the workflow's own, which has the catalogues
+    check_files : whether the files that the study names must exist, as they need not for a plan
     is_job : whether this is one of a head's jobs, which does not look at what lies in results/ once more
     """
     add_plugins(config, files)
-    config.update(validate(with_catalogs(config, folder), registered(folder)))
+    if not is_job:
+        # A key that stands twice, for one: of two, what reads the file has kept the second.
+        _ = [Written(file) for file in files]
+    places = Places(copy.deepcopy(config), [*catalog_files(folder), *files])
+    whole = with_catalogs(config, folder)
+    config.update(validate(whole, registered(folder), check_files=check_files, where=places))
     study, identity, listings = identified(config)
     # What other studies have made under a protocol's name is not replaced by something else.
     refuse_taken(config, study.used_protocols())
@@ -81,40 +92,6 @@ def identified(config: Mapping) -> tuple[Study, Identities, Listings]:
     return study, identity, listings
 
 
-def results(study: Study, identity: Identities) -> Iterator[tuple[str, str]]:
-    """Yield path and identity of all that a study's tables and figures are made from, and of these themselves."""
-    data = study.dataset
-    for name in study.datasets():
-        folder = study.shard_folder(name)
-        yield from (
-            (paths.shard(folder, number), identity.shard(folder, number)) for number in study.shard_numbers(name)
-        )
-        yield paths.dataset(name), identity.dataset(name)
-    for model in study.models:
-        weights = study.catalog["models"][model]["weights"]
-        if isinstance(weights, Mapping) and "model" not in weights:
-            yield paths.weights(model), identity.weights(model)
-        yield paths.model(model), identity.model(model)
-        for name in study.predicted():
-            yield paths.prediction(name, model), identity.prediction(name, model)
-    if study.reaches_ceiling():
-        yield paths.ceiling(data), identity.ceiling(data)
-    for model, method in study.maps():
-        for part in study.map_parts(data, model, method):
-            yield paths.heatmaps(data, model, method, part), identity.explanation(data, model, method)
-    for family in study.families:
-        protocol = study.protocols[family]
-        for model, method in study.maps(family):
-            for part in study.score_parts(data, family):
-                yield paths.scores(data, model, method, protocol, part), identity.scores(data, model, method, protocol)
-    yield paths.study(study.name, "scores.parquet"), identity.aggregate("scores")
-    for table in study.config["tables"]:
-        yield paths.study(study.name, f"tables/{table}.csv"), identity.table(table)
-    for figure in study.config["figures"]:
-        drawn = identity.map_figure if FIGURES[figure].needs == "maps" else identity.figure
-        yield paths.study(study.name, f"figures/{figure}.png"), drawn(figure)
-
-
 def refuse_different(study: Study, identity: Identities) -> None:
     """Raise `CamstudyError` where results that Snakemake has no record of were made otherwise than planned now."""
     if os.environ.get(ACCEPTING):
@@ -122,6 +99,14 @@ def refuse_different(study: Study, identity: Identities) -> None:
     found = find_unrecorded(results(study, identity))
     if found.different:
         raise CamstudyError(complaint(found))
+
+
+def is_planned() -> bool:
+    """Whether the study is planned only, which takes none of its files: by `snakemake plan`, or what that starts."""
+    # Snakemake knows its targets when it has read the rules.
+    if "plan" in sys.argv[1:]:
+        os.environ[PLANNING] = "1"
+    return PLANNING in os.environ
 
 
 def wrong_triggers(workflow: "Workflow") -> str:

@@ -11,6 +11,9 @@ from camstudy.pipeline.resources import estimate
 Job = tuple[str, dict[str, str]]
 
 
+AT_A_TIME = (1, 2, 8, 32, 100)  # jobs
+
+
 @dataclass
 class Row:
     """The jobs of one rule: their number, those timed by a measured rate, and what they take in all."""
@@ -46,22 +49,26 @@ def plan(
     *,
     gpu: bool,
     images_of: Callable[[str], int] | None = None,
+    factors: Mapping[str, float] | None = None,
 ) -> dict[str, Row]:
     """Return what the jobs of each rule take, the rules in the order of the table `resources.rules`.
 
     ``measured`` has seconds per image by (rule, model) or (rule, model, method), which go before the table's;
-    ``images_of`` is that of `camstudy.pipeline.resources.estimate`.
+    ``factors`` by rule, from `measured_factors`, correct the table's estimate of the others; ``images_of`` is that of
+    `camstudy.pipeline.resources.estimate`.
     """
+    factors = factors or {}
     rows = {rule: Row() for rule in config["resources"]["rules"]}
     for rule, wildcards in jobs:
         key = rule, *(wildcards[name] for name in ("model", "method") if name in wildcards)
         rate, row = measured.get(key), rows[rule]
         taken = estimate(config, rule, wildcards, gpu=gpu, seconds_per_image=rate, images_of=images_of)
+        seconds = taken.seconds * (1 if rate else factors.get(rule, 1))
         row.jobs += 1
-        row.measured += key in measured
-        row.seconds += taken.seconds
-        row.gpu_seconds += taken.seconds * taken.gpus
-        row.longest = max(row.longest, taken.seconds)
+        row.measured += key in measured or rule in factors
+        row.seconds += seconds
+        row.gpu_seconds += seconds * taken.gpus
+        row.longest = max(row.longest, seconds)
         row.disk_mb += taken.disk_mb
         row.files += taken.files
     return {rule: row for rule, row in rows.items() if row.jobs}
@@ -99,11 +106,19 @@ def render(study: str, rows: Mapping[str, Row]) -> str:
             rule,
             text[-1],
             "",
-            f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from measured seconds per image, of the",
-            "others from the table `resources.rules`. Jobs ask for `resources.safety` times as long.",
+            "With so many jobs at a time it takes about: " + ", ".join(f"{n}: {_wall(rows, n)}" for n in AT_A_TIME),
+            "",
+            f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from what finished ones took, of the",
+            "others from the table `resources.rules`, which is a guess. Jobs ask for `resources.safety` times as long.",
             "Disk leaves out the checkpoints of running trainings.",
         ]
     )
+
+
+def _wall(rows: Mapping[str, Row], jobs: int) -> str:
+    """Return how long all takes with so many jobs at a time, but no shorter than the longest of each rule in turn."""
+    seconds = max(sum(row.seconds for row in rows.values()) / jobs, sum(row.longest for row in rows.values()))
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
 def _amounts(seconds: float, gpu_seconds: float, row: Row) -> tuple[str, ...]:
@@ -122,3 +137,42 @@ def measured_rates(records: Iterable[tuple[tuple[str, ...], Mapping]], *, cpu: b
         if record.get("seconds_per_image") and (record["device"] == "cpu") == cpu:
             found.setdefault(key, []).append(record["seconds_per_image"])
     return {key: sum(values) / len(values) for key, values in found.items()}
+
+
+def finished_jobs(records: Iterable[str], outputs: Mapping[str, str]) -> list[tuple[str, dict[str, str], str]]:
+    """Return rule, wildcards and path of the run records `x.run.json` that lie beside first outputs of rules."""
+    # The record of `x.json` and that of `x.safetensors` have one name.
+    patterns = {rule: re.compile(re.sub(r"\\\.\w+(\$|\\Z)?$", "", pattern)) for rule, pattern in outputs.items()}
+    found = []
+    for record in records:
+        for rule, pattern in patterns.items():
+            if match := pattern.fullmatch(record.removesuffix(".run.json")):
+                found.append((rule, {name: text or "" for name, text in match.groupdict().items()}, record))
+                break
+    return found
+
+
+def measured_factors(
+    config: Mapping,
+    jobs: Iterable[tuple[str, Mapping[str, str], Mapping]],
+    *,
+    gpu: bool,
+    images_of: Callable[[str], int] | None = None,
+) -> dict[str, float]:
+    """Return how many times the table's estimate the finished jobs of each rule took in all.
+
+    ``jobs`` are (rule, wildcards, run record); those on another kind of device count no more than those about entries
+    that the catalogue lacks.
+    """
+    taken: dict[str, float] = {}
+    guessed: dict[str, float] = {}
+    for rule, wildcards, record in jobs:
+        if record.get("device") and (record["device"] == "cpu") == gpu:
+            continue
+        try:
+            guess = estimate(config, rule, wildcards, gpu=gpu, images_of=images_of).seconds
+        except KeyError:
+            continue
+        taken[rule] = taken.get(rule, 0) + record["seconds"]
+        guessed[rule] = guessed.get(rule, 0) + guess
+    return {rule: seconds / guessed[rule] for rule, seconds in taken.items() if guessed[rule]}

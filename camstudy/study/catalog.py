@@ -11,12 +11,16 @@ def with_catalogs(config: Mapping, folder: str | Path) -> dict:
 
     Mappings are merged at every depth, all else is replaced, as Snakemake does with files of configuration.
     """
-    files = [*sorted(Path(folder, "config", "catalog").glob("*.yaml")), Path(folder, "config", "resources.yaml")]
     found: dict = {}
-    for path in files:
+    for path in catalog_files(folder):
         content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         found = merged(found, content)
     return merged(found, config)
+
+
+def catalog_files(folder: str | Path) -> list[Path]:
+    """Return the files of the catalogues and of the table of resources in the workflow's ``folder``."""
+    return [*sorted(Path(folder, "config", "catalog").glob("*.yaml")), Path(folder, "config", "resources.yaml")]
 
 
 def merged(base: Mapping, top: Mapping) -> dict:

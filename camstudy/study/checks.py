@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ Mistakes = Iterator[tuple[Place, str]]
 SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")
 
 
-def validate(config: Mapping, known: Registered | None = None, *, check_files: bool = True) -> dict:
+def validate(
+    config: Mapping,
+    known: Registered | None = None,
+    *,
+    check_files: bool = True,
+    where: Callable[[Place], str] = lambda place: "",
+) -> dict:
     """Check a configuration, then return a copy of it with every default filled in.
 
     In the copy, what follows from other keys is in its place: titles, methods of the layer sweep, and with `n_images`
@@ -33,6 +39,7 @@ def validate(config: Mapping, known: Registered | None = None, *, check_files: b
     config : the configuration as parsed from YAML, catalogue included
     known : registered names; by default they are not checked
     check_files : whether the files that the selected models and datasets name must exist
+    where : returns in which file, and in which line, a value was written, for the messages; empty where that is unknown
 
     Raises
     ------
@@ -55,7 +62,7 @@ def validate(config: Mapping, known: Registered | None = None, *, check_files: b
         # Of names that all exist.
         errors |= dict(check_controls(usable))
     if errors:
-        raise CamstudyError(_report(errors))
+        raise CamstudyError(_report(errors, where))
     return _derive(usable)
 
 
@@ -350,12 +357,15 @@ def _shows(config: Mapping, name: str) -> bool:
     return name in config["tables"] or name in config["figures"]
 
 
-def _report(errors: Mapping[Place, str]) -> str:
+def _report(errors: Mapping[Place, str], where: Callable[[Place], str]) -> str:
     # Where a whole value is wrong, its parts are not discussed.
-    shown = [place for place in errors if not any(place[:end] in errors for end in range(len(place)))]
-    lines = sorted(f"`{_dotted(place)}`: {errors[place]}" for place in shown)
+    named = [place for place in errors if not any(place[:end] in errors for end in range(len(place)))]
+    lines = []
+    for place in named:
+        written = where(place)
+        lines.append(f"`{_dotted(place)}`{f' ({written})' if written else ''}: {errors[place]}")
     count = "1 error" if len(lines) == 1 else f"{len(lines)} errors"
-    return "\n  ".join([f"the configuration has {count}:", *lines])
+    return "\n  ".join([f"the configuration has {count}:", *sorted(lines)])
 
 
 def _dotted(place: Place) -> str:

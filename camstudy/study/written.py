@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,10 @@ class Written:
 
 
 def locate(files: Iterable[Written], place: Place) -> str:
-    """Return where the value at a place was written, the later file first where several have it; empty for nowhere."""
+    """Return where the value at a place was written, or what is around it; the later file where several have it."""
     found = [file.find(place) for file in files]
     depth = max((depth for depth, _ in found), default=0)
-    return next((where for its, where in reversed(found) if its == depth), "") if depth else ""
+    return next((where for its, where in reversed(found) if its == depth), "")
 
 
 def _compose(path: Path) -> yaml.Node | None:
@@ -128,18 +129,31 @@ def _construct(path: Path, node: yaml.Node) -> Any:
         loader.dispose()
 
 
-def merged(files: Iterable[Written]) -> dict:
-    """Return the content of files put together: mappings are joined key by key, of all else the later wins."""
-    content: dict = {}
-    for file in files:
-        content = _merge(content, file.content)
-    return content
+class Places:
+    """Where the values of a configuration were written: in files, which are read when that is asked, or elsewhere."""
+
+    def __init__(self, config: Mapping, files: Iterable[str | Path]) -> None:
+        self._config, self._paths = config, [*files]
+
+    @cached_property
+    def _files(self) -> list[Written]:
+        return [Written(path) for path in self._paths]
+
+    def __call__(self, place: Place) -> str:
+        """Return file and line, or what is around the value; `--config` where no file has it."""
+        stated = _at(self._config, place)
+        for file in reversed(self._files):
+            if place in file.lines:
+                return file.find(place)[1] if _at(file.content, place) == stated else "--config"
+        return locate(self._files, place) if stated is None else "--config"
 
 
-def _merge(base: Mapping, over: Mapping) -> dict:
-    both = {key: _merge(base[key], value) for key, value in over.items() if _are_mappings(base.get(key), value)}
-    return {**base, **over, **both}
-
-
-def _are_mappings(*values: object) -> bool:
-    return all(isinstance(value, Mapping) for value in values)
+def _at(value: object, place: Place) -> object:
+    for key in place:
+        if isinstance(value, Mapping):
+            value = value.get(key)
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        else:
+            return None
+    return value

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from camstudy.analysis.summary import CONTROL, TableInputs
+from camstudy.analysis.summary import TableInputs
+from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
 from camstudy.metrics.registry import Metric
 from camstudy.metrics.scoring import FAMILIES

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from camstudy.pipeline.study import Study
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import canonical
@@ -18,6 +17,7 @@ from camstudy.explain.methods import METHODS, bind
 from camstudy.study.checks import validate
 from camstudy.study.protocols import metric_names, shipped
 from camstudy.study.schema import load_schema, resolve
+from camstudy.study.study import Study
 
 ROOT = Path(__file__).parents[2]
 

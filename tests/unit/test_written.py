@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from camstudy.core.errors import CamstudyError
-from camstudy.study.written import Written, locate, merged
+from camstudy.study.written import Written, locate
 
 
 @pytest.fixture
@@ -46,15 +46,8 @@ def test_the_later_file_is_named_where_both_have_a_place(write):
     first, second = Written(write("seed: 1\nmodels: [a]\n", "a.yaml")), Written(write("\nseed: 2\n", "b.yaml"))
     assert locate([first, second], ("seed",)) == f"{second.path}, line 2"
     assert locate([first, second], ("models", 0)) == f"{first.path}, line 2"
-    assert locate([first, second], ("other",)) == ""
-    assert merged([first, second]) == {"seed": 2, "models": ["a"]}
-
-
-def test_mappings_are_joined_and_lists_replaced(write):
-    first = Written(write("catalog: {models: {a: {x: 1, y: [1, 2]}}}", "a.yaml"))
-    second = Written(write("catalog: {models: {a: {y: [3]}, b: {}}}", "b.yaml"))
-    assert merged([first, second]) == {"catalog": {"models": {"a": {"x": 1, "y": [3]}, "b": {}}}}
-    assert first.content == {"catalog": {"models": {"a": {"x": 1, "y": [1, 2]}}}}
+    assert locate([first, second], ("other",)) == str(second.path)
+    assert locate([], ("other",)) == ""
 
 
 def test_an_empty_file_has_no_keys(write):

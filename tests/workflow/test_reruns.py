@@ -133,6 +133,14 @@ def of_method(name: str, *models: str) -> set[str]:
     return explained(*models, methods=[name]) | scored(*models, methods=[name]) | FROM_SCORES | QUALITATIVE
 
 
+def of_control(name: str) -> set[str]:
+    """What a control on another class takes."""
+    scores = (
+        agreeing("control", methods=[name]) | located("control", methods=[name]) | faithful(*MODELS, methods=[name])
+    )
+    return {f"Make the control maps {name} for tiny"} | scores
+
+
 EVERYTHING = (
     of_model(*MODELS)
     | fetched(*MODELS)
@@ -486,7 +494,8 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     ),
     "the explained class": (
         study("catalog", "methods", "gradcam", value={"title": "Grad-CAM", "method": "gradcam", "target": "predicted"}),
-        CONFIGURATION | of_method("gradcam"),
+        # The control is now compared with methods of both classes, and tried on both.
+        CONFIGURATION | of_method("gradcam") | of_control("center_bias_predicted"),
     ),
     "the floor of a threshold": (
         text("config/catalog/methods.yaml", "{floor: 0.3}}", "{floor: 0.5}}"),

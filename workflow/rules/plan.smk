@@ -8,8 +8,6 @@ localrules:
 rule plan:
     log:
         "results/logs/plan/plan.log",
-    benchmark:
-        "results/benchmarks/plan/plan.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -30,8 +28,6 @@ rule plan:
 rule records:
     log:
         "results/logs/records/records.log",
-    benchmark:
-        "results/benchmarks/records/records.tsv"
     localrule: True
     conda:
         "../../envs/data.yaml"

@@ -54,14 +54,14 @@ class CrossAttention(nn.Module):
         features : F, (n, c, h, w)
         token : q, (n, c)
         """
-        positions, query = features.flatten(2), token
+        # Divided before the product, which half precision might not hold.
+        positions, query, offset = features.flatten(2), token / math.sqrt(self.width), 0
         if self.key is not None:
             # q.(W F + b) = (W'q).F + q.b: the query is projected once, not every position.
-            query = token @ self.key.weight
-        scores = (query[:, None] @ positions)[:, 0]
-        if self.key is not None and self.key.bias is not None:
-            scores = scores + token @ self.key.bias[:, None]
-        scores = scores / math.sqrt(self.width)
+            if self.key.bias is not None:
+                offset = query @ self.key.bias[:, None]
+            query = query @ self.key.weight
+        scores = (query[:, None] @ positions)[:, 0] + offset
         pooled = (positions @ scores.softmax(1)[..., None])[..., 0]
         if self.value is not None:
             # Attention sums to 1, so that the projection of the mean is the mean of the projections.
