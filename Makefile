@@ -2,27 +2,36 @@
 PYTHON ?= python3.11
 CORES ?= all
 VENV := .venv
-SNAKEMAKE := $(VENV)/bin/snakemake --profile profiles/local --cores $(CORES)
+# The installed command, by the module: a repository that was moved or copied has its own.
+CAMSTUDY := $(VENV)/bin/python -m camstudy.cli
 
 # Both cores for tests, which start what needs one core each. Whole files go to a worker, as fixtures of a file run a study.
 PYTEST := $(VENV)/bin/python -m pytest
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
+# A study's file, or the name of one that ships: `make study STUDY=opticam_demo`.
 STUDY ?= config/config.yaml
 
-.PHONY: demo records test test-all test-rest test-slow lint bench report revisions clean
+.PHONY: demo study plan records test test-all test-rest test-slow lint bench report revisions clean
 
 demo: $(VENV)/.installed
-	$(SNAKEMAKE)
-	@mkdir -p results/studies/demo/report
-	$(SNAKEMAKE) --report results/studies/demo/report/index.html > results/studies/demo/report.log 2>&1 \
-		|| { cat results/studies/demo/report.log; exit 1; }
+	@$(CAMSTUDY) run --cores $(CORES)
+	@$(CAMSTUDY) report
 	@echo
 	@cat results/studies/demo/tables/dcls.md
 	@echo
 	@echo "table    results/studies/demo/tables/dcls.{csv,md,tex,html}"
 	@echo "figures  results/studies/demo/figures/*.png (and .pdf)"
 	@echo "report   results/studies/demo/report/index.html"
+
+study: $(VENV)/.installed
+	@$(CAMSTUDY) run $(STUDY) --cores $(CORES)
+
+plan: $(VENV)/.installed
+	@$(CAMSTUDY) plan $(STUDY)
+
+report: $(VENV)/.installed
+	@$(CAMSTUDY) report $(STUDY)
 
 # The tiers of tests: see docs/contributing.md.
 test: $(VENV)/.installed
@@ -51,13 +60,9 @@ bench: $(VENV)/.installed
 revisions: $(VENV)/.installed
 	$(VENV)/bin/python -m tests.golden $(REVISIONS_ARGS)
 
-report: $(VENV)/.installed
-	@mkdir -p results/studies/demo/report
-	$(SNAKEMAKE) --report results/studies/demo/report/index.html
-
 # Accepts finished results that Snakemake has no record of, as in a clone that is linked to them.
 records: $(VENV)/.installed
-	CAMSTUDY_ACCEPTING_RECORDS=1 $(SNAKEMAKE) --configfile $(STUDY) records
+	@CAMSTUDY_ACCEPTING_RECORDS=1 $(CAMSTUDY) run $(STUDY) --cores 1 records
 
 clean:
 	rm -rf results/* .snakemake
@@ -65,9 +70,10 @@ clean:
 
 # The stamp is younger than the lock file, or the environment is made anew.
 $(VENV)/.installed: requirements.lock
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@echo "installing the libraries into $(VENV): about three minutes and 6 GB"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	@# Without isolation, which would fetch setuptools once more: it is there, as torch needs it.
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

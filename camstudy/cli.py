@@ -17,16 +17,21 @@ from camstudy.study.written import Written
 ROOT = Path(__file__).parents[1]  # of the workflow, which an installation points to
 STUDIES = ROOT / "config" / "studies"
 DEFAULT = "config/config.yaml"
+STUDY = f"a study file, or the name of one that ships; {DEFAULT} without"
+EXACT = {"allow_abbrev": False}  # what is not ours is Snakemake's
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns the status to exit with. A user's mistake is a line on the terminal."""
+    given = [*(sys.argv[1:] if arguments is None else arguments)]
+    end = given.index("--") if "--" in given else len(given)
     parser = _parser()
-    asked, others = parser.parse_known_args(arguments)
+    asked, others = parser.parse_known_args(given[:end])
+    others += given[end + 1 :]
     if others and not asked.takes_more:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     try:
-        return asked.function(asked, [other for other in others if other != "--"])
+        return asked.function(asked, others)
     except CamstudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -37,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="camstudy", description="Saliency-map studies as a Snakemake workflow.")
+    parser = argparse.ArgumentParser(
+        prog="camstudy", description="Saliency-map studies as a Snakemake workflow.", **EXACT
+    )
     commands = parser.add_subparsers(metavar="command", required=True)
     for name, function, text in (
         ("run", _run, "run a study: tables, figures and all that they are made from"),
@@ -45,18 +52,21 @@ def _parser() -> argparse.ArgumentParser:
         ("report", _report, "write a finished study's report, an HTML page"),
     ):
         command = commands.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}. Further options are Snakemake's."
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}. Options after the study are Snakemake's.",
+            **EXACT,
         )
-        command.add_argument("study", nargs="?", help=f"a study file, or the name of one that ships; {DEFAULT} without")
+        command.add_argument("study", nargs="?", help=STUDY)
         command.add_argument("--profile", help="of Snakemake: `slurm` for a cluster; profiles/local without")
         command.add_argument("--cores", default=None, help="CPU cores to use at once; all of them without")
         command.set_defaults(function=function, takes_more=True)
-    command = commands.add_parser("results", help="list what takes how much room, and which studies use it")
+    command = commands.add_parser("results", help="list what takes how much room, and which studies use it", **EXACT)
     command.add_argument("--remove", action="store_true", help="delete what no study uses, after asking")
     command.add_argument("--yes", action="store_true", help="do not ask")
     command.set_defaults(function=_results, takes_more=False)
-    command = commands.add_parser("bundle", help="pack a finished study for a paper's supplement")
-    command.add_argument("study", nargs="?", help=f"a study file, or the name of one that ships; {DEFAULT} without")
+    command = commands.add_parser("bundle", help="pack a finished study for a paper's supplement", **EXACT)
+    command.add_argument("study", nargs="?", help=STUDY)
     command.add_argument("--output", type=Path, help="the archive; {study}.zip without")
     command.set_defaults(function=_bundle, takes_more=False)
     return parser
@@ -144,10 +154,10 @@ def _snakemake(asked: argparse.Namespace, cores: str = "all") -> list[str]:
             "`--profile slurm` submits jobs with `sbatch`, which is not in reach here; log in to a submit node of the "
             "cluster, load its module of SLURM, or leave the profile out to run on this machine"
         )
+    # Not at the end, where it would take targets for files.
+    command += [] if asked.study is None else ["--configfile", str(path)]
     command += ["--profile", str(profile)]
-    if asked.cores or asked.profile is None:
-        command += ["--cores", asked.cores or cores]
-    return command if asked.study is None else [*command, "--configfile", str(path)]
+    return [*command, "--cores", asked.cores or cores] if asked.cores or asked.profile is None else command
 
 
 def _call(command: list[str]) -> int:

@@ -1,0 +1,146 @@
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from camstudy import cli
+from camstudy.core.provenance import write_json
+from camstudy.pipeline import bundle, rooms
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """The commands that are run, none of which is."""
+    commands = []
+
+    def run(command, **options):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(cli.subprocess, "run", run)
+    monkeypatch.chdir(cli.ROOT)
+    return commands
+
+
+LOCAL = ["--profile", "profiles/local"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run"], [*LOCAL, "--cores", "all"]),
+        (["run", "--cores", "2", "-n"], [*LOCAL, "--cores", "2", "-n"]),
+        (["run", "config/config.yaml"], ["--configfile", "config/config.yaml", *LOCAL, "--cores", "all"]),
+        (["plan"], [*LOCAL, "--cores", "1", "--quiet", "all", "--", "plan"]),
+        (["run", "--", "--forcerun", "train"], [*LOCAL, "--cores", "all", "--forcerun", "train"]),
+    ],
+)
+def test_the_command_of_snakemake(called, capsys, arguments, expected):
+    assert cli.main(arguments) == 0
+    (command,) = called
+    assert command[0] == "snakemake"
+    assert command[1:][: len(expected)] == expected
+    assert f"$ {' '.join(command)}" in capsys.readouterr().out
+
+
+def test_studies_that_ship_go_by_their_name(called):
+    assert cli.main(["run", "opticam_demo", "-n"]) == 0
+    assert called[0][1:3] == ["--configfile", str(cli.STUDIES / "opticam_demo.yaml")]
+
+
+def test_elsewhere_the_workflow_is_named(called, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("study: mine\n")
+    assert cli.main(["run", "mine.yaml"]) == 0
+    assert called[0][:5] == ["snakemake", "--snakefile", str(cli.ROOT / "Snakefile"), "--configfile", "mine.yaml"]
+    assert str(cli.ROOT / "profiles/local") in called[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["run", "opticam_dem"], "error: unknown study `opticam_dem`, did you mean `opticam_demo`?"),
+        (["run", "nowhere/mine.yaml"], "error: nowhere/mine.yaml: no such file in "),
+        (["plan", "twice.yaml"], "twice.yaml, line 2: the key `study` stands in line 1, too"),
+        (["run", "--profile", "slurm"], "`sbatch`, which is not in reach here"),
+        (["bundle"], "error: no config/config.yaml in "),
+    ],
+)
+def test_mistakes_are_a_line_each(called, capsys, tmp_path, monkeypatch, arguments, text):
+    if "slurm" not in arguments:
+        monkeypatch.chdir(tmp_path)
+    (tmp_path / "twice.yaml").write_text("study: a\nstudy: b\n")
+    monkeypatch.setattr(cli.shutil, "which", lambda name: None)
+    assert cli.main(arguments) == 1
+    assert not called
+    found = capsys.readouterr().err
+    assert text in found
+    assert found.count("\n") == 1
+
+
+def test_unknown_options_of_our_own_are_refused(called, capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(["results", "--remov"])
+    assert error.value.code == 2
+    assert "unrecognized arguments: --remov" in capsys.readouterr().err
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "camstudy.cli", "--help"], capture_output=True, text=True, check=True)
+    assert "run a study" in done.stdout
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Results of two data sets, of which a study uses one."""
+    monkeypatch.chdir(tmp_path)
+    for name, size in (("used", 3000), ("unused", 500)):
+        write_json(f"results/data/{name}.json", {"identity": name})
+        write_json(f"results/data/{name}.run.json", {"seconds": 1})
+        Path(f"results/data/{name}.zarr").mkdir()
+        Path(f"results/data/{name}.zarr/zarr.json").write_text("{}")
+        Path(f"results/data/{name}.zarr/chunk").write_bytes(bytes(size))
+    tables = Path("results/studies/mine/tables")
+    tables.mkdir(parents=True)
+    (tables / "scores.csv").write_text("a,b\n")
+    Path("results/studies/mine/config.yaml").write_text("study: mine\n")
+
+
+def test_what_takes_room_is_listed_with_who_uses_it(results):
+    found = rooms.rooms(lambda config: ["results/data/used.json"])
+    assert {room.record: room.studies for room in found} == {
+        "results/data/unused.json": [],
+        "results/data/used.json": ["mine"],
+    }
+    assert all(500 < room.size - kept < 600 for room, kept in zip(found, (0, 2500), strict=True))
+    text = rooms.table(found)
+    expected = [["data/used", "mine"], ["data/unused", "no", "study"], ["in", "all"]]
+    assert [line.split()[2:] for line in text.splitlines()] == expected
+
+
+def test_what_no_study_uses_is_removed_after_asking(results, monkeypatch, capsys):
+    monkeypatch.setattr(rooms, "records_of", lambda config, root: ["results/data/used.json"])
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    assert cli.main(["results", "--remove"]) == 1
+    assert Path("results/data/unused.json").exists()
+    monkeypatch.setattr("builtins.input", lambda question: "y")
+    assert cli.main(["results", "--remove"]) == 0
+    assert sorted(path.name for path in Path("results/data").iterdir()) == ["used.json", "used.run.json", "used.zarr"]
+    assert "Deleted 1 results" in capsys.readouterr().out
+
+
+def test_a_study_is_packed_with_where_it_came_from(results, tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("torch==1\n")
+    for name in ("a.zip", "b.zip"):
+        count = bundle.bundle("mine", ["results/data/used.json"], lock, Path(name))
+    assert Path("a.zip").read_bytes() == Path("b.zip").read_bytes()
+    with zipfile.ZipFile("a.zip") as archive:
+        names = archive.namelist()
+        assert len(names) == count
+        assert json.loads(archive.read("mine/manifests/data/used.json")) == {"identity": "used"}
+    assert {"mine/README", "mine/config.yaml", "mine/tables/scores.csv", "mine/requirements.lock"} < {*names}
+    assert "mine/manifests/data/used.run.json" in names
