@@ -1,8 +1,7 @@
 """All results of a study: where they lie, and which identity they are to have."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
-from typing import Any
 
 from camstudy.figures import FIGURES
 from camstudy.pipeline import paths
@@ -10,7 +9,14 @@ from camstudy.pipeline.identities import Identities
 from camstudy.study.study import Study
 
 
-def results(study: Study, identity: Identities | Any) -> Iterator[tuple[str, str]]:
+class Nameless:
+    """Stands for the identities where only the paths matter."""
+
+    def __getattr__(self, name: str) -> Callable[..., str]:
+        return lambda *names: ""
+
+
+def results(study: Study, identity: Identities | Nameless) -> Iterator[tuple[str, str]]:
     """Yield path and identity of all that a study's tables and figures are made from, and of these themselves."""
     data = study.dataset
     for name in study.datasets():

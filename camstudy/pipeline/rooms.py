@@ -7,7 +7,7 @@ from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
 from camstudy.pipeline.paths import RESULTS
-from camstudy.pipeline.results import results
+from camstudy.pipeline.results import Nameless, results
 
 SHARED = ("raw", "data", "weights", "models", "heatmaps", "scores", "cost")
 RUN = ".run.json"
@@ -119,11 +119,4 @@ def records_of(config: Path, folder: Path) -> list[str]:
     except CamstudyError as error:
         text = f"{config}: cannot tell what the study uses; run it again, or delete {config.parent}"
         raise CamstudyError(f"{text} ({error})") from None
-    return [path for path, _ in results(study, _Nameless())]
-
-
-class _Nameless:
-    """Stands where identities do not matter."""
-
-    def __getattr__(self, name: str) -> Callable[..., str]:
-        return lambda *names: ""
+    return [path for path, _ in results(study, Nameless())]
