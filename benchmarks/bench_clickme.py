@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.table import Row
-from camstudy.data.dataset import ATTRIBUTES, write_dataset
+from camstudy.data.dataset import ATTRIBUTES
 from camstudy.data.digits import make_scene
 from camstudy.data.formats.clickme import ClickMe, encode_example
 from camstudy.data.formats.tfrecord import write_shard
+from camstudy.data.writing import write_dataset
 
 FEW, MANY, THREADS = 2, 8, 2
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from camstudy.core.identity import parts
 from camstudy.core.ledger import table_of
-from camstudy.data.dataset import write_dataset
 from camstudy.data.formats.clickme import select
 from camstudy.data.formats.files import start
 from camstudy.data.formats.shards import note_shards
 from camstudy.data.sources import SOURCES
+from camstudy.data.writing import write_dataset
 from camstudy.pipeline.job import step
 
 with step(snakemake):

@@ -22,139 +22,19 @@ known:
 Of a ragged array `x`, image i has the elements from `x_offset[i]` to `x_offset[i + 1]`.
 """
 
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from camstudy.core.errors import CamstudyError
-from camstudy.core.store import ArraySpec, Store, StoreWriter, open_store
-from camstudy.data.formats.clickme import MAP_SIZE, SIZE, Record, blur_human_map
+from camstudy.core.store import Store, open_store
 from camstudy.data.formats.photographs import Pictures
 
 # What every reader may rely on: the dataset's name in the catalogue, its source and licence, whether its human maps are
 # "recorded" from people or "simulated" (None without any), and the names of the classes by label (None without any).
 ATTRIBUTES = {"dataset", "source", "licence", "human_maps", "class_names"}
-
-
-def dataset_arrays(*, has_halves: bool, max_boxes: int = 0, has_classes: bool = True) -> dict[str, ArraySpec]:
-    """Return the arrays of a dataset store of records, those that not every source has included or left out."""
-    arrays = {
-        "image": ArraySpec("str"),
-        "pixels": ArraySpec("uint8", (SIZE, SIZE, 3), ("y", "x", "channel")),
-        "label": ArraySpec("int64"),
-        "human_map": ArraySpec("float32", (MAP_SIZE, MAP_SIZE), ("map_y", "map_x")),
-    }
-    if has_classes:
-        arrays["class_name"] = ArraySpec("str")
-    if has_halves:
-        arrays["human_half"] = ArraySpec("float32", (2, MAP_SIZE, MAP_SIZE), ("half", "map_y", "map_x"))
-    if max_boxes:
-        arrays["box"] = ArraySpec("int64", (max_boxes, 4), ("object", "edge"))
-        arrays["mask"] = ArraySpec("uint8", (SIZE, SIZE), ("y", "x"))
-    return arrays
-
-
-def write_dataset(
-    manifest: str | Path,
-    records: Callable[[slice], Iterable[Record]],
-    *,
-    n: int,
-    attrs: Mapping[str, object],
-    identity: str,
-    has_halves: bool = False,
-    max_boxes: int = 0,
-    facts: Mapping[str, object] | None = None,
-    chunk: int = 64,
-    threads: int = 1,
-) -> None:
-    """Prepare ``n`` records into the store of ``manifest``, one chunk per thread in memory at a time.
-
-    A store that a killed job left behind is continued if it has the same identity, and wiped otherwise.
-
-    Parameters
-    ----------
-    manifest : path of the JSON file that is written last; the store lies beside it
-    records : returns the records of a slice of image numbers, so that finished ones are not decoded again; with
-        several threads, it is called from all of them
-    n : number of images
-    attrs : attributes of the store, see `ATTRIBUTES`
-    identity : a line of text that is the same as long as the content is
-    has_halves : whether the records carry maps of two halves of the annotators
-    max_boxes : the largest number of boxes of a record; 0 where records carry neither boxes nor masks
-    facts : what the manifest says beside it
-    chunk : images per chunk, the step in which an interrupted job resumes
-    threads : chunks in the making at the same time; decoding, blurring and compressing run outside Python's lock
-
-    Raises
-    ------
-    CamstudyError : a part has fewer records than images, or one lacks the halves, boxes, mask or a name of its class.
-    """
-    missing = ATTRIBUTES - attrs.keys()
-    if missing:
-        raise ValueError(f"{manifest}: attributes {sorted(missing)} are missing")
-    names = attrs["class_names"]
-    arrays = dataset_arrays(has_halves=has_halves, max_boxes=max_boxes, has_classes=bool(names))
-    writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, identity=identity)
-
-    def prepare(part: slice) -> None:
-        batch = list(records(part))
-        if len(batch) < part.stop - part.start:
-            found = part.start + len(batch)
-            raise CamstudyError(f"{manifest}: {n} images asked for, but the source has {found}; ask for fewer")
-        writer.write(part, **_arrays(batch, has_halves), **_classes(batch, names), **_objects(batch, max_boxes))
-
-    parts = writer.pending()
-    interval = 0.1 if sys.stderr.isatty() else 30
-    with ThreadPoolExecutor(threads) as pool:
-        # Every chunk is a file of its own, so that threads do not meet; the first error cancels what has not begun.
-        done = pool.map(prepare, parts)
-        for _ in tqdm(done, Path(manifest).stem, len(parts), unit="chunk", mininterval=interval):
-            pass
-    writer.finish(**(facts or {}))
-
-
-def _arrays(batch: list[Record], has_halves: bool) -> dict[str, np.ndarray]:
-    values = {
-        "image": [f"{Path(record.shard).name}#{record.index}" for record in batch],
-        "pixels": np.stack([record.image for record in batch]),
-        "label": np.array([record.label for record in batch], np.int64),
-        "human_map": blur_human_map([record.heatmap for record in batch]),
-    }
-    if has_halves:
-        for record in batch:
-            if record.halves is None:
-                where = f"{record.shard}, record {record.index}"
-                raise CamstudyError(f"{where}: has no maps of two halves of its annotators")
-        values["human_half"] = np.stack([blur_human_map(record.halves) for record in batch])
-    return values
-
-
-def _classes(batch: list[Record], names: Sequence[str] | None) -> dict[str, list[str]]:
-    if not names:
-        return {}
-    for record in batch:
-        if record.label >= len(names):
-            where = f"{record.shard}, record {record.index}"
-            raise CamstudyError(f"{where}: has label {record.label}, but `class_names` has {len(names)}; name them all")
-    return {"class_name": [names[record.label] for record in batch]}
-
-
-def _objects(batch: list[Record], max_boxes: int) -> dict[str, np.ndarray]:
-    if not max_boxes:
-        return {}
-    boxes = np.full((len(batch), max_boxes, 4), -1, np.int64)
-    for row, record in zip(boxes, batch, strict=True):
-        found = None if record.boxes is None or record.mask is None else len(record.boxes)
-        if found is None or found > max_boxes:
-            has = "no boxes or no mask" if found is None else f"{found} boxes, expected at most {max_boxes}"
-            raise CamstudyError(f"{record.shard}, record {record.index}: has {has}")
-        row[:found] = record.boxes
-    return {"box": boxes, "mask": np.stack([record.mask for record in batch])}
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import zarr
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.store import store_path
-from camstudy.data.dataset import open_dataset, write_dataset
+from camstudy.data.dataset import open_dataset
 from camstudy.data.formats.clickme import ClickMe, blur_human_map, encode_example
 from camstudy.data.formats.tfrecord import write_shard
+from camstudy.data.writing import write_dataset
 
 N = 11
 ATTRS = {

@@ -13,10 +13,11 @@ from labeled import write_maps, write_table
 from PIL import Image
 from torch.nn import functional as F
 
-from camstudy.data.dataset import ATTRIBUTES, open_dataset, write_dataset
+from camstudy.data.dataset import ATTRIBUTES, open_dataset
 from camstudy.data.formats.clickme import Record, blur_human_map
 from camstudy.data.formats.files import Files
 from camstudy.data.formats.photographs import Photograph, write_photographs
+from camstudy.data.writing import write_dataset
 
 # Images of the demo, and of the page's trial with ImageNet.
 DEMO, TRIAL, SIDE = 384, 8, 56
