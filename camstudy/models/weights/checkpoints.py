@@ -102,19 +102,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, head
     headless = False
     if headless_for is not None:
         state, headless = with_initial_head(model, state, headless_for)
-    complete, missing = {}, []
-    for names in _names_of_tensors(own):
-        present = [name for name in names if name in state]
-        if not present:
-            missing += names
-            continue
-        for name in present[1:]:
-            if not torch.equal(state[name], state[present[0]]):
-                raise CamstudyError(
-                    f"{where}: `{present[0]}` and `{name}` differ, but the model has one tensor for both; the"
-                    " file is of a model that shares otherwise: compare `variant` with its own"
-                )
-        complete |= dict.fromkeys(names, state[present[0]])
+    complete, missing = _complete(own, state, where)
     unexpected = [name for name in state if name not in own]
     shapes = [
         f"`{name}` is {tuple(tensor.shape)}, the model has {tuple(own[name].shape)}" + _class_hint(tensor, own[name])
@@ -140,6 +128,26 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, head
     _check_positions(model, complete, where)
     model.load_state_dict(complete)
     return headless
+
+
+def _complete(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights under all names of the model, and the names of those that are missing."""
+    complete, missing = {}, []
+    for names in _names_of_tensors(own):
+        present = [name for name in names if name in state]
+        if not present:
+            missing += names
+            continue
+        for name in present[1:]:
+            if not torch.equal(state[name], state[present[0]]):
+                raise CamstudyError(
+                    f"{where}: `{present[0]}` and `{name}` differ, but the model has one tensor for both; the"
+                    " file is of a model that shares otherwise: compare `variant` with its own"
+                )
+        complete |= dict.fromkeys(names, state[present[0]])
+    return complete, missing
 
 
 def load_weights(
