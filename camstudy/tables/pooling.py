@@ -8,7 +8,7 @@ from camstudy.analysis.published import join_published
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.metrics.families import METRICS
 from camstudy.tables import notes
-from camstudy.tables.methods import ARROWS
+from camstudy.tables.metrics import heading
 from camstudy.tables.table import Column, Format, Row, Table
 
 SHOWN = ("average_drop", "average_gain", "average_increase", "insertion_auc", "deletion_auc")
@@ -72,7 +72,7 @@ def _columns(inputs: TableInputs, metrics: Sequence[str], published: bool) -> It
         yield Column(f"{key}_published", "Published", group, form, shown=published, interval=False)
     for metric in metrics:
         record = METRICS[metric]
-        title = f"{record.label} {ARROWS[record.direction]}" + (" (%)" if record.unit == "%" else "")
+        title = heading(record)
         header, group = ("Measured", title) if published else (title, "")
         # Those of differences are shown in any case.
         yield Column(metric, header, group, "percent" if record.unit == "%" else "score", interval=True)

@@ -34,6 +34,7 @@ FAITHFULNESS = {
     **{"ties": "row_major", "removed": "rounded"},
 }
 BOXES = {"iou": [0.5], "components": "largest", "pointing_tolerance": 15, "pointing_ties": "mean"}
+BOXES |= {"max_box_share": None, "clip_boxes": True}
 COMPARISON = [
     *("dataset", "baseline", "variant", "method", "metric"),
     *("difference", "ci_low", "ci_high", "p", "p_corrected", "n", "n_tests"),

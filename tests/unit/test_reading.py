@@ -16,6 +16,7 @@ from stores import names_of, squares, write_store
 from camstudy.analysis.reading import long_scores, open_scores
 from camstudy.core.errors import CamstudyError
 from camstudy.core.lazy import lazy
+from camstudy.core.names import CONTROL
 from camstudy.core.store import StoredArray
 from camstudy.data.dataset import ATTRIBUTES, open_dataset
 from camstudy.data.formats.files import Files
@@ -243,7 +244,7 @@ def test_the_reader_looks_where_the_workflow_writes(written):
         paths.dataset("squares"),
         paths.heatmaps("squares", "net", "gradcam"),
         *(paths.heatmaps("squares", "net", "rise", f"/{a:05d}-{b - 1:05d}") for a, b in PARTS),
-        paths.heatmaps("squares", paths.CONTROL, "random"),
+        paths.heatmaps("squares", CONTROL, "random"),
         paths.prediction("squares", "net"),
         paths.scores("squares", "net", "gradcam", "people"),
     ):

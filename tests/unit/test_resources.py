@@ -3,7 +3,7 @@
 import pytest
 
 from camstudy.data.sources import expected_images
-from camstudy.pipeline.plan import measured_rates, pending_jobs, plan, render
+from camstudy.pipeline.plan import finished_jobs, measured_factors, measured_rates, pending_jobs, plan, render
 from camstudy.pipeline.resources import estimate, request
 
 ROW = {
@@ -183,15 +183,38 @@ def test_the_plan_adds_up():
     assert explain.longest == pytest.approx(60 + 900)
     text = render("demo", rows)
     assert "in all" in text
-    assert "1 of 3 jobs follow from measured" in text
+    assert "1 of 3 jobs follow from what finished ones took" in text
     # 120 s of training and 1080 s of explaining are a third of an hour.
-    assert text.splitlines()[-5].split() == ["in", "all", "3", "0.3", "0.3", "213", "MB", "204"]
+    assert total(text) == ["in", "all", "3", "0.3", "0.3", "213", "MB", "204"]
+    # Two jobs cannot be shorter than the training and the longest job of explaining, one after the other.
+    assert "1: 20 min, 2: 18 min, 8: 18 min" in text
+
+
+def total(text):
+    (line,) = [line for line in text.splitlines() if line.startswith("in all")]
+    return line.split()
+
+
+def test_finished_jobs_correct_the_table():
+    records = ["results/maps/d/m/cam.run.json", "results/models/m/model.run.json", "results/maps/d/m/slow.run.json"]
+    done = [(rule, wildcards) for rule, wildcards, _ in finished_jobs(records, OUTPUTS)]
+    assert done == [("explain", job()), ("train", {"model": "m"}), ("explain", job(method="slow"))]
+    took = [{"seconds": 30.0, "device": "cpu"}, {"seconds": 12.0}, {"seconds": 9.0, "device": "NVIDIA A100"}]
+    found = [(*one, record) for one, record in zip(done, took, strict=True)]
+    # Unknown entries and other devices say nothing.
+    found.append(("explain", job(method="unknown"), {"seconds": 1.0}))
+    factors = measured_factors(CONFIG, found, gpu=False)
+    assert factors == pytest.approx(
+        {"explain": 30 / (60 + 600), "train": 12 / estimate(CONFIG, "train", {"model": "m"}, gpu=False).seconds}
+    )
+    rows = plan(CONFIG, [("explain", job())], {}, gpu=False, factors=factors)
+    assert (rows["explain"].seconds, rows["explain"].measured) == (pytest.approx(30), 1)
 
 
 def test_without_gpus_the_plan_has_no_gpu_hours():
     rows = plan(CONFIG, [("explain", job())], {}, gpu=False)
     assert rows["explain"].seconds == pytest.approx(60 + 600)
-    assert render("demo", rows).splitlines()[-5].split()[4] == "-"
+    assert total(render("demo", rows))[4] == "-"
 
 
 def test_nothing_to_be_done():

@@ -129,14 +129,6 @@ class Work:
         found = [METRICS[name] for name in self.metrics if METRICS[name].level == "dataset"]
         return list(dict.fromkeys(need for metric in found for need in metric.needs))
 
-    def human_maps(self, batch: Batch) -> np.ndarray:
-        """Return the human maps of what the model saw, (n, 224, 224); for maps of half of the people, of the rest."""
-        from camstudy.core.geometry import resample_in_boxes
-
-        halves = self.heatmaps.attrs["reference"] == "human_half"
-        human = self.dataset.human_half(batch.images)[:, 1] if halves else self.dataset.human_map(batch.images)
-        return resample_in_boxes(human, batch.views)
-
 
 @dataclass(frozen=True)
 class Batch:

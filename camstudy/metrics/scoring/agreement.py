@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def agreement(work: Work) -> Callable[[Batch], Evidence]:
     """Return what finds ``heatmap`` and ``human_map``, both (n, 224, 224)."""
     from camstudy.core.geometry import resample
+    from camstudy.metrics.human import human_maps
     from camstudy.metrics.scoring import Evidence
 
-    return lambda batch: Evidence({"heatmap": resample(batch.maps), "human_map": work.human_maps(batch)})
+    return lambda batch: Evidence({"heatmap": resample(batch.maps), "human_map": human_maps(work, batch)})

@@ -25,13 +25,14 @@ def sweep(work: Work) -> Callable[[Batch], Evidence]:
     """Return what finds `spearman` and `degenerate` maps at each floor, a row each; no floor is NaN."""
     import numpy as np
 
+    from camstudy.metrics.human import human_maps
     from camstudy.metrics.scoring import Evidence
     from camstudy.metrics.sweep import sweep_floors
 
     floors = work.settings["floors"]
 
     def find(batch: Batch) -> Evidence:
-        rho, degenerate = sweep_floors(batch.maps, work.human_maps(batch), floors)
+        rho, degenerate = sweep_floors(batch.maps, human_maps(work, batch), floors)
         rows = {"floor": np.broadcast_to(np.array(floors, float), rho.shape), "spearman": rho, "degenerate": degenerate}
         return Evidence({}, rows)
 
