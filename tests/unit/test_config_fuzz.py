@@ -57,7 +57,7 @@ def known():
 def test_damaged_configurations_are_told(file):
     config = yaml.safe_load(STUDY)
     catalogs = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config/catalog").glob("*.yaml"))]
-    config["catalog"]["protocols"] = next(c["catalog"]["protocols"] for c in catalogs if "protocols" in c["catalog"])
+    config["catalog"]["protocols"] |= next(c["catalog"]["protocols"] for c in catalogs if "protocols" in c["catalog"])
     if file:
         config = {"catalog": {}} | yaml.safe_load(file.read_text())
         for kind in ("datasets", "models", "methods", "protocols"):
