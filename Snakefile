@@ -4,7 +4,7 @@
 # ├── raw/{dataset}/                                 TFRecord shards, drawn (demo dataset) or downloaded
 # ├── data/{dataset}.zarr + .json                    images, labels, human maps, boxes, masks
 # ├── weights/{model}.safetensors + .json            verified starting weights
-# ├── models/{model}/                                model.safetensors, model.json, history.csv
+# ├── models/{model}/                                check.json, model.safetensors, model.json, history.csv
 # ├── heatmaps/{dataset}/{model}/{method}.zarr + .json   raw maps at native resolution; of a slow method in parts,
 # │                                                      {method}/00000-01023.zarr + .json
 # ├── scores/{dataset}/human_ceiling.json            the agreement between people

@@ -8,6 +8,7 @@ from camstudy.core.provenance import read_json, write_json
 from camstudy.models.load import weights_of
 from camstudy.models.record import model_record
 from camstudy.models.weights.checkpoints import save_model
+from camstudy.pipeline.gpus import promised
 from camstudy.pipeline.job import step, torch_device
 from camstudy.training.run import train_entry
 from camstudy.training.validation import selected
@@ -17,7 +18,7 @@ with step(snakemake) as run:
     start, data = next(iter(snakemake.input.start), None), read_json(snakemake.input.dataset)
     origin = read_json(start) if start else None
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
-    processes = max(snakemake.resources.gpu, 1) if device.type == "cuda" else 1
+    processes = max(promised(snakemake.resources), 1) if device.type == "cuda" else 1
     # Beside the outputs but not one of them: Snakemake deletes the outputs of a failed job.
     checkpoint = Path(snakemake.output.model).with_name("checkpoint.pt")
     model, history = train_entry(

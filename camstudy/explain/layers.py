@@ -13,6 +13,7 @@ from timm.models import VGG, ConvNeXt, FastVit, MetaFormer, ResNet, VisionTransf
 from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError, unknown
+from camstudy.explain.stages import missing_stage
 
 LAYOUTS = ("nchw", "nhwc", "tokens")
 
@@ -143,21 +144,19 @@ def _family_path(model: nn.Module) -> str | None:
     return None
 
 
-def _stage(model: nn.Module, stage: int) -> TargetLayer:
+def stage_paths(model: nn.Module) -> list[str]:
+    """Return the paths of a network's stages, from the first after the stem on; none where they are not known."""
     if isinstance(model, ResNet | torchvision.models.ResNet):
-        paths = [f"layer{number}" for number in range(1, 5)]
-    elif isinstance(model, ConvNeXt | MetaFormer | FastVit):
-        paths = [f"stages.{index}" for index in range(len(model.stages))]
-    else:
-        raise CamstudyError(
-            f"stage: of {type(model).__name__} it is not known what its stages are; leave the model out, or make it "
-            "an entry of its own for each layer, with `target_layer`"
-        )
-    if not 1 <= abs(stage) <= len(paths):
-        raise CamstudyError(
-            f"stage: found {stage}, but {type(model).__name__} has the stages 1 to {len(paths)}, or -{len(paths)} to "
-            "-1 counted from the last"
-        )
+        return [f"layer{number}" for number in range(1, 5)]
+    if isinstance(model, ConvNeXt | MetaFormer | FastVit):
+        return [f"stages.{index}" for index in range(len(model.stages))]
+    return []
+
+
+def _stage(model: nn.Module, stage: int) -> TargetLayer:
+    paths = stage_paths(model)
+    if missing := missing_stage(type(model).__name__, len(paths), stage):
+        raise CamstudyError(f"stage: {missing}")
     path = paths[stage - 1 if stage > 0 else stage]
     return TargetLayer(path, model.get_submodule(path), "nchw")
 

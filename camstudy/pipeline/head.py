@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from camstudy.core.errors import CamstudyError
 from camstudy.explain.methods import METHODS, bind
 from camstudy.figures import FIGURES
+from camstudy.pipeline import paths
+from camstudy.pipeline.checking import refuse_known_missing_stages
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.records import complaint, find_unrecorded
@@ -80,6 +82,7 @@ def read_study(
     if not is_job:
         refuse_other_classes(config, listings.listing)
         refuse_different(study, identity)
+        refuse_known_missing_stages(study, identity)
     return study, identity
 
 

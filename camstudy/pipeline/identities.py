@@ -95,6 +95,18 @@ class Identities:
 
         return self._once("dataset", name, make=make)
 
+    def check(self, model: str) -> str:
+        """Return the identity of what a network is found to be, whatever its weights."""
+        entry = self._catalog["models"][model]
+        return line(
+            code=self._code("check_model", *self._variants(entry)) + self._own_code(entry),
+            architecture=digest(view(entry, ARCHITECTURE, "model")),
+            input=self._input(entry),
+            layer=digest(entry["target_layer"]) if entry["target_layer"] else None,
+            # Only a network that is trained is run in training mode.
+            trained="yes" if entry["train"] else None,
+        )
+
     def weights(self, model: str) -> str:
         """Return the identity of weights that are fetched: the file's content, or its address."""
         entry = self._catalog["models"][model]

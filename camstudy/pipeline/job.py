@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from camstudy.core import plugins
 from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import run_record_path, write_run_record
+from camstudy.pipeline.gpus import promised
 
 if TYPE_CHECKING:
     import torch
@@ -110,8 +111,8 @@ def step(job: Job) -> Iterator[Step]:
 def torch_device(setting: str, resources: object, threads: int) -> "torch.device":
     """Return the device of the job, and set CPU threads.
 
-    The study's ``device`` decides: with ``cpu`` and ``cuda``, the resource ``gpu`` only schedules. With ``auto``
-    it is CUDA if that resource is at least 1.
+    The study's ``device`` decides: with ``cpu`` and ``cuda``, the resources only schedule. With ``auto`` it is CUDA
+    if they promise a GPU, see `camstudy.pipeline.gpus.promised`.
 
     Raises
     ------
@@ -121,7 +122,7 @@ def torch_device(setting: str, resources: object, threads: int) -> "torch.device
     import torch
 
     torch.set_num_threads(threads)
-    gpus = getattr(resources, "gpu", 0)
+    gpus = promised(resources)
     if setting == "cpu" or (setting == "auto" and not gpus):
         _keep_freed_memory()
         return torch.device("cpu")

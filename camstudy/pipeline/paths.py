@@ -27,6 +27,11 @@ def model(name: str) -> str:
     return f"{RESULTS}/models/{name}/model.json"
 
 
+def check(model: str) -> str:
+    """Record of what a network is, found before it has weights."""
+    return f"{RESULTS}/models/{model}/check.json"
+
+
 def heatmaps(dataset: str, model: str, method: str, part: str = "") -> str:
     """Manifest of a store of maps."""
     return f"{RESULTS}/heatmaps/{dataset}/{model}/{method}{part}.json"

@@ -76,6 +76,12 @@ class Study:
         """Return method and stage of each method of the layer sweep by its name; nothing where it is not asked for."""
         return layer_sweep(self.config) if self.shows("layers") else {}
 
+    def staged(self) -> dict[str, int]:
+        """Return the stage of each method of the study that explains one."""
+        swept = self.swept() if self.shows("sweep") else []
+        stages = {name: self.catalog["methods"][name]["stage"] for name in [*self.methods, *swept, *self.stages()]}
+        return {name: stage for name, stage in stages.items() if stage is not None}
+
     def maps(self, family: str = "agreement", *, with_controls: bool = True) -> list[Pair]:
         """Return model and method of a family's maps; controls have the model `control` where no model is tried."""
         own = [(model, method) for model in self.models for method in self.methods if self.suits(model, method)]

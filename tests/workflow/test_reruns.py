@@ -75,6 +75,10 @@ def fetched(*models: str) -> set[str]:
     return {f"Fetch and verify the starting weights of {model}" for model in models}
 
 
+def checked(*models: str) -> set[str]:
+    return {f"Check the network {model}" for model in models}
+
+
 def made(*models: str) -> set[str]:
     return {
         f"Train {model}" if model == "net_dcls" else f"Assemble {model} as it is, without training" for model in models
@@ -143,6 +147,7 @@ def of_control(name: str) -> set[str]:
 
 EVERYTHING = (
     of_model(*MODELS)
+    | checked(*MODELS)
     | fetched(*MODELS)
     | drawn("tiny", 1)
     | drawn("tiny_train", 1)
@@ -223,6 +228,8 @@ def stubbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
         assert process.exitcode == 0
         # All of them: for what has no input, a missing record is no reason to be touched.
         project.run("--touch", "--forceall", "--configfile", study)
+    # Nothing waits for what is checked already.
+    project.run("--touch", "--forceall", *(f"results/models/{model}/check.json" for model in MODELS))
     return project
 
 
@@ -503,7 +510,11 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     ),
     "a model's target layer": (
         study("catalog", "models", "net", "target_layer", value="layer3"),
-        CONFIGURATION | explained("net") | scored("net") | FROM_SCORES | QUALITATIVE,
+        CONFIGURATION | checked("net") | explained("net") | scored("net") | FROM_SCORES | QUALITATIVE,
+    ),
+    "a model's architecture": (
+        study("catalog", "models", "net_dcls", "variant", value={"dcls": DCLS["dcls"] | {"kernel_count": 4}}),
+        CONFIGURATION | checked("net_dcls") | of_model("net_dcls"),
     ),
     "the seed of a model": (
         study("catalog", "models", "net_dcls", "seed", value=1),

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import TINY, Project
 from planning import FORKS
 
@@ -32,7 +33,8 @@ def _describe(path, queue):
         for rule in planning.rules:
             identity = dict(rule.params.items()).get("identity") if hasattr(rule.params, "items") else None
             arguments = [*inspect.signature(identity).parameters] if callable(identity) else None
-            rules[rule.name] = {"identity": arguments, "outputs": [str(output) for output in rule.output]}
+            outputs = [str(output) for output in rule.output]
+            rules[rule.name] = {"identity": arguments, "outputs": outputs, "gpu": "gpu" in rule.resources}
         planning._prepare_dag(forceall=False, ignore_incomplete=True, lock_warn_only=True)
         planning._build_dag()
         jobs = [(job.rule.name, [str(f) for f in job.input], [str(f) for f in job.output]) for job in planning.dag.jobs]
@@ -89,6 +91,7 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
         "prepare_dataset": paths.dataset(dataset),
         "prepare_photographs": paths.dataset(dataset),
         "fetch_weights": paths.weights(model),
+        "check_model": paths.check(model),
         "train": paths.model(model),
         "assemble_model": paths.model(model),
         "cost": paths.cost(protocol, model),
@@ -115,3 +118,17 @@ def test_every_output_lies_where_the_map_of_results_says(described):
     for _, _, outputs in described[1]:
         for output in outputs:
             assert f"── {output.split('/')[1]}/" in shown, output
+
+
+def test_all_rules_with_a_gpu_are_in_the_examples_of_a_site(described):
+    """Which a user copies: a rule that is not there is sent to a partition without GPUs."""
+    root = Path(__file__).parents[2]
+    rules = {name for name, rule in described[0].items() if rule["gpu"]}
+    assert len(rules) > 5
+    table = yaml.safe_load((root / "config/resources.yaml").read_text())["resources"]["rules"]
+    assert {name for name, row in table.items() if row.get("gpu")} == rules
+    _, _, commented = (root / "profiles/slurm/config.yaml").read_text().partition("# set-resources:\n")
+    page = (root / "docs/hpc.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    for shown in (yaml.safe_load(commented.replace("#   ", "")), yaml.safe_load(page)["set-resources"]):
+        assert shown.keys() == rules
+        assert len({str(resources) for resources in shown.values()}) == 1

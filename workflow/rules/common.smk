@@ -14,6 +14,8 @@ from camstudy.core.errors import CamstudyError
 from camstudy.figures import FIGURES
 from camstudy.pipeline.bookkeeping import keep_books
 from camstudy.pipeline.head import is_planned, read_study, wrong_triggers
+from camstudy.pipeline.gpus import name_models
+from camstudy.pipeline.head import read_study, wrong_triggers
 from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.job import share_library
 from camstudy.pipeline.jobs import Jobs
@@ -22,6 +24,8 @@ from camstudy.study.study import is_drawn, is_photographs
 
 share_library()
 keep_books()
+# Before the rules are read, which take over what is set for them.
+name_models(workflow.resource_settings.overwrite_resources.values())
 
 
 resource_scopes:

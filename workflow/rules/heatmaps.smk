@@ -3,6 +3,7 @@
 
 rule explain:
     input:
+        check=CHECKS.before_maps,
         model="results/models/{model}/model.json",
         dataset="results/data/{dataset}.json",
     output:

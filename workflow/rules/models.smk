@@ -1,14 +1,44 @@
 # Models: starting weights, training, and the finished model of every catalogue entry. Weights lie beside their record.
+from camstudy.pipeline.checking import Checks
+
+CHECKS = Checks(IDENTITY)
 
 
 # Downloads need the internet, which nodes of a cluster often lack; the others take seconds.
 localrules:
+    check_model,
     fetch_weights,
     assemble_model,
     export_demo_weights,
 
 
+# It decides no result: what is yet to be made waits for it.
+rule check_model:
+    output:
+        check="results/models/{model}/check.json",
+    log:
+        "results/logs/check_model/{model}.log",
+    benchmark:
+        "results/benchmarks/check_model/{model}.tsv"
+    wildcard_constraints:
+        model=STUDY.names("models"),
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("check_model"),
+        runtime=JOBS.minutes("check_model"),
+    params:
+        identity=lambda w: IDENTITY.check(w.model),
+    message:
+        "Check the network {wildcards.model}"
+    script:
+        "../../scripts/check_model.py"
+
+
 rule fetch_weights:
+    input:
+        check=CHECKS.before_weights,
     output:
         record="results/weights/{model}.json",
         weights="results/weights/{model}.safetensors",
@@ -32,6 +62,7 @@ rule fetch_weights:
 
 rule train:
     input:
+        check=CHECKS.before_model,
         start=INPUTS.start,
         dataset=INPUTS.training_data,
     output:
@@ -66,6 +97,7 @@ rule train:
 
 rule assemble_model:
     input:
+        check=CHECKS.before_model,
         start=INPUTS.start,
     output:
         record="results/models/{model}/model.json",

@@ -1,0 +1,165 @@
+"""Whether a network can be trained and explained at all: found with drawn images, before there are weights or data."""
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from camstudy.core.errors import CamstudyError
+from camstudy.explain.engine import explain
+from camstudy.explain.layers import TargetLayer, check_output, resolve_target_layer, stage_paths
+from camstudy.models.build import build_model, fold_variants, input_config, parameter_count
+from camstudy.models.inputs import prepare
+
+# What constructors and forward passes of anybody's networks raise at shapes and types that they cannot take.
+FAILURES = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, AttributeError)
+CLOSE = 1e-3  # of the largest logit: rounding differs with the size of a batch by 1e-6 of it
+
+
+def check_network(entry: Mapping) -> dict:
+    """Return what a network with its variants is, after every check that needs neither weights nor images of a dataset.
+
+    The network is built with random weights and sees two images of noise, prepared as its entry says, once in
+    training mode if it is trained, and in evaluation mode with its variants folded.
+
+    Parameters
+    ----------
+    entry : catalogue entry of a model, defaults filled in
+
+    Returns
+    -------
+    dict
+        ``network`` (its class), ``parameters``, ``classes``, ``input_size``, ``layer`` with path, layout and shape of
+        one image's output, and ``stages``, the shapes of those that its family has, in their order.
+
+    Raises
+    ------
+    CamstudyError
+        for an architecture or arguments that do not work, images of a size that it cannot take, outputs that are not
+        logits (n, classes), a layer that it does not have or that cannot be explained, logits that cannot be
+        differentiated or change from pass to pass, and images that influence each other.
+    """
+    config = input_config(entry)
+    noise = np.random.default_rng(0).integers(0, 256, (2, config["size"], config["size"], 3), dtype=np.uint8)
+    images = prepare(noise, config)
+    model = build_model(entry)
+    parameters = parameter_count(model)
+    if entry["train"]:
+        _logits(model.train(), images, entry, "in training")
+    model = fold_variants(model, entry).eval()
+    _logits(model, images, entry, "in evaluation mode")
+    layer = resolve_target_layer(model, entry["target_layer"], size=config["size"])
+    shown = _explained(model, layer, images)
+    stages = [TargetLayer(path, model.get_submodule(path), "nchw") for path in stage_paths(model)]
+    logits, *outputs = _outputs(model, [layer, *stages], images)
+    _check_repeatable(model, images, logits)
+    return {
+        "network": type(model).__name__,
+        "parameters": parameters,
+        "classes": logits.shape[1],
+        "input_size": config["size"],
+        "layer": {"path": layer.path, "layout": check_output(outputs[0], layer, 2), "shape": shown},
+        "stages": [[*output.shape[1:]] for output in outputs[1:]],
+    }
+
+
+def _logits(model: nn.Module, images: Tensor, entry: Mapping, when: str) -> None:
+    """Raise `CamstudyError` unless images have logits; ``when`` says in which mode the network is."""
+    size = images.shape[-1]
+    with torch.no_grad(), _told(f"`{entry['arch']}` cannot take images of {size}x{size} pixels {when}", "input.size"):
+        logits = model(images)
+    expected = (len(images), entry["num_classes"])
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        found = f"a tensor {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise CamstudyError(
+            f"num_classes: `{entry['arch']}` returns {found} {when} for {len(images)} images, expected logits "
+            f"{expected}; correct `num_classes` or `kwargs`, or the network"
+        )
+
+
+@contextmanager
+def _told(what: str, key: str) -> Iterator[None]:
+    """Say of a failure within the network what it was about and in which line it came about."""
+    try:
+        yield
+    except FAILURES as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        # Where torch was called: its own lines tell nobody anything.
+        frame = [frame for frame in frames if "/torch/" not in frame.filename][-1]
+        reason = (str(error).splitlines() or [""])[0]
+        raise CamstudyError(
+            f"{key}: {what} ({type(error).__name__}: {reason}; {frame.filename}, line {frame.lineno}); "
+            f"correct `{key}` or `kwargs`, or the network"
+        ) from error
+
+
+def _check_repeatable(model: nn.Module, images: Tensor, logits: Tensor) -> None:
+    """Raise `CamstudyError` unless an image on its own has the logits that it had beside another."""
+    close = {"rtol": CLOSE, "atol": CLOSE * float(logits.detach().abs().max())}
+    with torch.no_grad():
+        if torch.allclose(model(images[:1]), logits[:1], **close):
+            return
+        is_random = not torch.allclose(model(images), logits, **close)
+    if is_random:
+        raise CamstudyError(
+            f"arch: the logits of {type(model).__name__} differ from pass to pass in evaluation mode; whatever is "
+            "random in it must heed `self.training`"
+        )
+    raise _influenced(model)
+
+
+def _influenced(model: nn.Module) -> CamstudyError:
+    return CamstudyError(
+        f"arch: what {type(model).__name__} finds in an image changes with the other images of its batch in evaluation "
+        "mode, and so would its map; fix the statistics of batches (norms with `track_running_stats=True`), or take "
+        "another network"
+    )
+
+
+def _explained(model: nn.Module, layer: TargetLayer, images: Tensor) -> list[int]:
+    """Return the shape (C, h, w) of a layer's output for one image, found by explaining it as every method does."""
+    shape: list[int] = []
+
+    def note(activations: Tensor, gradients: Tensor) -> Tensor:
+        shape[:] = activations.shape[1:]
+        return activations[:, 0]
+
+    labels = np.zeros(len(images), np.int64)
+    with _told(f"the logits cannot be differentiated by the layer `{layer.path}`", "target_layer"):
+        explain(model, layer, images, labels, {"note": note})
+    return shape
+
+
+def _outputs(model: nn.Module, layers: list[TargetLayer], images: Tensor) -> list[Tensor]:
+    """Return the logits and the layers' outputs for two images, which influence none of each other's."""
+    outputs: dict[str, Tensor] = {}
+
+    def note(path: str) -> Callable[..., Tensor]:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+            outputs[path] = output
+            # Later modules may work in place.
+            return output.clone()
+
+        return hook
+
+    handles = [layer.module.register_forward_hook(note(layer.path), prepend=True) for layer in layers]
+    images = images.clone().requires_grad_()
+    try:
+        with torch.enable_grad(), _told("the logits cannot be differentiated by the image", "arch"):
+            found = [model(images), *(outputs[layer.path] for layer in layers)]
+            # Signs at random: a sum may be constant, as that of a norm's output.
+            draws = torch.Generator().manual_seed(0)
+            firsts = [(output[0] * torch.randn(output[0].shape, generator=draws)).sum() for output in found]
+            (gradient,) = torch.autograd.grad(sum(firsts), images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for layer, output in zip(layers, found[1:], strict=True):
+        check_output(output, layer, len(images))
+    # To the bit: what is computed for each image alone has no gradient by another.
+    if gradient[1:].any():
+        raise _influenced(model)
+    return found
