@@ -9,6 +9,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.explain.stages import missing_stage
 from camstudy.pipeline import paths
 from camstudy.pipeline.identities import Identities
+from camstudy.pipeline.wildcards import Wildcards
 from camstudy.study.study import Study
 
 
@@ -24,17 +25,17 @@ class Checks:
         self._identity = identity
         self._is_done = cache(self._done)
 
-    def before_weights(self, wildcards: object) -> list[str]:
+    def before_weights(self, wildcards: Wildcards) -> list[str]:
         """What the fetching of a model's weights waits for."""
         model = wildcards.model
         return self._before(model, paths.weights(model), lambda: self._identity.weights(model))
 
-    def before_model(self, wildcards: object) -> list[str]:
+    def before_model(self, wildcards: Wildcards) -> list[str]:
         """What training and assembling wait for."""
         model = wildcards.model
         return self._before(model, paths.model(model), lambda: self._identity.model(model))
 
-    def before_maps(self, wildcards: object) -> list[str]:
+    def before_maps(self, wildcards: Wildcards) -> list[str]:
         """What explaining waits for, where a finished model gets another layer to explain."""
         names = wildcards.dataset, wildcards.model, wildcards.method
         return self._before(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from camstudy.core.errors import CamstudyError
 from camstudy.explain.methods import METHODS, bind
 from camstudy.figures import FIGURES
-from camstudy.pipeline import paths
 from camstudy.pipeline.checking import refuse_known_missing_stages
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.listings import Listings
@@ -57,7 +56,7 @@ def registered(folder: str | Path) -> Registered:
 
 
 def read_study(
-    config: dict, files: Sequence[str | Path], folder: str | Path, *, is_job: bool = False, check_files: bool = True
+    config: dict, files: Sequence[str | Path], folder: str | Path, *, is_job: bool = False
 ) -> tuple[Study, Identities]:
     """Return a study and the identities of its results, after every check there is; ``config`` is completed in place.
 
@@ -66,7 +65,6 @@ def read_study(
     config : the configuration as Snakemake has read it
     files : the files that it was read from
     folder : the workflow's own, which has the catalogues
-    check_files : whether the files that the study names must exist, as they need not for a plan
     is_job : whether this is one of a head's jobs, which does not look at what lies in results/ once more
     """
     add_plugins(config, files)
@@ -75,7 +73,7 @@ def read_study(
         _ = [Written(file) for file in files]
     places = Places(copy.deepcopy(config), [*catalog_files(folder), *files])
     whole = with_catalogs(config, folder)
-    config.update(validate(whole, registered(folder), check_files=check_files, where=places))
+    config.update(validate(whole, registered(folder), check_files=not is_planned(), where=places))
     study, identity, listings = identified(config)
     # What other studies have made under a protocol's name is not replaced by something else.
     refuse_taken(config, study.used_protocols())

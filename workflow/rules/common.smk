@@ -11,9 +11,7 @@ FOLDER = Path(workflow.current_basedir).parents[1]
 sys.path.insert(0, str(FOLDER))
 
 from camstudy.core.errors import CamstudyError
-from camstudy.figures import FIGURES
 from camstudy.pipeline.bookkeeping import keep_books
-from camstudy.pipeline.head import is_planned, read_study, wrong_triggers
 from camstudy.pipeline.gpus import name_models
 from camstudy.pipeline.head import read_study, wrong_triggers
 from camstudy.pipeline.inputs import Inputs
@@ -34,9 +32,7 @@ resource_scopes:
 
 try:
     # In place: scripts get this very object.
-    STUDY, IDENTITY = read_study(
-        config, workflow.configfiles, FOLDER, is_job=not workflow.is_main_process, check_files=not is_planned()
-    )
+    STUDY, IDENTITY = read_study(config, workflow.configfiles, FOLDER, is_job=not workflow.is_main_process)
 except CamstudyError as error:
     raise WorkflowError(str(error)) from None
 INPUTS, JOBS = Inputs(STUDY), Jobs(STUDY)
