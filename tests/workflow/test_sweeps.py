@@ -81,7 +81,7 @@ def test_stages_that_a_model_lacks_are_told(copied):
     write(copied, layer_sweep={"methods": ["gradcam"], "stages": [5]})
     done = copied.run("results/heatmaps/tiny/tiny_resnet/gradcam_stage5.json", check=False)
     assert done.returncode == 1
-    assert "error: stage: found 5, but ResNet has the stages 1 to 4" in done.stdout + done.stderr
+    assert "stage: found 5, but ResNet has the stages 1 to 4" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
