@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
 
 from camstudy.core.errors import unknown
 
@@ -120,6 +119,8 @@ def _endpoints(
     estimate: float, influence: np.ndarray, replicates: np.ndarray, confidence: float
 ) -> tuple[float, float]:
     """Return the BCa endpoints, given each image's influence on the estimate up to a factor."""
+    from scipy import special
+
     spread = np.sum(influence**2)
     acceleration = np.sum(influence**3) / (6 * spread**1.5) if spread > 0 else 0.0
     # half of the resamples that equal the estimate count as below it, which matters for values on a coarse grid
@@ -134,6 +135,8 @@ def _endpoints(
 
 def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion, sound near 0 and 1 too (Wilson 1927)."""
+    from scipy import special
+
     if not 0 <= successes <= n or n < 1:
         raise ValueError(f"expected 0 <= successes <= n and n >= 1, found {successes} of {n}")
     z = special.ndtri((1 + confidence) / 2)
@@ -163,6 +166,8 @@ def paired_comparison(
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
     """Return the p-value of McNemar's exact test: the sign test on the pairs of bool values that differ."""
+    from scipy import stats
+
     only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
     if only_a + only_b == 0:
         return 1.0
@@ -171,6 +176,8 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
 
 def wilcoxon(a: np.ndarray, b: np.ndarray) -> float:
     """Return the p-value of Wilcoxon's signed-rank test with Pratt's zero differences (Pratt 1959)."""
+    from scipy import stats
+
     difference = _finite(b) - _finite(a)
     if not difference.any():
         return 1.0
@@ -188,6 +195,8 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """Return Benjamini and Hochberg's corrected p-values (m,), which bound the false discovery rate."""
+    from scipy import stats
+
     return stats.false_discovery_control(_p_values(p), method="bh")
 
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import skimage.data
 from PIL import Image
-from sklearn.datasets import load_digits
 
 SIZE = 256
 DISTRACTOR_SIDE = (84, 116)
@@ -111,6 +109,8 @@ def make_scene(split: str, index: int, seed: int) -> Scene:
 @cache
 def _digits(tested: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the scans (n, 8, 8) in [0, 1] and labels of testing (every fourth scan) or of training (the others)."""
+    from sklearn.datasets import load_digits
+
     scans, labels = load_digits(return_X_y=True)
     chosen = (np.arange(len(labels)) % 4 == 3) == tested
     return (scans[chosen].reshape(-1, 8, 8) / 16).astype(np.float32), labels[chosen]
@@ -118,6 +118,8 @@ def _digits(tested: bool) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _photographs() -> list[Image.Image]:
+    import skimage.data
+
     return [Image.fromarray(getattr(skimage.data, name)()).convert("RGB") for name in PHOTOGRAPHS]
 
 

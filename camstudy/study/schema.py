@@ -96,6 +96,11 @@ def _define(found: dict[str, dict], name: str, path: Path) -> None:
     try:
         # The compiled loader, where PyYAML has it, is ten times as fast.
         content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except FileNotFoundError:
+        what = name.replace("_", " ", 1)
+        raise CamstudyError(
+            f"{path}: is missing, and says which keys the {what} has; write it like those beside"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CamstudyError(f"{path}: is no YAML that can be read ({' '.join(str(error).split())}); mend it") from None
     if FOLDER not in path.parents:

@@ -276,6 +276,16 @@ def text(file: str, old: str, new: str) -> Callable[[Project], None]:
     return lambda project: project.edit(file, old, new)
 
 
+def both(*edits: Callable[[Project], None]) -> Callable[[Project], None]:
+    """Make several edits, one after the other."""
+
+    def edit(project: Project) -> None:
+        for one in edits:
+            one(project)
+
+    return edit
+
+
 def appended(file: str, more: str) -> Callable[[Project], None]:
     """Add text at the end of a file of the project, which may be new."""
 
@@ -361,6 +371,16 @@ def mean_difference(maps, human):
     """Return the mean absolute difference."""
     return abs(maps - human).mean((1, 2))
 '''
+KEYS = """\
+title: Another
+description: Another thing.
+additionalProperties: false
+required: [{key}]
+properties:
+  {key}:
+    description: Another.
+    const: another
+"""
 NEW_SOURCE = '''"""Another source."""
 
 from camstudy.data.sources import SOURCES
@@ -396,8 +416,20 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     "an unused module beside methods": (appended("camstudy/explain/unused.py", '"""Unused."""\nX = 1\n'), set()),
     "another method in a module": (appended(CAM, NEW_METHOD), set()),
     "another metric": (appended("camstudy/metrics/agreement.py", NEW_METRIC), set()),
-    "another source of data": (appended("camstudy/data/sources/another.py", NEW_SOURCE), set()),
-    "another family of metrics": (appended("camstudy/metrics/scoring/another.py", NEW_FAMILY), set()),
+    "another source of data": (
+        both(
+            appended("camstudy/data/sources/another.py", NEW_SOURCE),
+            appended("workflow/schemas/sources/another.yaml", KEYS.format(key="source")),
+        ),
+        set(),
+    ),
+    "another family of metrics": (
+        both(
+            appended("camstudy/metrics/scoring/another.py", NEW_FAMILY),
+            appended("workflow/schemas/families/another.yaml", KEYS.format(key="family")),
+        ),
+        set(),
+    ),
     "what a family of metrics finds": (
         text("camstudy/metrics/scoring/localization.py", "boxes.any(2).sum(1)", "boxes.any(2).sum(-1)"),
         located(*MODELS) | located("control", methods=[CONTROL]) | FROM_SCORES,

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from scipy.ndimage import correlate1d
 from simplejpeg import decode_jpeg
 
 from camstudy.core.errors import CamstudyError
@@ -89,6 +88,8 @@ def blur_human_map(heatmaps: np.ndarray) -> np.ndarray:
     (TensorFlow's "SAME"). The even kernel and its padding shift the maps a little and darken their borders;
     both belong to the protocol. Resampling to 224x224 (`camstudy.core.geometry.resample`) completes it.
     """
+    from scipy.ndimage import correlate1d
+
     heatmaps = np.asarray(heatmaps)
     if heatmaps.ndim != 3 or heatmaps.shape[1:] != (SIZE, SIZE):
         raise ValueError(f"heatmaps of shape {heatmaps.shape}, expected (n, {SIZE}, {SIZE})")

@@ -12,9 +12,6 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-import scipy.io
-from scipy.io.matlab import MatReadError
-
 from camstudy.core import ledger
 from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import sha256_file
@@ -92,6 +89,9 @@ class Files:
 
     def read_matlab(self, name: str, *variables: str) -> dict:
         """Return variables of a MATLAB file, dimensions of length 1 removed; `CamstudyError` if one is not there."""
+        import scipy.io
+        from scipy.io.matlab import MatReadError
+
         try:
             content = scipy.io.loadmat(io.BytesIO(self.read(name)), squeeze_me=True)
             return {variable: content[variable] for variable in variables}
