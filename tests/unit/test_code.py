@@ -343,7 +343,12 @@ EXPLAINING = {"explain", "family:sanity", "time_method"}
         ("camstudy/metrics/run.py", "for start in tqdm(", "for start in tqdm(0 or ", {"score"}),
         ("camstudy/tables/__init__.py", 'title="Cost beside', 'title="Costs beside', set()),
         ("camstudy/tables/cost.py", "\n\n\ndef ", "\n\n\ndef unused(): ...\n\n\ndef ", set()),
-        ("camstudy/explain/engine.py", "logits.gather(1, chosen", "-logits.gather(1, chosen", EXPLAINING | {"check_model"}),
+        (
+            "camstudy/explain/engine.py",
+            "logits.gather(1, chosen",
+            "-logits.gather(1, chosen",
+            EXPLAINING | {"check_model"},
+        ),
         ("camstudy/explain/explainer.py", "self.inputs, self.device", "self.inputs, 'cpu'", EXPLAINING),
         ("camstudy/explain/run.py", "source.stop)", "source.start)", {"explain"}),
         ("camstudy/explain/run.py", "round((time", "abs((time", {"explain"}),

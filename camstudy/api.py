@@ -1,0 +1,130 @@
+"""One network and some photographs: maps in a notebook, by the code that studies run.
+
+>>> from camstudy.api import explain
+>>> found = explain(model, ["photo.jpg"], "gradcam")  # doctest: +SKIP
+>>> found[0].overlay().save("map.png")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data import resolve_data_config
+from torch import nn
+
+from camstudy.core.geometry import Box
+from camstudy.explain.explainer import Explainer
+from camstudy.explain.layers import frozen, resolve_target_layer
+from camstudy.explain.methods import METHODS
+from camstudy.models.build import INPUT_KEYS
+from camstudy.models.inputs import crop_boxes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Picture = str | Path | np.ndarray | Image.Image
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map of an image, and what it explains.
+
+    Parameters
+    ----------
+    values : float32 (h, w), as the method gives them, at its own resolution
+    target : the class that is explained, and ``probability`` what the network gives to it
+    predicted : the class that the network predicts
+    image : uint8 (height, width, 3), as it was given
+    view : the part of the image that the network saw, which the map covers: top, left, bottom and right in fractions
+    """
+
+    values: np.ndarray
+    target: int
+    probability: float
+    predicted: int
+    image: np.ndarray
+    view: Box
+
+    def overlay(self) -> Image.Image:
+        """Return the map over what the network saw of the image in grey, 224x224: the more heat, the more color."""
+        from camstudy.figures.pictures import overlay
+
+        return Image.fromarray(np.round(255 * overlay(self.values, self.image, self.view)).astype(np.uint8))
+
+
+def explain(
+    model: nn.Module,
+    images: Sequence[Picture],
+    method: str = "gradcam",
+    *,
+    targets: Sequence[int] | None = None,
+    layer: str | Mapping[str, str] | None = None,
+    input: Mapping | None = None,
+    batch_size: int = 16,
+    **parameters: object,
+) -> list[Map]:
+    """Return the maps of images, one for each.
+
+    Parameters
+    ----------
+    model : a classifier of images, with weights, on the device that does the work; it is left as it was
+    images : paths of files, pictures of PIL, or arrays, uint8 (height, width, 3), of any sizes
+    method : a registered method that explains models, see docs/extending.md
+    targets : the class to explain of each image; without, the one that the network predicts
+    layer : the module to explain, see `camstudy.explain.layers.resolve_target_layer`; found by itself where it can be
+    input : how images are prepared: some of size, crop_pct, crop_mode, interpolation, mean and std; without, what timm
+        says of the model, and for other models its defaults
+    batch_size : images per pass, on which the maps do not depend
+    parameters : of the method
+
+    Raises
+    ------
+    CamstudyError
+        for an unknown method, parameter or layer, a network that cannot be explained, and a class that it lacks.
+    """
+    METHODS[method]
+    pictures = [_pixels(image) for image in images]
+    inputs = _inputs(model, input or {})
+    entry = {"method": method, "parameters": parameters, "target": "predicted", "geometry": "aligned"}
+    explainer = Explainer(model, resolve_target_layer(model, layer, size=inputs["size"]), inputs, entry)
+    seen = explainer.prepare(pictures)
+    chosen = None if targets is None else np.asarray(targets, np.int64)
+    unknown = np.full(len(pictures), -1)
+    maps, found = explainer.explain(seen, unknown, numbers=range(len(pictures)), batch_size=batch_size, targets=chosen)
+    views = crop_boxes(inputs, np.array([image.shape[:2] for image in pictures]))
+    probability = _probability(model, seen, batch_size)[np.arange(len(pictures)), found.target]
+    numbers = zip(found.target.tolist(), probability.tolist(), found.predicted.tolist(), strict=True)
+    return [
+        Map(values, *about, image, tuple(view.tolist()))
+        for values, about, image, view in zip(maps, numbers, pictures, views, strict=True)
+    ]
+
+
+def _pixels(image: Picture) -> np.ndarray:
+    if isinstance(image, np.ndarray):
+        return image
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    from camstudy.data.formats.photographs import decode
+
+    return decode(Path(image).read_bytes(), str(image))
+
+
+def _inputs(model: nn.Module, given: Mapping) -> dict:
+    """Return how images are prepared for a network, by what timm has noted in it."""
+    known = resolve_data_config(given, pretrained_cfg=getattr(model, "pretrained_cfg", None) or {})
+    size = known["input_size"][-1]
+    config = {"size": size, **{key: known[key] for key in INPUT_KEYS[1:]}, **given}
+    return config | {"mean": list(config["mean"]), "std": list(config["std"])}
+
+
+def _probability(model: nn.Module, images: Tensor, batch_size: int) -> np.ndarray:
+    with frozen(model), torch.inference_mode():
+        answers = [model(part).double().softmax(1).cpu() for part in images.split(batch_size)]
+    return torch.cat(answers).numpy()
