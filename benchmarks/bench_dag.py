@@ -31,7 +31,8 @@ SMALL = Size(models=1, images=100, methods=("gradcam",))
 def study(size: Size) -> dict:
     """Return the configuration: entries of the catalogue that differ in name and cost."""
     models = {
-        f"model_{number}": {"arch": "resnet50.a1_in1k", "weights": {"timm": True}} for number in range(size.models)
+        f"model_{number}": {"arch": "resnet50.a1_in1k", "num_classes": 10, "weights": "random"}
+        for number in range(size.models)
     }
     methods = {f"method_{name}": {"method": name} for name in size.methods}
     dataset = {"source": "digits", "split": "val", "n_images": size.images}

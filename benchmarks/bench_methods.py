@@ -21,6 +21,7 @@ from camstudy.explain.engine import explain
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.methods import METHODS, bind
 
+FOR_ALL = [name for name, method in METHODS.items() if method.needs != "dataset" and method.variant is None]
 SHARED = [name for name, method in METHODS.items() if method.needs == "activations_gradients"]
 CHUNK = 32  # images at once in Score-CAM and Ablation-CAM
 LAYER, CHANNELS = "layer2", 128  # of ResNet18
@@ -246,7 +247,7 @@ def _left_behind(size: Size) -> Row:
         "smoothgrad": {"samples": 2},
         "integrated_gradients": {"steps": 2},
     }
-    methods = {name: bind(name, quick.get(name, {})) for name, method in METHODS.items() if method.needs != "dataset"}
+    methods = {name: bind(name, quick.get(name, {})) for name in FOR_ALL}
     n = size.kept // 2
     layer, images = resolve_target_layer(model, "1"), torch.randn(n, 3, 32, 32)
 

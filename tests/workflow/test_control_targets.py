@@ -19,7 +19,7 @@ def test_controls_are_scored_on_what_the_methods_explain(copied):
     assert "Make the control maps random_predicted for tiny" in copied.run("--dry-run").stdout
     copied.run(scores)
     found = pd.read_parquet(copied.path / scores).set_index("image")["target"]
-    predicted = pd.read_parquet(copied.path / f"results/scores/tiny/{MODEL}/accuracy.parquet").set_index("image")
+    predicted = pd.read_parquet(copied.path / f"results/scores/tiny/{MODEL}/prediction.parquet").set_index("image")
     assert found.tolist() == predicted["predicted"].loc[found.index].tolist() != predicted["label"].tolist()
     # The maps are those of the control on the label, which is there from before, and are of no class.
     own, before = (

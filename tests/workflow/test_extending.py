@@ -84,7 +84,7 @@ EXTENSIONS = {
             models=[*MODELS, "tiny"],
             catalog={"models": {"tiny": {"arch": "my_networks.tiny_net", "num_classes": 10, "weights": "random"}}},
         ),
-        of_model("tiny"),
+        of_model("tiny") | {"Check the network tiny"},
     ),
     "folders.py": (
         changed(
@@ -95,7 +95,7 @@ EXTENSIONS = {
     ),
     "activation.py": (
         changed(models=[*MODELS, "varied"], catalog={"models": ACTIVATION}),
-        fetched("varied") | of_model("varied"),
+        fetched("varied") | of_model("varied") | {"Check the network varied"},
     ),
     "confidence.py": (changed(catalog={"models": TERM}), of_model("net_dcls")),
 }

@@ -54,8 +54,8 @@ def test_refactoring_keeps_the_revisions(project):
         # A comment, a renamed local, a helper made of a line, one that nothing uses.
         ('"""Class activation', '# A comment.\n"""Class activation'),
         ("g = gradients.relu()", "positive = gradients.relu()"),
-        ("keepdim=True) * g + (eps / g.square() if", "keepdim=True) * positive + (eps / positive.square() if"),
-        ("(g / ratio).where((g > 0)", "(positive / ratio).where((positive > 0)"),
+        ("clamp(min=0) * g + (eps / g.square() if", "clamp(min=0) * positive + (eps / positive.square() if"),
+        ("(g / ratio).where(g > 0", "(positive / ratio).where(positive > 0"),
         ("(weights * activations).sum(1).relu()", "_weighted(weights, activations)"),
         ("def _channel_weights", "def _weighted(w, a):\n    return (w * a).sum(1).relu()\n\n\ndef _channel_weights"),
         ("def _channel_weights", "def _unused(w):\n    return -w\n\n\ndef _channel_weights"),

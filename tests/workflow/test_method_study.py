@@ -114,7 +114,7 @@ def test_what_a_table_shows_must_be_scored(project):
     project.write_study(STUDY | {"protocols": ["quick"]})
     done = project.run("--dry-run", check=False)
     assert done.returncode != 0
-    expected = "`tables[1]`: `localization` shows localization; add to `protocols` one of localization: `boxes`"
+    expected = ": `localization` shows localization; add to `protocols` one of localization: `boxes`"
     assert expected in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     project.write_study(STUDY)
