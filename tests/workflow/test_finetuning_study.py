@@ -44,10 +44,8 @@ def test_all_recipes_can_be_planned(project):
     write_study(project, models, "clickme_val", datasets=datasets)
     missing = project.run("--dry-run", check=False)
     assert missing.returncode == 1
-    place, text = (
-        r"datasets\.imagenet_train\.root` \(.*\)",
-        "no directory `nowhere` .*; make it and put the training images",
-    )
+    place = r"datasets\.imagenet_train\.root` \(.*\)"
+    text = "no directory `nowhere` .*; make it and put the training images"
     assert re.search(f"{place}: {text}", missing.stdout + missing.stderr)
 
     (project.path / "nowhere").mkdir()
