@@ -7,7 +7,7 @@ import pytest
 from cluster.conftest import STUDY, ClusterProject, read_tables
 from cluster.test_faults import stop_explaining
 
-GROUPS = {f"{model}_accuracy_explain_train" for model in STUDY["models"]}
+GROUPS = {f"{model}_explain_prediction_train" for model in STUDY["models"]}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_what_was_explained_is_kept_though_its_model_was_trained_again(story):
 
 def test_what_a_group_has_not_finished_is_noted_under_its_job(story):
     group = next(job["Rule"] for job in story.jobs if job["JobID"] == story.stopped)
-    model = group.removesuffix("_accuracy_explain_train")
+    model = group.removesuffix("_explain_prediction_train")
     noted = {output for output, job in story.notes.items() if job == story.stopped}
     # It was trained, and explaining, when it was stopped.
     assert f"results/heatmaps/tiny/{model}/gradcam.json" in noted
