@@ -8,7 +8,7 @@ has fewer than k. Images without any box do not count, and their values mean not
 A pixel belongs to a box when its centre lies in it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,35 +16,12 @@ import numpy as np
 from camstudy.core.scaling import min_max
 from camstudy.metrics.components import best_overlaps, largest_boxes
 from camstudy.metrics.faithfulness import FAMILY as FAITHFULNESS
-from camstudy.metrics.registry import METRICS, score_family
+from camstudy.metrics.registry import METRICS
 
 FAMILY = "localization"
 HITS = "box_hits"  # column of per-image scores that box accuracy is computed from
 LEVELS = 255
 IOU = 0.5
-
-
-def score_localization(
-    maps: np.ndarray,
-    boxes: np.ndarray,
-    correct: np.ndarray | None = None,
-    parameters: Mapping[str, Mapping[str, object]] | None = None,
-    metrics: Sequence[str] | None = None,
-) -> dict[str, np.ndarray]:
-    """Return per-image metrics of this family, those that ``metrics`` names or all, as arrays (n,) by name.
-
-    Parameters
-    ----------
-    maps, boxes : (n, H, W) and (n, k, 4), see the module
-    correct : bool (n,), whether the model's most probable class is the label; without, `official_metric` is left out
-    parameters : of metrics, by name
-    metrics : names of metrics, in the order of the result
-    """
-    maps, boxes = _check(maps, boxes)
-    evidence = {"heatmap": maps, "box": boxes, "map_box": map_box(maps)}
-    if correct is not None:
-        evidence["correct"] = correct
-    return score_family(FAMILY, evidence, parameters, metrics)
 
 
 def has_boxes(boxes: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
+from camstudy.study.written import load_yaml
 
 
 def with_catalogs(config: Mapping, folder: str | Path) -> dict:
@@ -13,8 +13,7 @@ def with_catalogs(config: Mapping, folder: str | Path) -> dict:
     """
     found: dict = {}
     for path in catalog_files(folder):
-        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        found = merged(found, content)
+        found = merged(found, load_yaml(path))
     return merged(found, config)
 
 

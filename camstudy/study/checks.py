@@ -12,9 +12,10 @@ from camstudy.data.sources import SOURCES
 from camstudy.models.timm_names import facts, random_head
 from camstudy.study.protocols import check_protocols
 from camstudy.study.registered import Registered
-from camstudy.study.schema import Place, explain, fill, load_schema, show, validator
+from camstudy.study.schema import explain, fill, load_schema, show, validator
 from camstudy.study.targets import check_controls, match_controls
 from camstudy.study.trials import check_trial, make_trial
+from camstudy.study.written import Place
 
 __all__ = ["layer_sweep", "validate"]
 

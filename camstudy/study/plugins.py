@@ -6,11 +6,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml
-
 from camstudy.core import plugins
 from camstudy.core.errors import CamstudyError
 from camstudy.study.schema import forget_schema
+from camstudy.study.written import load_yaml
 
 
 def add_plugins(config: dict, files: Iterable[str | Path] = ()) -> None:
@@ -40,7 +39,7 @@ def _beside(stated: list[str], files: Iterable[str | Path]) -> list[Path]:
     """Return the folder of the file that states the plugins, if it is one of the files."""
     for file in reversed([*files]):
         # JSON is YAML, too.
-        content = yaml.load(Path(file).read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = load_yaml(file)
         if isinstance(content, Mapping) and content.get("plugins") == stated:
             return [Path(file).parent]
     return []

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from camstudy.core.errors import unknown
 from camstudy.data.sources import SOURCES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.claims import definition, differences
 from camstudy.study.registered import Registered
-from camstudy.study.schema import Place, fill, load_schema
+from camstudy.study.schema import fill, load_schema
+from camstudy.study.written import Place, load_yaml
 
 SHIPPED = Path(__file__).parents[2] / "config" / "catalog" / "protocols.yaml"
 LISTED = ("protocols",)  # where a study lists its protocols
@@ -36,7 +35,7 @@ def elsewhere() -> dict[str, tuple[str, ...]]:
 @cache
 def shipped() -> dict[str, dict]:
     """Return the protocols that ship, by name, with every default."""
-    entries = yaml.load(SHIPPED.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    entries = load_yaml(SHIPPED)
     schema = load_schema()["$defs"]["protocol"]
     return {name: fill(entry, schema) for name, entry in entries["catalog"]["protocols"].items()}
 

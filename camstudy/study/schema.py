@@ -18,6 +18,7 @@ from camstudy.data.sources import SOURCES
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.models.variants import VARIANTS
+from camstudy.study.written import Place, load_yaml
 from camstudy.tables import TABLES
 from camstudy.training.terms import TERMS
 
@@ -52,9 +53,6 @@ LIMITS = {
 
 # An address, misspelt or not; other text may have a question mark.
 _ADDRESS = re.compile(r"//|\?.*=|:.*@")
-
-# Where a value is: keys and list positions from the top of the configuration.
-Place = tuple[str | int, ...]
 
 
 @cache
@@ -94,8 +92,7 @@ def forget_schema() -> None:
 def _define(found: dict[str, dict], name: str, path: Path) -> None:
     """Add what a file defines: itself under a name, and its `$defs`."""
     try:
-        # The compiled loader, where PyYAML has it, is ten times as fast.
-        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = load_yaml(path)
     except FileNotFoundError:
         what = name.replace("_", " ", 1)
         raise CamstudyError(

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterator, Mapping
 
 from camstudy.study.protocols import chosen
-from camstudy.study.schema import Place
+from camstudy.study.written import Place
 
 WORDS = {"label": "label", "predicted": "predicted class"}
 

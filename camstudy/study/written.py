@@ -11,11 +11,17 @@ import yaml
 
 from camstudy.core.errors import CamstudyError
 
+# Where a value is: keys and list positions from the top of the configuration.
 Place = tuple[str | int, ...]
 
 # The compiled loader, where PyYAML has it, is ten times as fast.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MERGE = "tag:yaml.org,2002:merge"
+
+
+def load_yaml(path: str | Path) -> Any:
+    """Return what a YAML file holds, as it is; `Written` says more of a user's, and of what is wrong with it."""
+    return yaml.load(Path(path).read_text(), Loader=_LOADER)
 
 
 class Written:

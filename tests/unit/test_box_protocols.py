@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from localized import score_localization
 from scipy import ndimage
 
 from camstudy.core.geometry import COMPARISON_SIZE, boxes_in_view, resample
 from camstudy.metrics.components import best_overlaps
-from camstudy.metrics.localization import box_accuracy, box_hits, pointing_game, score_localization
+from camstudy.metrics.localization import box_accuracy, box_hits, pointing_game
 from camstudy.metrics.localization_protocol import parameters_of
 from camstudy.models.inputs import crop_boxes
 from camstudy.study.protocols import shipped

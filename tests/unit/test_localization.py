@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from localized import score_localization
 from scipy import ndimage
 
 from camstudy.core.geometry import resample
@@ -20,7 +21,6 @@ from camstudy.metrics.localization import (
     pixel_f1,
     pointing_game,
     pointing_game_exact,
-    score_localization,
 )
 
 RNG = np.random.default_rng(0)

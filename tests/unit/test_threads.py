@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from localized import score_localization
 from scipy.ndimage import gaussian_filter
 from skimage import data
 from threadpoolctl import threadpool_limits
@@ -11,7 +12,7 @@ from camstudy.core.geometry import resample, resample_in_boxes
 from camstudy.data.formats.clickme import blur_human_map
 from camstudy.data.formats.gaze import fixation_density
 from camstudy.metrics.faithfulness import FAMILY, Protocol
-from camstudy.metrics.localization import box_hits, map_box, score_localization
+from camstudy.metrics.localization import box_hits, map_box
 from camstudy.metrics.probing import pixel_ranks, probe
 from camstudy.metrics.registry import score_family
 from camstudy.metrics.sanity import step_correlation
