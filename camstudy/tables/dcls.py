@@ -148,18 +148,8 @@ def _test_notes(inputs: TableInputs) -> Iterator[str]:
     if table.empty:
         yield f"{paired}; not tested."
     else:
-        tests = notes.numbers(table.loc[table["metric"] == "alignment", "n_tests"])
-        correction = {
-            "holm": f"Holm-corrected for {tests} tests",
-            "benjamini_hochberg": f"Benjamini-Hochberg-corrected for {tests} tests",
-            "none": f"not corrected for {tests} tests",
-        }
-        yield (
-            f"{paired}; p: Wilcoxon signed-rank test (two-sided, zeros by Pratt), "
-            f"{correction[study['statistics']['correction']]}."
-        )
-        marks = [f"{'*' * (n + 1)} p < {level:g}" for n, level in enumerate(inputs.levels())]
-        yield f"Marks: {', '.join(marks)}; bold: the higher of two alignments that differ significantly."
+        yield f"{paired}; {notes.tested(inputs, table.loc[table['metric'] == 'alignment', 'n_tests'])}."
+        yield f"{notes.marks(inputs)}; bold: the higher of two alignments that differ significantly."
     compared = {pair[role] for pair in study["comparisons"] for role in ("baseline", "variant")}
     others = [inputs.title(model) for model in study["models"] if model not in compared]
     if others:

@@ -212,9 +212,4 @@ def _notes(
         yield notes.intervals(inputs)
     else:
         yield f"The CSV file has confidence intervals. {notes.intervals(inputs)}"
-    if published:
-        sources = dict.fromkeys(row["published_source"] for row in published.values())
-        yield f"Published: {len(published)} values; {'; '.join(sources)}."
-        unverified = sum(row["published_verified"] is False for row in published.values())
-        if unverified:
-            yield f"{unverified} of them are second-hand or inferred: differences may be those of protocols."
+    yield from notes.published(published.values() if published else ())

@@ -1,6 +1,6 @@
 """Notes that tables have in common: the data, what alignment is, degenerate maps, intervals."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import pandas as pd
 
@@ -106,3 +106,31 @@ def numbers(counts: pd.Series) -> str:
     if not found:
         return "no"
     return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
+
+
+def tested(inputs: TableInputs, counts: Iterable[int]) -> str:
+    """Say which test p-values come from and for how many tests they are corrected; without the final stop."""
+    tests = numbers(counts)
+    correction = {
+        "holm": f"Holm-corrected for {tests} tests",
+        "benjamini_hochberg": f"Benjamini-Hochberg-corrected for {tests} tests",
+        "none": f"not corrected for {tests} tests",
+    }
+    chosen = correction[inputs.study["statistics"]["correction"]]
+    return f"p: Wilcoxon signed-rank test (two-sided, zeros by Pratt), {chosen}"
+
+
+def marks(inputs: TableInputs) -> str:
+    """Say what asterisks stand for; without the final stop."""
+    found = [f"{'*' * (n + 1)} p < {level:g}" for n, level in enumerate(inputs.levels())]
+    return f"Marks: {', '.join(found)}"
+
+
+def published(rows: Collection[Mapping]) -> Iterator[str]:
+    """Say where published values come from, and how many of them are no first-hand ones; nothing without any."""
+    if not rows:
+        return
+    sources = dict.fromkeys(row["published_source"] for row in rows)
+    yield f"Published: {len(rows)} values; {'; '.join(sources)}."
+    if unverified := sum(row["published_verified"] is False for row in rows):
+        yield f"{unverified} of them are second-hand or inferred: differences may be those of protocols."

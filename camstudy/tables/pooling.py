@@ -200,25 +200,14 @@ def _notes(inputs: TableInputs, metrics: Sequence[str], found: Mapping[Key, pd.S
     )
     tests = inputs.comparisons[inputs.comparisons["metric"].isin(metrics)] if len(inputs.comparisons) else []
     if len(tests):
-        correction = {
-            "holm": "Holm-corrected within a metric",
-            "benjamini_hochberg": "Benjamini-Hochberg-corrected within a metric",
-            "none": "not corrected",
-        }[study["statistics"]["correction"]]
-        marks = ", ".join(f"{'*' * (n + 1)} p < {level:g}" for n, level in enumerate(inputs.levels()))
-        yield (
-            "Rows with a minus: paired differences, mean over the same images; p: Wilcoxon signed-rank test "
-            f"(two-sided, zeros by Pratt), {correction} ({notes.numbers(tests['n_tests'])} tests). Marks: {marks}."
-        )
+        test = notes.tested(inputs, tests["n_tests"])
+        yield f"Rows with a minus: paired differences, mean over the same images; {test} of each metric."
+        yield f"{notes.marks(inputs)}."
     yield notes.intervals(inputs)
     of_one = scores[scores["metric"] == metrics[0]] if metrics else scores
     yield notes.degenerate(inputs, of_one, scored="scored as each metric says")
     if found:
-        sources = dict.fromkeys(row["published_source"] for row in found.values())
-        yield f"Published: {len(found)} values; {'; '.join(sources)}."
-        unverified = sum(row["published_verified"] is False for row in found.values())
-        if unverified:
-            yield f"{unverified} of them are second-hand or inferred: differences may be those of protocols."
+        yield from notes.published(found.values())
         yield (
             "Compare the added operations: the published level of a network counts more than multiplications and "
             "additions of its layers (ours 8.178, 17.368, 30.710 for ResNet-50, ConvNeXt-S and ConvNeXt-B; published "
