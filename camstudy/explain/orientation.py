@@ -123,12 +123,13 @@ def _mistake(layer: TargetLayer, tokens: bool, places: list[tuple[int, int]], lo
         return ""
     if apart.abs().amax() < APART:
         return (
-            f"target_layer `{layer.path}`: with random weights, its positions look at the whole image alike, and whether "
-            "they are in the order of its rows and columns cannot be told; if you know that they are, say so: "
+            f"target_layer `{layer.path}`: with random weights, its positions look at the whole image alike, and "
+            "whether they are in the order of its rows and columns cannot be told; if you know that they are, say so: "
             f"`target_layer: {{path: {layer.path}, layout: ...}}`"
         )
     found = ", ".join(f"{place} looks at {peak}" for place, peak in zip(places, peaks, strict=True))
     return (
         f"target_layer `{layer.path}`: its {side}x{side} positions are not in the order of the image's rows and "
-        f"columns (row and column {found}), and its maps would be scrambled; state the right `layout`, or name another layer"
+        f"columns (row and column {found}), and its maps would be scrambled; state the right `layout`, or name another "
+        "layer"
     )
