@@ -14,7 +14,7 @@ from camstudy.study.attending import unsuited
 from camstudy.study.protocols import check_protocols
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
-from camstudy.study.targets import check_controls, match_controls
+from camstudy.study.targets import check_controls, check_targets, match_controls
 from camstudy.study.trials import check_trial, make_trial
 from camstudy.study.written import Place
 
@@ -62,7 +62,7 @@ def validate(
         errors.setdefault(place, text)
     if not errors:
         # Of names that all exist.
-        errors |= dict(check_controls(usable))
+        errors |= dict(check_controls(usable)) | dict(check_targets(usable))
     if errors:
         raise CamstudyError(_report(errors, where))
     return _derive(usable)
