@@ -12,6 +12,7 @@ from camstudy.core.names import untried_name
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
 
+BESIDE = ("sweep", "layers", "curves", "steps", "seeds")
 STRICTER_LEVELS = (0.01, 0.001)
 
 
@@ -36,6 +37,7 @@ class TableInputs:
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.analysis.aggregate.CURVES`
     steps : only where it is asked for, the columns of `camstudy.analysis.steps.STEPS`
+    seeds : only where it is asked for, `camstudy.analysis.seeds.SEEDS`; ``study`` then has ``replicates``
     timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
     versions : the versions of each library that the results were made with
     published : only where it is asked for, what `camstudy.analysis.published.read_published` returns
@@ -52,6 +54,7 @@ class TableInputs:
     curves: pd.DataFrame | None = None
     published: pd.DataFrame | None = None
     steps: pd.DataFrame | None = None
+    seeds: pd.DataFrame | None = None
     timing: Mapping[tuple[str, str], Mapping] | None = None
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -203,7 +206,7 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     named = dict(files.items())
     records, scores = [*map(read_json, named["models"])], pd.read_parquet(named["scores"])
     titles = {name: entry["title"] for name, entry in study["catalog"]["models"].items()}
-    beside = {name: pd.read_parquet(named[name]) for name in ("sweep", "layers", "curves", "steps") if name in named}
+    beside = {name: pd.read_parquet(named[name]) for name in BESIDE if name in named}
     if "cost" in named:
         beside["cost"] = dict(zip(study["models"], map(read_json, named["cost"]), strict=True))
     if "timing" in named:

@@ -17,6 +17,7 @@ from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.models import timm_names
 from camstudy.pipeline.sources import Sources
+from camstudy.study.seeds import replicates
 from camstudy.study.stated import resolved, settings, stated_by, stated_by_maps
 from camstudy.study.study import Study, is_photographs
 from camstudy.tables import TABLES
@@ -239,11 +240,11 @@ class Identities:
         return line(code=self._code("record_study"), stated=digest(resolved(self.study.config)))
 
     def aggregate(self, what: str) -> str:
-        """Return the identity of a long table: `scores`, `sweep`, `layers`, `curves` or `steps`."""
+        """Return the identity of a long table: `scores`, `seeds`, `sweep`, `layers`, `curves` or `steps`."""
 
         def make() -> str:
             study, name = self.study, self.study.dataset
-            if what == "scores":
+            if what in ("scores", "seeds"):
                 made_from = [
                     self.scores(name, model, method, study.protocols[family])
                     for family in study.families
@@ -259,7 +260,9 @@ class Identities:
             if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))
             stated = settings(study.config) if what != "curves" else {}
-            if what == "scores":
+            if what == "seeds":
+                stated["replicates"] = replicates(study.config)
+            if what in ("scores", "seeds"):
                 stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
             return line(code=self._code(f"aggregate_{what}"), made_from=digest(made_from), stated=digest(stated))
 

@@ -121,7 +121,7 @@ class Inputs:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
         sources: dict[str, str | list[str]] = {
-            name: paths.study(study.name, f"{name}.parquet") for name in ("sweep", "layers", "curves", "steps")
+            name: paths.study(study.name, f"{name}.parquet") for name in ("sweep", "layers", "curves", "steps", "seeds")
         }
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [

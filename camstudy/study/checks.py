@@ -13,6 +13,7 @@ from camstudy.models.timm_names import facts, random_head
 from camstudy.study.protocols import check_protocols
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
+from camstudy.study.seeds import check_seeds, make_replicates
 from camstudy.study.targets import check_controls, match_controls
 from camstudy.study.trials import check_trial, make_trial
 from camstudy.study.written import Place
@@ -120,6 +121,7 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
     yield from check_trial(config)
+    yield from check_seeds(config)
     yield from _check_registered(config, known)
     if check_files:
         yield from _check_files(config)
@@ -343,6 +345,7 @@ def _derive(config: dict) -> dict:
             own = {"title": f"{base['title']}, stage {stage}", "stage": stage, "passes": 3 * base["passes"]}
             catalog["methods"].setdefault(name, copy.deepcopy(base) | own)
     match_controls(config)
+    make_replicates(config)
     make_trial(config)
     return config
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from camstudy.explain.methods import bind
 from camstudy.study.protocols import chosen, scored
+from camstudy.study.seeds import replicated_pairs, replicates
 
 if TYPE_CHECKING:
     from camstudy.study.registered import Record
@@ -58,11 +59,15 @@ def stated_by(config: Mapping, record: "Record") -> dict:
     if "layers" in record.sources:
         kept["layer_sweep"] = config["layer_sweep"]
         methods += config["layer_sweep"]["methods"]
+    if "seeds" in record.sources:
+        kept["replicates"] = replicates(config)
+        kept["pairs"] = [[*pair, title] for pair, title in replicated_pairs(config).items()]
     entries = {name: catalog["methods"][name] for name in methods}
     protocols = {name: catalog["protocols"][name] for name in protocols_of(config, record).values()}
+    models = [*config["models"], *(name for name in kept.get("replicates", ()) if name not in config["models"])]
     kept["catalog"] = {
         "methods": {name: {key: entry[key] for key in METHOD} for name, entry in entries.items()},
-        "models": {name: {"title": catalog["models"][name]["title"]} for name in config["models"]},
+        "models": {name: {"title": catalog["models"][name]["title"]} for name in models},
         "protocols": protocols,
     }
     return kept

@@ -155,6 +155,31 @@ rule aggregate_steps:
         "../../scripts/aggregate_steps.py"
 
 
+rule aggregate_seeds:
+    input:
+        scores=lambda w: [file for *_, file in INPUTS.all_scores()],
+        prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
+    output:
+        seeds="results/studies/{study}/seeds.parquet",
+    log:
+        "results/logs/aggregate_seeds/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_seeds/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_seeds"),
+        runtime=JOBS.minutes("aggregate_seeds"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("seeds"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.all_scores()],
+    message:
+        "Aggregate the scores of {wildcards.study} over seeds"
+    script:
+        "../../scripts/aggregate_seeds.py"
+
+
 rule make_table:
     input:
         unpack(INPUTS.beside_scores),
