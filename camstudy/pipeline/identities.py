@@ -284,7 +284,7 @@ class Identities:
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
-            stated=digest(stated_by_maps(study.config)),
+            stated=digest(stated_by_maps(study.config, FIGURES[name])),
         )
 
     def _drawn(self, record: "Record", *units: str) -> str:

@@ -84,6 +84,8 @@ class Study:
 
     def maps(self, family: str = "agreement", *, with_controls: bool = True) -> list[Pair]:
         """Return model and method of a family's maps; controls have the model `control` where no model is tried."""
+        if FAMILIES[family].method:
+            return [(model, FAMILIES[family].method) for model in self.models]
         own = [(model, method) for model in self.models for method in self.methods if self.suits(model, method)]
         if not (with_controls and FAMILIES[family].on_maps):
             return own
