@@ -116,6 +116,11 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
     yield from _check_origins(_at(config, "catalog", "models"))
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
+    if "gradients" in config["figures"]:
+        used = {_at(config, "catalog", "methods", name).get("method") for name in config.get("methods", ())}
+        if not {"input_gradient", "guided_backprop"} <= used:
+            text = "`gradients` shows the methods `input_gradient` and `guided_backprop`; add both to `methods`"
+            yield ("figures", config["figures"].index("gradients")), text
     if "pooling" in config["tables"] and not config["comparisons"]:
         yield ("comparisons",), "there are none, and the table `pooling` shows them; name pairs of models"
     yield from _check_sweeps(config)

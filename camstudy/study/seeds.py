@@ -35,6 +35,20 @@ def replicated_pairs(config: Mapping) -> dict[tuple[str, str], str]:
     return pairs
 
 
+def shown_pairs(config: Mapping) -> list[tuple[str, list[str]]]:
+    """Return for each baseline its title as a network, and the titles of the models to show, those of the first seed.
+
+    Without comparisons, each model is one of its own.
+    """
+    made, entries = replicates(config), config["catalog"]["models"]
+    groups: dict[str, tuple[str, list[str]]] = {}
+    for (baseline, variant), title in replicated_pairs(config).items():
+        groups.setdefault(baseline, (title, [baseline]))[1].append(variant)
+    if not groups:
+        groups = {name: (entries[name]["title"], [name]) for name in made}
+    return [(title, [entries[made[name][0]]["title"] for name in names]) for title, names in groups.values()]
+
+
 def check_seeds(config: Mapping) -> Iterator[tuple[Place, str]]:
     """Yield place and mistake of models that are the same whatever the seed, and of names that are taken."""
     if not config.get("seeds"):

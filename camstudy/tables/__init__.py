@@ -23,8 +23,8 @@ class TableRecord:
     """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
 
     ``sources`` names what it is made from beside the scores: ``sweep``, ``layers``, ``cost``, ``published``,
-    ``timing`` of the inputs. ``metrics`` are the families of metrics that the study must have, ``settings`` keys of
-    the study that it alone states.
+    ``timing``, ``seeds`` of the inputs. ``metrics`` are the families of metrics that the study must have, ``settings``
+    keys of the study that it alone states.
     """
 
     name: str
@@ -82,6 +82,25 @@ def _pooling(inputs: TableInputs) -> Table:
     from camstudy.tables.pooling import pooling
 
     return pooling(inputs)
+
+
+@TABLES.register("recognition", title="Recognition over seeds", sources=("seeds", "published"), metrics=())
+def _recognition(inputs: TableInputs) -> Table:
+    from camstudy.tables.seeds import recognition
+
+    return recognition(inputs)
+
+
+@TABLES.register(
+    "interpretable_recognition",
+    title="Faithfulness over seeds",
+    sources=("seeds", "published"),
+    metrics=("faithfulness",),
+)
+def _interpretable_recognition(inputs: TableInputs) -> Table:
+    from camstudy.tables.seeds import interpretable_recognition
+
+    return interpretable_recognition(inputs)
 
 
 @TABLES.register("threshold_sweep", title="Sensitivity to the threshold", sources=("sweep",))

@@ -117,7 +117,7 @@ def test_the_family_scores_the_gradients_of_a_network(tmp_path, of):
             handle.remove()
     np.testing.assert_allclose(found["gradient_cosine"], gradient_cosine(*pairs), atol=1e-4)
     np.testing.assert_allclose(found["gradient_energy"], gradient_energy(pairs[0]), rtol=1e-4)
-    assert 0 < found["gradient_cosine"].mean() < 1
+    assert found["gradient_cosine"].abs().max() < 0.999
     assert found["name"].tolist() == names_of(5)
 
 
