@@ -135,7 +135,8 @@ class _Gate(torch.autograd.Function):
 def objectives(
     logits: Tensor, labels: Tensor, of: Literal["loss", "logit"] = "loss", label_smoothing: float = 0.0
 ) -> Tensor:
-    """Return what is differentiated, (n,): each image's cross-entropy, or the logit of its label."""
+    """Return what is differentiated, (n,): each image's cross-entropy, or the logit of its label; at least float32."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if of == "logit":
         return logits.gather(1, labels[:, None])[:, 0]
     return F.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)

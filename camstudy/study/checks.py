@@ -206,6 +206,9 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
         shared = f"`batch_size` ({batch})" if passes == 1 else f"`batch_size` / `accumulate` ({batch} / {passes})"
         limit = f"a divisor of {shared}, which the GPUs share evenly"
         yield (*place, "train", "gpu"), f"found {recipe['gpu']}, expected {limit}"
+    if recipe["backward"] == "guided" and _at(recipe, "terms").get("gradient_guidance") is not None:
+        text = "found guided, but `gradient_guidance` needs the derivative; leave one of them out"
+        yield (*place, "train", "backward"), text
     if recipe["select"] == "best" and not recipe["hold_out"]:
         text = "found best, but no images are held out to tell; set `hold_out`, or `select: last`"
         yield (*place, "train", "select"), text
