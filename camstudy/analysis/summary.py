@@ -12,7 +12,7 @@ from camstudy.core.names import untried_name
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
 
-BESIDE = ("sweep", "layers", "curves", "steps", "seeds")
+BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "seeds")
 STRICTER_LEVELS = (0.01, 0.001)
 
 
@@ -34,6 +34,7 @@ class TableInputs:
     sweep : only where it is asked for, alignment by floor: the columns of ``scores`` and ``floor``, NaN for none; and
         what best floors are worth on other images: `camstudy.analysis.aggregate.held_out`
     layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
+    layer_scores : only where it is asked for, faithfulness by stage: the same columns
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.analysis.aggregate.CURVES`
     steps : only where it is asked for, the columns of `camstudy.analysis.steps.STEPS`
@@ -50,6 +51,7 @@ class TableInputs:
     dataset: Mapping
     sweep: pd.DataFrame | None = None
     layers: pd.DataFrame | None = None
+    layer_scores: pd.DataFrame | None = None
     cost: Mapping[str, Mapping] | None = None
     curves: pd.DataFrame | None = None
     published: pd.DataFrame | None = None

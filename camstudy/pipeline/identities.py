@@ -19,7 +19,7 @@ from camstudy.models import timm_names
 from camstudy.pipeline.sources import Sources
 from camstudy.study.seeds import replicates
 from camstudy.study.stated import resolved, settings, stated_by, stated_by_maps
-from camstudy.study.study import Study, is_photographs
+from camstudy.study.study import STAGED, Study, is_photographs
 from camstudy.tables import TABLES
 from camstudy.training.terms import asked
 
@@ -244,7 +244,7 @@ class Identities:
         return line(code=self._code("record_study"), stated=digest(resolved(self.study.config)))
 
     def aggregate(self, what: str) -> str:
-        """Return the identity of a long table: `scores`, `seeds`, `sweep`, `layers`, `curves` or `steps`."""
+        """Return the identity of a long table, called as its file: `scores`, `sweep`, `curves` ..."""
 
         def make() -> str:
             study, name = self.study, self.study.dataset
@@ -258,8 +258,8 @@ class Identities:
                 pairs = [*product(study.models, study.swept())]
                 made_from = [self.scores(name, model, method, study.protocols["sweep"]) for model, method in pairs]
             else:
-                family = {"layers": "agreement", **study.tables_beside()}[what]
-                pairs = [*product(study.models, study.stages())] if what == "layers" else study.maps(family)
+                family = {**STAGED, **study.tables_beside()}[what]
+                pairs = [*product(study.models, study.stages())] if what in STAGED else study.maps(family)
                 made_from = [self.scores(name, model, method, study.protocol(family)) for model, method in pairs]
             if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))

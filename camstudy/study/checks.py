@@ -247,7 +247,7 @@ def _swept(config: Mapping) -> Iterator[tuple[Place, str]]:
     """Yield the methods of the sweeps that are asked for, and where they are named."""
     if _shows(config, "threshold_sweep"):
         yield from ((("sweep", role), config["sweep"][role]) for role in SWEEP_ROLES)
-    if _shows(config, "layer_sweep"):
+    if _sweeps_layers(config):
         yield from (
             (("layer_sweep", "methods", index), name) for index, name in enumerate(config["layer_sweep"]["methods"])
         )
@@ -266,7 +266,7 @@ def _check_sweeps(config: Mapping) -> Mistakes:
             if needed not in floors:
                 text = f"`{protocol}` has the floors {show(floors)}, expected {show(needed)} among them"
                 yield ("sweep", "protocol"), f"{text}; name or make a protocol that has it"
-    if _shows(config, "layer_sweep"):
+    if _sweeps_layers(config):
         for name, (_, stage) in layer_sweep(config).items():
             found = _at(methods, name).get("stage", stage)
             if found != stage:
@@ -361,7 +361,7 @@ def _derive(config: dict) -> dict:
             entry["title"] = entry["title"] or name
     for comparison in config["comparisons"]:
         comparison["title"] = comparison["title"] or catalog["models"][comparison["baseline"]]["title"]
-    if _shows(config, "layer_sweep"):
+    if _sweeps_layers(config):
         for name, (method, stage) in layer_sweep(config).items():
             base = catalog["methods"][method]
             # A stage before the last has its gradients through the rest of the network: forward, and back.
@@ -377,6 +377,11 @@ def layer_sweep(config: Mapping) -> dict[str, tuple[str, int]]:
     """Return method and stage of each entry of the layer sweep by its name, whether it is asked for or not."""
     sweep = config["layer_sweep"]
     return {f"{method}_stage{stage}": (method, stage) for method in sweep["methods"] for stage in sweep["stages"]}
+
+
+def _sweeps_layers(config: Mapping) -> bool:
+    """Whether a study has a table or figure of the layer sweep."""
+    return _shows(config, "layer_sweep") or _shows(config, "layer_faithfulness")
 
 
 def _shows(config: Mapping, name: str) -> bool:

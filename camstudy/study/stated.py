@@ -57,7 +57,7 @@ def stated_by(config: Mapping, record: "Record") -> dict:
     if "sweep" in record.sources:
         kept["sweep"] = config["sweep"]
         methods += [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")]
-    if "layers" in record.sources:
+    if "layers" in record.sources or "layer_scores" in record.sources:
         kept["layer_sweep"] = config["layer_sweep"]
         methods += config["layer_sweep"]["methods"]
     if "seeds" in record.sources:

@@ -22,9 +22,9 @@ __all__ = ["TABLES", "TableRecord"]
 class TableRecord:
     """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
 
-    ``sources`` names what it is made from beside the scores: ``sweep``, ``layers``, ``cost``, ``published``,
-    ``timing``, ``seeds`` of the inputs. ``metrics`` are the families of metrics that the study must have, ``settings``
-    keys of the study that it alone states.
+    ``sources`` names what it is made from beside the scores: ``sweep``, ``layers``, ``layer_scores``, ``cost``,
+    ``published``, ``timing``, ``seeds`` of the inputs. ``metrics`` are the families of metrics that the study must have,
+    ``settings`` keys of the study that it alone states.
     """
 
     name: str
@@ -115,6 +115,15 @@ def _layer_sweep(inputs: TableInputs) -> Table:
     from camstudy.tables.sweeps import layer_sweep
 
     return layer_sweep(inputs)
+
+
+@TABLES.register(
+    "layer_faithfulness", title="Faithfulness by stage", sources=("layer_scores",), metrics=("faithfulness",)
+)
+def _layer_faithfulness(inputs: TableInputs) -> Table:
+    from camstudy.tables.layers import layer_faithfulness
+
+    return layer_faithfulness(inputs)
 
 
 @TABLES.register("cost", title="Cost beside alignment", sources=("cost",))

@@ -178,7 +178,7 @@ def _notes(found: _Found) -> Iterator[str]:
     yield f"Dataset: {inputs.dataset['dataset']}, {notes.numbers(table['n'])} images. Metrics: docs/metrics.md."
     yield (
         f"Intervals: {level}% percentile bootstrap, {resamples} resamples of seeds, then images. Differences are "
-        "paired, under the same seed and on the same image; their second row resamples images alone, and holds for these "
-        "very networks. Of few seeds the first interval is too narrow (docs/definitions.md, Statistics)."
+        "paired, under the same seed and on the same image; their second row resamples images alone, and holds for "
+        "these very networks. Of few seeds the first interval is too narrow (docs/definitions.md, Statistics)."
     )
     yield from notes.published([row for _, row in table[table["published_source"].notna()].iterrows()])

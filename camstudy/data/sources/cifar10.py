@@ -3,9 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from camstudy.data.sources import SOURCES, Collection, Listing
+from camstudy.data.sources import SOURCES, Archive, Collection, Listing
 
 IMAGES = {"test": 10_000, "train": 50_000}
+# The checksum is that of TensorFlow Datasets.
+ARCHIVES = {
+    "cifar-10-binary.tar.gz": Archive(
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+    )
+}
 LAYOUT = "put cifar-10-binary.tar.gz there, the binary version of CIFAR-10, or its folder cifar-10-batches-bin"
 
 
@@ -24,6 +32,7 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     images=lambda entry: IMAGES[entry.get("split", "test")],
     layout=lambda entry: LAYOUT,
     listing=listing,
+    archives=lambda entry: ARCHIVES,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images of a split."""

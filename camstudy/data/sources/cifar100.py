@@ -3,9 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from camstudy.data.sources import SOURCES, Collection, Listing
+from camstudy.data.sources import SOURCES, Archive, Collection, Listing
 
 IMAGES = {"test": 10_000, "train": 50_000}
+# The checksum is that of TensorFlow Datasets.
+ARCHIVES = {
+    "cifar-100-binary.tar.gz": Archive(
+        "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+    )
+}
 LAYOUT = "put cifar-100-binary.tar.gz there, the binary version of CIFAR-100, or its folder cifar-100-binary"
 
 
@@ -24,6 +32,7 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     images=lambda entry: IMAGES[entry.get("split", "test")],
     layout=lambda entry: LAYOUT,
     listing=listing,
+    archives=lambda entry: ARCHIVES,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images of a split."""
