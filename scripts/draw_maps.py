@@ -8,6 +8,7 @@ from camstudy.data.formats.clickme import select
 from camstudy.explain.reading import label_maps
 from camstudy.figures import FIGURES, save
 from camstudy.pipeline.job import step
+from camstudy.study.seeds import shown_pairs
 
 with step(snakemake):
     catalog, settings = snakemake.config["catalog"], snakemake.config["qualitative"]
@@ -44,6 +45,8 @@ with step(snakemake):
         predicted=predicted,
         scores=scores,
         human_title=f"human map ({what})" if (what := dataset.attrs["human_maps"]) else "human map",
+        pairs=shown_pairs(snakemake.config),
+        methods={methods[name]: catalog["methods"][name]["method"] for name in snakemake.config["methods"]},
         objects=None if objects is None else [boxes[(boxes >= 0).all(1)] for boxes in objects],
     )
     for path in snakemake.output:

@@ -285,3 +285,36 @@ def imagenet_boxes(root, packed=False):
         (folder / name.replace(".JPEG", ".xml")).write_bytes(text)
     if packed:
         pack(folder.parent, root / "ILSVRC2012_bbox_val_v3.tgz", "w:gz", "")
+
+
+def cifar(root, version, count=3, packed=True, side=32):
+    """CIFAR in the binary version, of so many records a file: pixel values that tell channel, row and column apart.
+
+    Returns labels and pixels of each file by its name, in the order of the records.
+    """
+    names, above, files = {
+        "cifar10": (
+            "batches.meta.txt",
+            "cifar-10-batches-bin",
+            [*(f"data_batch_{n}.bin" for n in range(1, 6)), "test_batch.bin"],
+        ),
+        "cifar100": ("fine_label_names.txt", "cifar-100-binary", ["train.bin", "test.bin"]),
+    }[version]
+    classes = int(version.removeprefix("cifar"))
+    folder = root / above
+    folder.mkdir(parents=True)
+    (folder / names).write_text("".join(f"name{number}\n" for number in range(classes)) + "\n")
+    rng, made = np.random.default_rng(0), {}
+    for file in files:
+        labels = rng.permutation(classes)[:count]
+        pixels = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+        coarse = [b"\x07"] if version == "cifar100" else [b""]
+        content = [
+            coarse[0] + bytes([label]) + b"".join(image[..., channel].tobytes() for channel in range(3))
+            for label, image in zip(labels.tolist(), pixels, strict=True)
+        ]
+        (folder / file).write_bytes(b"".join(content))
+        made[file] = labels, pixels
+    if packed:
+        pack(folder, root / f"cifar-{classes}-binary.tar.gz", "w:gz", above)
+    return made

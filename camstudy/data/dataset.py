@@ -1,6 +1,6 @@
 """The dataset store: images, labels and human maps in one Zarr store, the same for every source.
 
-- `pixels`: uint8 (image, y, x, channel), 256x256 RGB
+- `pixels`: uint8 (image, y, x, channel), 256x256 RGB; of CIFAR 32x32, without human maps
 - coordinates of the images: `image`: str, the name: of a record `shard#index`, of a photograph that of its file;
   `label`: int64, -1 where there are no classes; `class_name`: str, where classes have names
 - `human_map`: float32 (image, map_y, map_x), the blurred 64x64 map of ClickMe's preprocessing
@@ -80,7 +80,7 @@ class Dataset:
         return np.tile(self.group["pixels"].shape[1:3], (self.n, 1)) if sizes is None else sizes
 
     def images(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray | Pictures:
-        """Return images, uint8 (k, 256, 256, 3); of photographs a sequence of uint8 (h, w, 3), decoded on demand."""
+        """Return images, uint8 (k, side, side, 3); of photographs a sequence of uint8 (h, w, 3), decoded on demand."""
         if "pixels" in self.group:
             return self._read("pixels", part)
         positions = np.arange(self.n)[part]

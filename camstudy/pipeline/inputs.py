@@ -101,12 +101,13 @@ class Inputs:
             for model, method in product(study.models, study.swept())
         ]
 
-    def stage_scores(self) -> list[tuple[str, str, str]]:
-        """Return (model, method at a stage, record) of the layer sweep's scores."""
+    def stage_scores(self, family: str = "agreement") -> list[tuple[str, str, str]]:
+        """Return (model, method at a stage, record) of the layer sweep's scores by a family."""
         study = self.study
         return [
-            (model, method, paths.scores(study.dataset, model, method, study.protocol("agreement")))
+            (model, method, paths.scores(study.dataset, model, method, study.protocol(family), part))
             for model, method in product(study.models, study.stages())
+            for part in study.score_parts(study.dataset, family)
         ]
 
     def drawn_scores(self) -> list[tuple[str, str, str]]:
@@ -126,9 +127,8 @@ class Inputs:
     def beside_scores(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        sources: dict[str, str | list[str]] = {
-            name: paths.study(study.name, f"{name}.parquet") for name in ("sweep", "layers", "curves", "steps")
-        }
+        tables = ("sweep", "layers", "layer_scores", "curves", "steps", "seeds")
+        sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in tables}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [
             paths.timing(cost, study.dataset, model, method) for model, method in study.maps(with_controls=False)

@@ -13,6 +13,7 @@ from camstudy.models.timm_names import facts, random_head
 from camstudy.study.protocols import check_protocols
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
+from camstudy.study.seeds import check_seeds, make_replicates
 from camstudy.study.targets import check_controls, match_controls
 from camstudy.study.trials import check_trial, make_trial
 from camstudy.study.written import Place
@@ -118,11 +119,17 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
     yield from _check_origins(_at(config, "catalog", "models"))
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
+    if "gradients" in config["figures"]:
+        used = {_at(config, "catalog", "methods", name).get("method") for name in config.get("methods", ())}
+        if not {"input_gradient", "guided_backprop"} <= used:
+            text = "`gradients` shows the methods `input_gradient` and `guided_backprop`; add both to `methods`"
+            yield ("figures", config["figures"].index("gradients")), text
     if "pooling" in config["tables"] and not config["comparisons"]:
         yield ("comparisons",), "there are none, and the table `pooling` shows them; name pairs of models"
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
     yield from check_trial(config)
+    yield from check_seeds(config)
     yield from _check_registered(config, known)
     if check_files:
         yield from _check_files(config)
@@ -240,7 +247,7 @@ def _swept(config: Mapping) -> Iterator[tuple[Place, str]]:
     """Yield the methods of the sweeps that are asked for, and where they are named."""
     if _shows(config, "threshold_sweep"):
         yield from ((("sweep", role), config["sweep"][role]) for role in SWEEP_ROLES)
-    if _shows(config, "layer_sweep"):
+    if _sweeps_layers(config):
         yield from (
             (("layer_sweep", "methods", index), name) for index, name in enumerate(config["layer_sweep"]["methods"])
         )
@@ -259,7 +266,7 @@ def _check_sweeps(config: Mapping) -> Mistakes:
             if needed not in floors:
                 text = f"`{protocol}` has the floors {show(floors)}, expected {show(needed)} among them"
                 yield ("sweep", "protocol"), f"{text}; name or make a protocol that has it"
-    if _shows(config, "layer_sweep"):
+    if _sweeps_layers(config):
         for name, (_, stage) in layer_sweep(config).items():
             found = _at(methods, name).get("stage", stage)
             if found != stage:
@@ -354,13 +361,14 @@ def _derive(config: dict) -> dict:
             entry["title"] = entry["title"] or name
     for comparison in config["comparisons"]:
         comparison["title"] = comparison["title"] or catalog["models"][comparison["baseline"]]["title"]
-    if _shows(config, "layer_sweep"):
+    if _sweeps_layers(config):
         for name, (method, stage) in layer_sweep(config).items():
             base = catalog["methods"][method]
             # A stage before the last has its gradients through the rest of the network: forward, and back.
             own = {"title": f"{base['title']}, stage {stage}", "stage": stage, "passes": 3 * base["passes"]}
             catalog["methods"].setdefault(name, copy.deepcopy(base) | own)
     match_controls(config)
+    make_replicates(config)
     make_trial(config)
     return config
 
@@ -369,6 +377,11 @@ def layer_sweep(config: Mapping) -> dict[str, tuple[str, int]]:
     """Return method and stage of each entry of the layer sweep by its name, whether it is asked for or not."""
     sweep = config["layer_sweep"]
     return {f"{method}_stage{stage}": (method, stage) for method in sweep["methods"] for stage in sweep["stages"]}
+
+
+def _sweeps_layers(config: Mapping) -> bool:
+    """Whether a study has a table or figure of the layer sweep."""
+    return _shows(config, "layer_sweep") or _shows(config, "layer_faithfulness")
 
 
 def _shows(config: Mapping, name: str) -> bool:

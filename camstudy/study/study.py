@@ -41,6 +41,10 @@ class Counts(Protocol):
         """Return the number of images of a dataset; ``lists`` says whether its files may be listed for it."""
 
 
+# What tables of the layer sweep are made from, and the family that scores it.
+STAGED = {"layers": "agreement", "layer_scores": "faithfulness"}
+
+
 class Study:
     """A study, as `camstudy.study.checks.validate` returns it, and the questions that rules ask of it.
 
@@ -85,7 +89,11 @@ class Study:
 
     def stages(self) -> dict[str, tuple[str, int]]:
         """Return method and stage of each method of the layer sweep by its name; nothing where it is not asked for."""
-        return layer_sweep(self.config) if self.shows("layers") else {}
+        return layer_sweep(self.config) if self.stage_families() else {}
+
+    def stage_families(self) -> list[str]:
+        """Return the families that score the layer sweep."""
+        return [family for source, family in STAGED.items() if self.shows(source)]
 
     def staged(self) -> dict[str, int]:
         """Return the stage of each method of the study that explains one."""
@@ -95,6 +103,8 @@ class Study:
 
     def maps(self, family: str = "agreement", *, with_controls: bool = True) -> list[Pair]:
         """Return model and method of a family's maps; controls have the model `control` where no model is tried."""
+        if FAMILIES[family].method:
+            return [(model, FAMILIES[family].method) for model in self.models]
         own = [(model, method) for model in self.models for method in self.methods if self.suits(model, method)]
         if not (with_controls and FAMILIES[family].on_maps):
             return own

@@ -79,6 +79,8 @@ def evidence() -> dict[str, object]:
         "spearman": 2 * noise(N, seed=17) - 1,
         "human_ceiling": 0.65,
         "tied_share": noise(N, seed=18),
+        "input_gradient": noise(N, 3, SIDE, SIDE, seed=24) - 0.5,
+        "guided_gradient": noise(N, 3, SIDE, SIDE, seed=25) - 0.4,
     }
 
 
