@@ -31,6 +31,7 @@ SHORT = {
     "pointing_game": [{}, {"ties": "any"}, {"ties": "first", "tolerance": 0}],
     "energy_pointing_game": [{}, {"max_box_share": 0.3, "negative": "relu"}],
     "pixel_f1": [{}, {"over_boxes": "mean"}],
+    "sim": [{}, {"minmax": True}],
     "cross_entropy": [{"label_smoothing": 0.1}],
     "repulsion": [{"from_epoch": 1}],
     "raw_attention": [{}, {"block": 0, "values": "scores"}],
@@ -79,6 +80,10 @@ def evidence() -> dict[str, object]:
         "spearman": 2 * noise(N, seed=17) - 1,
         "human_ceiling": 0.65,
         "tied_share": noise(N, seed=18),
+        "fixations": [np.floor(noise(count, 2, seed=23) * SIDE).astype(int) for count in (3, 5, 1, 4)],
+        "other_fixations": np.floor(noise(N, SIDE, SIDE, seed=24) * 3).astype(int),
+        "density": human / human.sum((1, 2), keepdims=True),
+        "baseline": noise(N, SIDE, SIDE, seed=25),
     }
 
 
