@@ -6,7 +6,7 @@ from pathlib import Path
 
 from camstudy.data.sources import SOURCES, Collection, Listing
 
-LAYOUT = "put ALLSTIMULI.zip and ALLFIXATIONMAPS.zip of MIT1003 (or their folders) there"
+LAYOUT = "put ALLSTIMULI.zip and DATA.zip of MIT1003 (or their folders) there; without DATA, ALLFIXATIONMAPS.zip"
 SIGMA = 35.0  # standard deviation in pixels of about one degree of visual angle
 
 
@@ -29,4 +29,5 @@ def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""
     from camstudy.data.formats.gaze import fixation_density, read_mit1003
 
-    return Collection(*read_mit1003(root), density=partial(fixation_density, sigma=entry["sigma"] or SIGMA))
+    sigma = entry["sigma"] or SIGMA
+    return Collection(*read_mit1003(root), density=partial(fixation_density, sigma=sigma), sigma=sigma)
