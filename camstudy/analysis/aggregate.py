@@ -24,7 +24,10 @@ from camstudy.metrics.localization import HITS, box_accuracy
 
 Frames = Mapping[tuple[str, str], pd.DataFrame]
 
-DESCRIPTIVE = ("image", "name", "label", "target", "predicted", "degenerate", "n_boxes", "n_boxes_dropped", HITS)
+DESCRIPTIVE = (
+    *("image", "name", "label", "target", "predicted", "degenerate", HITS),
+    *("n_boxes", "n_boxes_dropped", "n_fixations", "n_fixations_dropped"),
+)
 SCORES = ("dataset", "model", "method", "protocol", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate")
 COMPARISONS = (
     *("dataset", "baseline", "variant", "method", "protocol", "metric", "difference", "ci_low", "ci_high"),

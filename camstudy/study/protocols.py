@@ -149,12 +149,19 @@ def _unstated(dataset: Mapping) -> str:
 
 
 def _check_controls(config: Mapping, references: Mapping[str, str | None]) -> Iterator[tuple[Place, str]]:
-    """Find controls that need maps of two halves of the annotators where the data have none."""
+    """Find controls that need maps of two halves of the annotators, or fixations, where the data have none."""
     catalog = config.get("catalog", {})
     dataset = catalog.get("datasets", {}).get(config.get("dataset"), {})
     if "source" not in dataset:
         return
     truths = SOURCES[dataset["source"]].truths(dataset)
+    if "fixations" not in truths:
+        for index, name in enumerate(config.get("controls", ())):
+            if references.get(catalog.get("methods", {}).get(name, {}).get("method")) in ("fixation", "observers"):
+                yield (
+                    ("controls", index),
+                    f"found `{name}`, but dataset `{config['dataset']}` has no fixations; drop it",
+                )
     if "human_halves" in truths or dataset.get("human_ceiling") == "from_halves":
         return
     for index, name in enumerate(config.get("controls", ())):

@@ -88,7 +88,14 @@ class Study:
         if not (with_controls and FAMILIES[family].on_maps):
             return own
         places = self.models if FAMILIES[family].on_model else [CONTROL]
-        return own + [(place, control) for place in places for control in self.controls]
+        controls = [control for control in self.controls if self.is_judged(control, family)]
+        return own + [(place, control) for place in places for control in controls]
+
+    def is_judged(self, control: str, family: str) -> bool:
+        """Whether a family scores a control: people's maps only beside what is left of the same people's."""
+        reference = METHODS[self.catalog["methods"][control]["method"]].reference
+        by_gaze = "fixations" in FAMILIES[family].needs
+        return by_gaze if reference == "observers" else not (by_gaze and reference == "human_half")
 
     @cached_property
     def records(self) -> "list[Record]":

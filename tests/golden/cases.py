@@ -47,6 +47,15 @@ SHORT = {
     ],
 }
 
+# What controls of gaze are made from: the fixations of two observers on each of three images.
+GAZE = {
+    "human_map": noise(3, 8, 8, seed=26).astype(np.float32),
+    "pixels": np.empty((3, 9, 7, 3), np.uint8),
+    "fixation": noise(9, 2, seed=27).astype(np.float32) * 7,
+    "fixation_offset": np.array([0, 4, 6, 9]),
+    "observer": np.array([0, 0, 1, 1, 0, 1, 0, 1, 1], np.int16),
+}
+
 
 def evidence() -> dict[str, object]:
     """Return what metrics are called with, by the names that their records give to it."""
@@ -121,7 +130,7 @@ def method(name: str) -> Values:
     for number, parameters in enumerate(SHORT.get(name, [{}])):
         if record.needs == "dataset":
             halves = noise(3, 2, 8, 8, seed=21).astype(np.float32)
-            maps = record.function(np.arange(3), {"human_half": halves}, **parameters)
+            maps = record.function(np.arange(3), {"human_half": halves, **GAZE}, **parameters)
             found |= beside(f"{number}", maps, record)
             continue
         for tail in ("linear", "residual"):

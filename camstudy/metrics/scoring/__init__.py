@@ -155,6 +155,8 @@ class Evidence:
     columns : what else the scores say of an image, (n,), or (n, k) for k rows of each image
     counted : bool (n,): images that do not count have no scores; None: all count
     parameters : of metrics, by name
+    of : (m,), where arrays have several rows for an image, the image of each row, whose scores are averaged; None: they
+        have one row for each image
     beside : the columns of tables beside the scores, by kind: as ``columns``, or a list of arrays, one for a cell
     """
 
@@ -162,4 +164,5 @@ class Evidence:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     counted: np.ndarray | None = None
     parameters: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    of: np.ndarray | None = None
     beside: Mapping[str, Mapping[str, np.ndarray | list]] = field(default_factory=dict)
