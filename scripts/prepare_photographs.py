@@ -2,16 +2,19 @@
 
 from camstudy.core.identity import parts
 from camstudy.core.ledger import listing_of, table_of
+from camstudy.data.archives import check_archives
 from camstudy.data.formats.clickme import select
 from camstudy.data.formats.files import Root, start
 from camstudy.data.formats.photographs import write_photographs
 from camstudy.data.sources import SOURCES
+from camstudy.pipeline import paths
 from camstudy.pipeline.job import step
 
 with step(snakemake):
     name, manifest = snakemake.wildcards.dataset, snakemake.output.manifest
     entry, content = snakemake.config["catalog"]["datasets"][name], parts(snakemake.params.identity).get("content", "")
-    root = Root(entry["root"])
+    check_archives(snakemake.input.archives)
+    root = Root(paths.root(entry))
     found = SOURCES[entry["source"]].read(entry, root)
     chosen = select(len(found.photographs), entry["n_images"], entry["sample_seed"])
     photographs = [found.photographs[position] for position in chosen]

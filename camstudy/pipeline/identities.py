@@ -34,7 +34,7 @@ SCORING = ("postprocess",)
 CORRECTED = {"authors": {"resized": "tensorflow"}}
 NOT_TRAINING = ("gpu", "dataset")
 NOT_WEIGHTS = ("sha256", "path", "url")
-NOT_DATA = ("human_ceiling", "root", "shards")
+NOT_DATA = ("human_ceiling", "root", "archives", "shards")
 NOT_PROTOCOL = ("title",)
 
 
@@ -72,6 +72,10 @@ class Identities:
             )
         address, accepted = self.sources.shard(dataset, number)
         return line(code=self._code("fetch_shard"), address=digest(address), accepted=accepted)
+
+    def archive(self, place: str, file: str) -> str:
+        """Return the identity of an archive that is fetched: its address is in the name of its place."""
+        return line(code=self._code("fetch_archive"), accepted=self.sources.archive(place, file))
 
     def dataset(self, name: str) -> str:
         """Return the identity of a prepared dataset."""

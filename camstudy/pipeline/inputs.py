@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
+from camstudy.data.archives import archives_of, place_of
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline import paths
@@ -26,6 +27,11 @@ class Inputs:
         """Records of the shards that the workflow makes for a dataset; a user's own shards have none."""
         folder = self.study.shard_folder(wildcards.dataset)
         return [paths.shard(folder, number) for number in self.study.shard_numbers(wildcards.dataset)]
+
+    def archives(self, wildcards: Wildcards) -> list[str]:
+        """Records of the archives that are fetched for a dataset of photographs; none where `root` is given."""
+        entry = self.catalog["datasets"][wildcards.dataset]
+        return [paths.archive(place_of(entry), file) for file in archives_of(entry)]
 
     def start(self, wildcards: Wildcards) -> list[str]:
         """Record of the weights that a model starts from; nothing for one that starts at random."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
+from camstudy.data.archives import archives_of, place_of
 from camstudy.figures import FIGURES
 from camstudy.pipeline import paths
 from camstudy.pipeline.identities import Identities
@@ -24,6 +25,10 @@ def results(study: Study, identity: Identities | Nameless) -> Iterator[tuple[str
         yield from (
             (paths.shard(folder, number), identity.shard(folder, number)) for number in study.shard_numbers(name)
         )
+        entry = study.catalog["datasets"][name]
+        for file in archives_of(entry):
+            place = place_of(entry)
+            yield paths.archive(place, file), identity.archive(place, file)
         yield paths.dataset(name), identity.dataset(name)
     for model in study.models:
         weights = study.catalog["models"][model]["weights"]

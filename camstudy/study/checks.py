@@ -112,6 +112,9 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
         # Numbers stand in the place of {i}.
         if wrong := address and mistake(address.replace("{i}", "0")):
             yield ("catalog", "datasets", name, "shards", "url"), f"found {redact(address)}, but {wrong}"
+        for file, stated in _at(dataset, "archives").items():
+            if wrong := mistake(address := _at(stated).get("url") or "file://"):
+                yield ("catalog", "datasets", name, "archives", file, "url"), f"found {redact(address)}, but {wrong}"
     yield from _check_origins(_at(config, "catalog", "models"))
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
@@ -312,13 +315,25 @@ def _check_files(config: Mapping) -> Mistakes:
         shards = shards if isinstance(shards, list) else ()  # a mapping: they are yet to be downloaded
         files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
         entry = _at(config, "catalog", "datasets", name)
-        if "root" in entry and "source" in entry and not Path(entry["root"]).is_dir():
-            layout = SOURCES[entry["source"]].layout
-            text = f"no directory `{entry['root']}` in {Path.cwd()}; make it"
-            yield ("catalog", "datasets", name, "root"), f"{text} and {layout(entry)}" if layout else text
+        if (wrong := _missing_root(entry)) is not None:
+            yield ("catalog", "datasets", name, "root"), wrong
     for place, path in files:
         if path is not None and not Path(path).is_file():
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"
+
+
+def _missing_root(entry: Mapping) -> str | None:
+    """Return what to do where the files that a dataset is prepared from are not there and cannot be fetched."""
+    if "root" not in entry or "source" not in entry:
+        return None
+    source = SOURCES[entry["source"]]
+    if entry["root"] and not Path(entry["root"]).is_dir():
+        text = f"no directory `{entry['root']}` in {Path.cwd()}; make it"
+    elif not entry["root"] and not entry.get("archives") and source.archives is None:
+        text = "is not given, and nothing says where the files are fetched; give a directory"
+    else:
+        return None
+    return f"{text} and {source.layout(entry)}" if source.layout else text
 
 
 def _at(value: object, *keys: str | None) -> Mapping:

@@ -1,13 +1,16 @@
 """A validated configuration with what follows from it: which protocols, maps, shards and parts a study has."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
 from camstudy.core.parts import part_names
-from camstudy.data.sources import SOURCES, expected_images
+from camstudy.data.archives import archives_of, place_of
+from camstudy.data.sources import SOURCES, Archive, expected_images
 from camstudy.data.sources.digits import SHARD_SIZE
 from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
@@ -21,6 +24,14 @@ if TYPE_CHECKING:
     from camstudy.study.registered import Record
 
 Pair = tuple[str, str]  # model and method
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An archive that is fetched, and the names of the catalogue's datasets that are made from it."""
+
+    archive: Archive
+    datasets: list[str]
 
 
 class Counts(Protocol):
@@ -190,6 +201,24 @@ class Study:
         if each and entry["n_images"] and entry["sample_seed"] is None:
             count = min(count, -(-entry["n_images"] // each))
         return range(count)
+
+    @cached_property
+    def archives(self) -> dict[str, dict[str, Fetched]]:
+        """The archives that the catalogue's datasets are fetched from, by place and name of the file."""
+        found: dict[str, dict[str, Fetched]] = {}
+        for name, entry in self.catalog["datasets"].items():
+            for file, archive in archives_of(entry).items():
+                place = found.setdefault(place_of(entry), {})
+                known = place.get(file, Fetched(archive, []))
+                # A checksum that one entry states holds for all.
+                pinned = known.archive if known.archive.sha256 else archive
+                place[file] = Fetched(pinned, [*known.datasets, name])
+        return found
+
+    def archive_names(self, *, files: bool = False) -> str:
+        """Return a wildcard constraint: the places of archives that are fetched, or the names of the ``files``."""
+        names = {file for place in self.archives.values() for file in place} if files else self.archives
+        return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
     def demo_weights(self) -> Iterator[str]:
         """Yield the names of the weights that ship with the repository: models called `{name}_pretraining`."""

@@ -88,6 +88,7 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
     expected = {
         "make_digits": paths.shard(dataset, "{shard}"),
         "fetch_shard": paths.shard(dataset, "{shard}"),
+        "fetch_archive": paths.archive("{archives}", "{file}"),
         "prepare_dataset": paths.dataset(dataset),
         "prepare_photographs": paths.dataset(dataset),
         "fetch_weights": paths.weights(model),
