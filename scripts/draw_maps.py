@@ -35,6 +35,7 @@ with step(snakemake):
         if tables:
             scores[key] = tables[model, method].set_index("image").loc[chosen, "spearman"].to_numpy()
     objects = dataset.boxes(chosen) if "box" in dataset.group else None
+    fixations = dataset.fixations(chosen) if "fixation" in dataset.group else None
     figure = FIGURES[snakemake.wildcards.figure].function(
         dataset.images(chosen),
         dataset.human_map(chosen) if "human_map" in dataset.group else None,
@@ -43,6 +44,7 @@ with step(snakemake):
         boxes=boxes,
         predicted=predicted,
         scores=scores,
+        fixations=fixations,
         human_title=f"human map ({what})" if (what := dataset.attrs["human_maps"]) else "human map",
         objects=None if objects is None else [boxes[(boxes >= 0).all(1)] for boxes in objects],
     )

@@ -71,6 +71,13 @@ def _localization(inputs: TableInputs) -> Table:
     return localization(inputs)
 
 
+@TABLES.register("gaze", title="Agreement with gaze", metrics=("gaze",), settings=("show_intervals",))
+def _gaze(inputs: TableInputs) -> Table:
+    from camstudy.tables.gaze import gaze
+
+    return gaze(inputs)
+
+
 @TABLES.register(
     "pooling",
     title="Poolings compared",

@@ -57,6 +57,7 @@ FLOORS, SPEED = "catalog.protocols.floors.floors", "catalog.protocols.speed"
 STATED = {"human_ceiling": 0.7, "human_maps": "recorded"}
 CLICKME = {"source": "clickme", "shards": ["a.tfrecords"]}
 KNOWN = {"methods": ["gradcam", "threshold_gradcam"], "controls": ["random", "center_bias"]}
+GAZE_CONTROLS = ["gaze_center_bias", "human_observers"]
 
 
 @pytest.fixture
@@ -368,7 +369,7 @@ def test_shipped_catalogues_are_valid(config):
     put(config, "dataset", "digits_clickme")
     put(config, "controls", ["random", "center_bias", "human_split_half"])
     methods = [method.name for method in METHODS.values() if method.needs != "dataset"]
-    known = {"methods": methods, "controls": [*KNOWN["controls"], "human_split_half"]}
+    known = {"methods": methods, "controls": [*KNOWN["controls"], *GAZE_CONTROLS, "human_split_half"]}
     validate(config, known)
 
 
