@@ -78,6 +78,13 @@ def _gaze(inputs: TableInputs) -> Table:
     return gaze(inputs)
 
 
+@TABLES.register("scanpaths", title="Agreement with scanpaths", metrics=("scanpath",), settings=("show_intervals",))
+def _scanpaths(inputs: TableInputs) -> Table:
+    from camstudy.tables.gaze import scanpaths
+
+    return scanpaths(inputs)
+
+
 @TABLES.register(
     "pooling",
     title="Poolings compared",

@@ -18,7 +18,16 @@ def gaze(inputs: TableInputs) -> Table:
     Marks say where a method differs from the center bias of other images, and a model from its baseline. The CSV has
     the differences and their p-values.
     """
-    metrics = [name for name in inputs.protocol("gaze")["metrics"] if (inputs.scores["metric"] == name).any()]
+    return _table(inputs, "gaze", "Maps{} and people's gaze")
+
+
+def scanpaths(inputs: TableInputs) -> Table:
+    """Return the same of methods with scanpaths and their similarity to people's."""
+    return _table(inputs, "scanpath", "Scanpaths{} and those of people")
+
+
+def _table(inputs: TableInputs, family: str, caption: str) -> Table:
+    metrics = [name for name in inputs.protocol(family)["metrics"] if (inputs.scores["metric"] == name).any()]
     study, rows = inputs.study, []
     rows += [_row(inputs, CONTROL, control, metrics) for control in study["controls"]]
     for model in study["models"]:
@@ -29,12 +38,12 @@ def gaze(inputs: TableInputs) -> Table:
     several = len(study["models"]) > 1
     of = "" if several else f" of {inputs.title(study['models'][0])}"
     return Table(
-        name="gaze",
-        caption=f"Maps{of} and people's gaze on {inputs.dataset['dataset']}.",
+        name={"scanpath": "scanpaths"}.get(family, family),
+        caption=f"{caption.format(of)} on {inputs.dataset['dataset']}.",
         columns=tuple(_columns(inputs, metrics, several)),
         # Not every method can explain every model, and not every control is one of gaze.
         rows=tuple(row for row in rows if row is not None),
-        notes=tuple(_notes(inputs, metrics)),
+        notes=tuple(_notes(inputs, family, metrics)),
     )
 
 
@@ -88,13 +97,18 @@ def _names(inputs: TableInputs, model: str, method: str) -> dict[str, str | floa
     }
 
 
-def _notes(inputs: TableInputs, metrics: Sequence[str]) -> Iterator[str]:
-    study, scores, entry = inputs.study, inputs.scores, inputs.protocol("gaze")
+def _notes(inputs: TableInputs, family: str, metrics: Sequence[str]) -> Iterator[str]:
+    study, scores, entry = inputs.study, inputs.scores, inputs.protocol(family)
     scores = scores[scores["metric"].isin(metrics)]
     yield f"Dataset: {inputs.dataset['dataset']}, {notes.numbers(scores['n'])} images with fixations that count."
     if inputs.dataset["human_maps"] == "simulated":
         yield "Fixations are simulated, not recorded from people: nothing about people follows."
-    yield f"Protocol: {inputs.protocol_title('gaze')}. Metrics are defined in docs/metrics.md."
+    yield f"Protocol: {inputs.protocol_title(family)}. Metrics are defined in docs/metrics.md."
+    if family == "scanpath":
+        yield (
+            f"ScanMatch: {entry['columns']}x{entry['rows']} cells, threshold {entry['threshold']} cells, gap "
+            f"{entry['gap']}, without durations. MultiMatch: without simplification."
+        )
     if "information_gain" in metrics:
         yield f"Information gain: over {BASELINES[entry['baseline']]}."
     yield from notes.targets(inputs, study["methods"])

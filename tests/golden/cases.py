@@ -32,6 +32,7 @@ SHORT = {
     "energy_pointing_game": [{}, {"max_box_share": 0.3, "negative": "relu"}],
     "pixel_f1": [{}, {"over_boxes": "mean"}],
     "sim": [{}, {"minmax": True}],
+    "scanmatch": [{}, {"rows": 3, "columns": 2, "threshold": 1.5, "gap": -0.1}],
     "cross_entropy": [{"label_smoothing": 0.1}],
     "repulsion": [{"from_epoch": 1}],
     "raw_attention": [{}, {"block": 0, "values": "scores"}],
@@ -93,6 +94,10 @@ def evidence() -> dict[str, object]:
         "other_fixations": np.floor(noise(N, SIDE, SIDE, seed=24) * 3).astype(int),
         "density": human / human.sum((1, 2), keepdims=True),
         "baseline": noise(N, SIDE, SIDE, seed=25),
+        "scanpath": [noise(count, 2, seed=28) * SIDE for count in (3, 5, 1, 4)],
+        "human_scanpaths": [[noise(count, 2, seed=29) * SIDE, noise(4, 2, seed=30) * SIDE] for count in (3, 1, 6, 4)],
+        "frame": np.full((N, 2), SIDE),
+        "multimatch": noise(N, 4, seed=31),
     }
 
 

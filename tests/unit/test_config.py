@@ -891,6 +891,45 @@ def test_controls_that_the_data_cannot_serve_are_refused(config, dataset, has):
     assert errors(config, known=known, check_files=False) == {"controls[1]": text}
 
 
+@pytest.mark.parametrize("name", GAZE_CONTROLS)
+def test_controls_of_gaze_need_fixations(config, name):
+    put(config, "catalog.methods.looked", {"method": name})
+    put(config, "controls", ["random", "looked"])
+    put(config, "protocols", ["masked"])
+    put(config, "catalog.datasets.scenes", {"source": "digits", "split": "val"})
+    references = {name: method.reference for name, method in METHODS.items()}
+    known = KNOWN | {"controls": ["random", *GAZE_CONTROLS], "references": references}
+    text = "found `looked`, but dataset `scenes` has no fixations; drop it"
+    assert errors(config, known=known, check_files=False) == {"controls[1]": text}
+    put(config, "catalog.datasets.scenes.fixations", True)
+    validate(config, known, check_files=False)
+
+
+def test_scanpaths_need_a_method_that_stores_them(config):
+    put(config, "catalog.datasets.scenes", {"source": "digits", "split": "val", "fixations": True})
+    put(config, "catalog.protocols.paths", {"family": "scanpath"})
+    put(config, "protocols", ["masked", "paths"])
+    without, with_paths = {"gradcam": []}, {"gradcam": ["scanpath"]}
+    text = "found `paths`, of scanpath, but none of `methods` stores scanpaths (an array `scanpath`)"
+    found = errors(config, known=KNOWN | {"arrays": without}, check_files=False)
+    assert found == {"protocols[1]": f"{text}; add a method that does, or drop `paths`"}
+    study = Study(validate(config, KNOWN | {"arrays": with_paths}, check_files=False))
+    assert study.maps("scanpath") == []
+    assert study.maps("faithfulness")
+
+
+def test_who_is_compared_with_gaze(config):
+    """People are no control where they are compared with themselves; the annotators' halves are none of gaze."""
+    for name in (*GAZE_CONTROLS, "human_split_half"):
+        put(config, f"catalog.methods.{name}", {"method": name})
+    put(config, "controls", ["random", *GAZE_CONTROLS, "human_split_half"])
+    study = Study(validate(config, check_files=False))
+    judged = {family: {name for _, name in study.maps(family)} & {*study.controls} for family in ("gaze", "agreement")}
+    assert judged["gaze"] == {"random", *GAZE_CONTROLS}
+    assert judged["agreement"] == {"random", "gaze_center_bias", "human_split_half"}
+    assert {name for _, name in study.maps("scanpath")} == {"human_observers"}
+
+
 @pytest.mark.parametrize(
     "dataset", [{"source": "voc2012", "root": "x"}, {"source": "digits", "split": "val"}, IMAGENET | {"boxes": True}]
 )
