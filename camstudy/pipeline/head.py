@@ -44,6 +44,7 @@ def registered(folder: str | Path) -> Registered:
         "methods": [name for name, kind in kinds.items() if kind == "methods"],
         "controls": [name for name, kind in kinds.items() if kind == "controls"],
         "references": {name: method.reference for name, method in METHODS.items()},
+        "arrays": {name: [*method.arrays] for name, method in METHODS.items()},
         "rules": [script.stem for script in Path(folder, "scripts").glob("*.py")] + ["score_on_model"],
         "families": {
             **{name: record.metrics for name, record in TABLES.items()},

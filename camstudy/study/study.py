@@ -105,11 +105,21 @@ class Study:
         """Return model and method of a family's maps; controls have the model `control` where no model is tried."""
         if FAMILIES[family].method:
             return [(model, FAMILIES[family].method) for model in self.models]
-        own = [(model, method) for model in self.models for method in self.methods if self.suits(model, method)]
+        methods = [method for method in self.methods if self.is_judged(method, family)]
+        own = [(model, method) for model in self.models for method in methods if self.suits(model, method)]
         if not (with_controls and FAMILIES[family].on_maps):
             return own
         places = self.models if FAMILIES[family].on_model else [CONTROL]
-        return own + [(place, control) for place in places for control in self.controls]
+        controls = [control for control in self.controls if self.is_judged(control, family)]
+        return own + [(place, control) for place in places for control in controls]
+
+    def is_judged(self, method: str, family: str) -> bool:
+        """Whether a family scores a method or control: people's maps only beside what is left of the same people's."""
+        record, needs = METHODS[self.catalog["methods"][method]["method"]], FAMILIES[family].needs
+        reference, by_gaze = record.reference, "fixations" in needs
+        if "scanpath" in needs:
+            return reference == "observers" or "scanpath" in record.arrays
+        return by_gaze if reference == "observers" else not (by_gaze and reference == "human_half")
 
     @cached_property
     def records(self) -> "list[Record]":
