@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
+from camstudy.pipeline.disk import amount
 from camstudy.pipeline.paths import RESULTS
 from camstudy.pipeline.results import Nameless, results
 
@@ -54,17 +55,6 @@ def table(found: Iterable[Room]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(2)]
     text = [f"{size:>{widths[0]}}  {name:<{widths[1]}}  {studies}" for size, name, studies in lines]
     return "\n".join([*text, f"{amount(sum(groups.values())):>{widths[0]}}  in all"])
-
-
-def amount(size: float) -> str:
-    """Return a number of bytes as text.
-
-    >>> amount(999), amount(25_300_000)
-    ('999 B', '25.3 MB')
-    """
-    units = ("B", "kB", "MB", "GB", "TB")
-    power = next((power for power in range(len(units)) if size < 1000 ** (power + 1)), len(units) - 1)
-    return f"{size / 1000**power:.{1 if power else 0}f} {units[power]}"
 
 
 def remove(found: Iterable[Room]) -> None:

@@ -292,6 +292,7 @@ def _hint(value: object, schema: Mapping, *, nested: bool) -> str:
         near = did_you_mean(value, filter(None, schema.get("enum", ())))
         if near.startswith(","):
             hint = near
+        hint = schema.get("x-hints", {}).get(value.partition(":")[0].lower(), hint)
     elif isinstance(value, bool) and ("string" in types or "enum" in schema):
         hint = "; YAML reads yes, no, on and off as true and false: put quotes around text"
     elif isinstance(value, int | float) and "string" in types:
