@@ -1,7 +1,8 @@
 """What Snakemake notes of unfinished outputs and of locks, mended: a job keeps its SLURM id, a head its locks."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,7 +10,7 @@ from snakemake import workflow
 from snakemake.persistence.file import FilePersistence
 
 from camstudy.core.errors import CamstudyError
-from camstudy.pipeline.disk import told
+from camstudy.pipeline.disk import check_room, told
 from camstudy.pipeline.mistakes import Mistake
 
 if TYPE_CHECKING:
@@ -29,20 +30,25 @@ class Bookkeeping(FilePersistence):
     checks: ClassVar[list[Callable[["DAG"], None]]] = []
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        try:
-            with told():
-                super().__init__(*arguments, **options)
-            for check in self.checks if self.dag.workflow.is_main_process else ():
+        with _told():
+            super().__init__(*arguments, **options)
+            asked = self.dag.workflow
+            if not asked.is_main_process:
+                return
+            # Plans and lists may be made where nothing can be written.
+            if asked.executor_plugin is not None and not asked.dryrun:
+                check_room()
+            for check in self.checks:
                 check(self.dag)
-        except CamstudyError as error:
-            raise Mistake(str(error)) from None
+
+    def drop_iocache(self) -> None:
+        """Remove the note of which files there are, if there is one."""
+        with _told():
+            super().drop_iocache()
 
     def _write_locks(self, lock_type: str, keys: Iterable[str]) -> None:
-        try:
-            with told():
-                super()._write_locks(lock_type, keys)
-        except CamstudyError as error:
-            raise Mistake(str(error)) from None
+        with _told():
+            super()._write_locks(lock_type, keys)
 
     def _mark_incomplete(self, key: str, external_jobid: str | None) -> None:
         # Not written again either: tasks of an array do so at the same time, and would read half a note.
@@ -58,6 +64,15 @@ class Bookkeeping(FilePersistence):
     def cleanup_locks(self) -> None:
         """Remove the locks of all heads: `snakemake --unlock`."""
         super()._delete_locks()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        with told():
+            yield
+    except CamstudyError as error:
+        raise Mistake(str(error)) from None
 
 
 def keep_books(*checks: Callable[["DAG"], None]) -> None:

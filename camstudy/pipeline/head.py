@@ -114,8 +114,10 @@ def is_planned() -> bool:
 def check_device(workflow: "Workflow", device: str) -> None:
     """Raise `CamstudyError` where jobs of this machine are to use a GPU, and it has none."""
     jobs = workflow.persistence.dag.needrun_jobs()
+    if device != "cuda" or not workflow.local_exec or not any(job.resources.get("gpu") for job in jobs):
+        return
     # Importing torch takes seconds: where the driver of NVIDIA has its files, jobs will tell.
-    if device != "cuda" or not workflow.local_exec or count_gpus() or not any(job.resources.get("gpu") for job in jobs):
+    if count_gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
         return
     import torch
 

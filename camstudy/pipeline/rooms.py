@@ -80,8 +80,12 @@ def _places(record: Path) -> list[Path]:
     """Return what lies beside a record under its name; all of the folder of a model."""
     if record.name == "model.json":
         return sorted(record.parent.iterdir())
-    # A method in parts is a folder of the method's name, whose parts are records of their own.
-    return [place for place in sorted(record.parent.iterdir()) if place.name.startswith(f"{record.stem}.")]
+    # A method in parts is a folder of the method's name, whose parts are records of their own. As names may have dots,
+    # what begins with the name of another record, too, belongs to the longer one.
+    others = {path.stem for path in record.parent.glob("*.json") if path.stem.startswith(f"{record.stem}.")}
+    longer = tuple(f"{name}." for name in others if not name.endswith((".run", ".listing")))
+    places = (place for place in sorted(record.parent.iterdir()) if place.name.startswith(f"{record.stem}."))
+    return [place for place in places if not place.name.startswith(longer)]
 
 
 def _size(place: Path) -> int:

@@ -262,7 +262,9 @@ def explain(error: jsonschema.ValidationError) -> Iterator[tuple[Place, str]]:
     elif error.validator == "additionalProperties":
         valid = schema["properties"]
         for key in found.keys() - valid.keys():
-            yield (*place, key), f"unknown key{did_you_mean(key, valid)}"
+            outer, dot, inner = key.partition(".")
+            nested = f"; write `{outer}: {{{inner}: ...}}`" if dot and outer in valid else did_you_mean(key, valid)
+            yield (*place, key), f"unknown key{nested}"
     elif error.validator == "required":
         for key in schema["required"]:
             if key not in found:

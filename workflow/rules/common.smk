@@ -12,7 +12,6 @@ sys.path.insert(0, str(FOLDER))
 from camstudy.core.errors import CamstudyError
 from camstudy.pipeline.bookkeeping import keep_books
 from camstudy.pipeline.gpus import name_models
-from camstudy.pipeline.disk import check_room
 from camstudy.pipeline.head import check_device, read_study, wrong_triggers
 from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.job import share_library
@@ -48,7 +47,6 @@ if config["group_minutes"]:
 onstart:
     # Not in jobs and not in dry runs; the lock is held.
     try:
-        check_room()
         check_device(workflow, config["device"])
         orphans = cancel_orphans(recorded_jobs(workflow), os.getcwd())
     except CamstudyError as error:
