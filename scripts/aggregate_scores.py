@@ -3,9 +3,11 @@
 import pandas as pd
 
 from camstudy.analysis.aggregate import Settings, compare, summarize
+from camstudy.analysis.counting import read_counting
 from camstudy.core.parts import read_tables
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.pipeline.job import step
+from camstudy.study.counting import compared_alone
 from camstudy.study.protocols import chosen
 from camstudy.study.stated import settings
 
@@ -14,6 +16,7 @@ with step(snakemake):
     for (family, *key), frame in read_tables(snakemake.params.maps, snakemake.input.scores).items():
         families.setdefault(family, {})[tuple(key)] = frame
     about_models = read_tables([(model, "") for model in config["models"]], snakemake.input.prediction)
+    counting = read_counting(config, snakemake.input.correct)
     ceiling = read_json(snakemake.input.ceiling[0])["human_ceiling"] if snakemake.input.ceiling else None
     where = {"ceiling": ceiling, "settings": Settings.of(settings(config))}
     pairs = [(pair["baseline"], pair["variant"]) for pair in config["comparisons"]]
@@ -23,10 +26,10 @@ with step(snakemake):
     scores, comparisons = [], []
     for family, frames in families.items():
         on = where | {"dataset": config["dataset"], "protocol": chosen(config)[family]}
-        scores.append(summarize(frames, **on))
+        scores.append(summarize(counting.frames(frames), **on))
         # Of correlations, those that tables show; of other families, all metrics.
-        compared = ("alignment",) if family == "agreement" else None
-        comparisons.append(compare(frames, pairs, **on, metrics=compared, partly=partly))
+        compared = compared_alone(config) if family == "agreement" else None
+        comparisons.append(compare(frames, pairs, **on, metrics=compared, partly=partly, counting=counting))
     scores.append(summarize(about_models, dataset=config["prediction_dataset"] or config["dataset"], **where))
     table = pd.concat(scores, ignore_index=True)
     # Kept in the file; tables state where they differ.

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from camstudy.analysis.counting import Counting
 from camstudy.analysis.statistics import bca_interval_of_means, correct, interval, paired_comparison
 from camstudy.core.errors import CamstudyError, unknown
 from camstudy.metrics.families import METRICS
@@ -31,6 +32,7 @@ COMPARISONS = (
     *("p", "p_corrected", "n", "n_degenerate", "n_tests"),
 )
 HELD_OUT = ("held_out_alignment", "held_out_alignment_even", "held_out_alignment_odd")
+EVERY = Counting({})
 CURVES = ("model", "method", "protocol", "curve", "share", "mean", "n")
 
 
@@ -135,6 +137,8 @@ def held_out(
     """
     frame = frame.sort_values("image", kind="stable")
     n = frame["image"].nunique()
+    if n == 0:
+        return pd.DataFrame(columns=[*SCORES, "floor"])
     floors, rho = frame["floor"].to_numpy()[: len(frame) // n], frame["spearman"].to_numpy().reshape(n, -1)
     degenerate = frame["degenerate"].to_numpy(dtype=bool).reshape(n, -1)
     counts = ~degenerate if settings.degenerate == "skip" else np.ones_like(degenerate)
@@ -180,11 +184,13 @@ def compare(
     protocol: str = "",
     metrics: tuple[str, ...] | None = None,
     partly: Collection[str] = (),
+    counting: Counting = EVERY,
 ) -> pd.DataFrame:
     """Return the paired comparisons variant - baseline on the same images, with the columns `COMPARISONS`.
 
     One row per pair of models (baseline, variant), method of the two models and metric, all or some. Methods of
-    ``partly`` can explain some models only, and are left out of pairs of which one has no scores of them.
+    ``partly`` can explain some models only, and are left out of pairs of which one has no scores of them. ``frames``
+    have all images, of which those are compared that count for both models of a pair.
     p-values are corrected over the rows of each metric, whose number is ``n_tests``. ``n`` counts the pairs
     compared and ``n_degenerate`` those with a degenerate heatmap in either model. Pairs of which a partial metric
     misses a value do not count. With no pair left the difference is NaN and p is 1. Metrics of a whole dataset, such
@@ -195,7 +201,8 @@ def compare(
     rows = []
     for baseline, variant in pairs:
         for method in _common_methods(frames, baseline, variant, partly):
-            first, second = _pairs(frames, method, baseline, variant)
+            whole = _pairs(frames, method, baseline, variant)
+            first, second = (counting.keep(frame, baseline, variant) for frame in whole)
             degenerate = _degenerate(first) | _degenerate(second)
             if settings.degenerate == "skip":
                 first, second = first[~degenerate], second[~degenerate]
