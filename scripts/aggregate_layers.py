@@ -1,6 +1,7 @@
 """Aggregate the layer sweep of a study: mean alignment with its interval per model, method and stage."""
 
 from camstudy.analysis.aggregate import Settings, summarize
+from camstudy.analysis.counting import read_counting
 from camstudy.core.parts import read_tables
 from camstudy.core.provenance import read_json
 from camstudy.pipeline.job import step
@@ -9,8 +10,9 @@ from camstudy.study.protocols import chosen
 from camstudy.study.stated import settings
 
 with step(snakemake):
+    counting = read_counting(snakemake.config, snakemake.input.correct)
     layers = summarize(
-        read_tables(snakemake.params.maps, snakemake.input.scores),
+        counting.frames(read_tables(snakemake.params.maps, snakemake.input.scores)),
         dataset=snakemake.config["dataset"],
         protocol=chosen(snakemake.config)["agreement"],
         ceiling=read_json(snakemake.input.ceiling[0])["human_ceiling"],

@@ -76,6 +76,10 @@ class Inputs:
         """Records of what the study's models predict for a dataset."""
         return [paths.prediction(dataset, model) for model in self.study.models]
 
+    def correct(self) -> list[str]:
+        """Records of what the models predict for the study's images, where it decides which of them count."""
+        return [] if self.study.counts_all() else self.predictions(self.study.dataset)
+
     def models(self) -> list[str]:
         """Records of the study's models."""
         return [paths.model(model) for model in self.study.models]

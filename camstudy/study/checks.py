@@ -10,6 +10,7 @@ from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
 from camstudy.data.sources import SOURCES
 from camstudy.models.timm_names import facts, random_head
+from camstudy.study.counting import check_counting
 from camstudy.study.protocols import check_protocols
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
@@ -128,6 +129,7 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
         yield ("comparisons",), "there are none, and the table `pooling` shows them; name pairs of models"
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
+    yield from check_counting(config)
     yield from check_trial(config)
     yield from check_seeds(config)
     yield from _check_registered(config, known)

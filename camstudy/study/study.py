@@ -75,6 +75,10 @@ class Study:
         """Whether maps are compared with people, and so with what people reach among themselves."""
         return any("human_ceiling" in FAMILIES[family].needs for family in self.families)
 
+    def counts_all(self) -> bool:
+        """Whether all images count, whatever the models predict for them."""
+        return self.config["images"] == "all"
+
     def tables_beside(self) -> dict[str, str]:
         """Return the family of each kind of table that lies beside scores, such as `curves`."""
         return {kind: name for name, record in FAMILIES.items() for kind in record.beside}
