@@ -15,6 +15,7 @@ from camstudy.data.sources.digits import SHARD_SIZE
 from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
+from camstudy.study.attending import attends
 from camstudy.study.checks import layer_sweep
 from camstudy.study.protocols import chosen, scored
 from camstudy.study.stated import protocols_of
@@ -170,9 +171,10 @@ class Study:
         return METHODS[entry["method"]].needs != "dataset"
 
     def suits(self, model: str, method: str) -> bool:
-        """Whether a method can explain a model, which some can only with a variant."""
-        variant = METHODS[self.catalog["methods"][method]["method"]].variant
-        return variant is None or variant in self.catalog["models"][model]["variant"]
+        """Whether a method can explain a model, which some can only with a variant or with attention."""
+        record, entry = METHODS[self.catalog["methods"][method]["method"]], self.catalog["models"][model]
+        special = record.variant is not None or record.attention
+        return not special or record.variant in entry["variant"] or (record.attention and attends(entry["arch"]))
 
     def figure_names(self, needs: str) -> str:
         """Return a wildcard constraint: the registered figures that are drawn from `scores`, or from `maps`."""
