@@ -3,7 +3,7 @@
 import pandas as pd
 
 from camstudy.analysis.aggregate import Settings, compare, summarize
-from camstudy.core.parts import read_tables
+from camstudy.core.parts import read_tables, write_table
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.pipeline.job import step
 from camstudy.study.protocols import chosen
@@ -31,5 +31,5 @@ with step(snakemake):
     table = pd.concat(scores, ignore_index=True)
     # Kept in the file; tables state where they differ.
     table.attrs["versions"] = all_versions(map(read_json, [*snakemake.input.scores, *snakemake.input.prediction]))
-    table.to_parquet(snakemake.output.scores, index=False)
-    pd.concat(comparisons, ignore_index=True).to_parquet(snakemake.output.comparisons, index=False)
+    write_table(snakemake.output.scores, table, snakemake.params.identity)
+    write_table(snakemake.output.comparisons, pd.concat(comparisons, ignore_index=True), snakemake.params.identity)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from camstudy.core import plugins
-from camstudy.core.errors import CamstudyError
+from camstudy.core.errors import CamstudyError, Damaged
 from camstudy.core.provenance import run_record_path, write_run_record
 from camstudy.pipeline.gpus import promised
 
@@ -42,8 +42,8 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
     """Send everything that the block prints to the file ``log``, that of libraries and subprocesses too.
 
     What the block gets is a function that prints a line there and on the terminal, for the user to act on.
-    A `CamstudyError` ends the process with status 1 and its message, in the log and on the terminal; other
-    exceptions keep their traceback, in both.
+    A `CamstudyError` ends the process with status 1 and its message, in the log and on the terminal; what is `Damaged`
+    is set aside then, so that the next run makes it anew. Other exceptions keep their traceback, in both.
     """
     terminal = os.dup(sys.stderr.fileno())
     sys.stdout.flush()
@@ -60,6 +60,12 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
 
         try:
             yield tell
+        except Damaged as error:
+            try:
+                tell(f"error: {error.set_aside()}")
+            except OSError:
+                tell(f"error: {error}")
+            raise SystemExit(1) from None
         except CamstudyError as error:
             tell(f"error: {error}")
             raise SystemExit(1) from None
