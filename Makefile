@@ -12,7 +12,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 # A study's file, or the name of one that ships: `make study STUDY=opticam_demo`.
 STUDY ?= config/config.yaml
 
-.PHONY: demo study plan records test test-all test-rest test-slow lint bench report revisions clean
+.PHONY: demo study plan verify records test test-all test-rest test-slow lint bench report revisions clean
 
 demo: $(VENV)/.installed
 	@$(CAMSTUDY) run --cores $(CORES)
@@ -29,6 +29,9 @@ study: $(VENV)/.installed
 
 plan: $(VENV)/.installed
 	@$(CAMSTUDY) plan $(STUDY)
+
+verify: $(VENV)/.installed
+	@$(CAMSTUDY) verify $(STUDY)
 
 report: $(VENV)/.installed
 	@$(CAMSTUDY) report $(STUDY)

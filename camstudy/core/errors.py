@@ -31,19 +31,6 @@ class Damaged(CamstudyError):
         self.found = found
         self.record, self.files = Path(record), [Path(file) for file in files]
 
-    def set_aside(self) -> str:
-        """Rename what is damaged, and the record, to `{name}.damaged`; return what to say of it.
-
-        Nothing of it is lost, should it be good and its record wrong. Chunks of stores are deleted, as they cannot be
-        read.
-        """
-        for path in [*self.files, self.record]:
-            if path.parent.parent.suffix == ".zarr":
-                path.unlink(missing_ok=True)
-            elif path.exists():
-                path.replace(path.with_name(f"{path.name}.damaged"))
-        return f"{self.found}; it was set aside, and the next run makes it anew"
-
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return ``", did you mean `x`?"`` for the nearest valid name, else the list of valid names."""

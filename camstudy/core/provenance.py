@@ -153,9 +153,8 @@ def stated_files(record: Mapping, path: str | Path) -> dict[Path, str]:
     if "store" in record:
         return {}
     if isinstance(stated, str):
-        # Of a shard or a finished model; that of starting weights is of what was downloaded.
-        suffix = ".safetensors" if "entry" in record else ".tfrecord" if "accepted" in record else ""
-        stated = {path.with_suffix(suffix).name: stated} if suffix else {}
+        # Of a finished model; others may be of what was downloaded.
+        stated = {path.with_suffix(".safetensors").name: stated} if "entry" in record else {}
     return {path.with_name(name): sha256 for name, sha256 in stated.items()}
 
 

@@ -238,11 +238,12 @@ class StoreWriter:
 class StoredArray:
     """An array of a finished store, for reading: ``array[part]`` with a slice or positions of its first dimension.
 
-    ``dims`` are the names of its dimensions. A chunk that cannot be read is a `CamstudyError`, which names it.
+    ``dims`` are the names of its dimensions, ``zarr`` is the array as the library has it. A chunk that is not what was
+    written is `Damaged`, which names it.
     """
 
     def __init__(self, path: Path, name: str, array: zarr.Array) -> None:
-        self._path, self._name, self._array = path, name, array
+        self._path, self._name, self.zarr = path, name, array
         self.shape, self.chunks, self.dtype, self.size = array.shape, array.chunks, array.dtype, array.size
         self.dims: tuple[str, ...] = array.metadata.dimension_names
 
@@ -250,8 +251,8 @@ class StoredArray:
         return self.shape[0]
 
     def __getitem__(self, part: Part) -> np.ndarray:
-        with naming_damage(self._path, self._name, self._array, part):
-            return self._array.oindex[_as_slice(part)]
+        with naming_damage(self._path, self._name, self.zarr, part):
+            return self.zarr.oindex[_as_slice(part)]
 
 
 class Store(Mapping[str, StoredArray]):
@@ -259,16 +260,16 @@ class Store(Mapping[str, StoredArray]):
 
     def __init__(self, path: Path, arrays: Mapping[str, zarr.Array], attrs: Mapping[str, object]) -> None:
         self.path, self.attrs = path, dict(attrs)
-        self._arrays = {name: StoredArray(path, name, array) for name, array in arrays.items()}
+        self.zarrs = {name: StoredArray(path, name, array) for name, array in arrays.items()}
 
     def __getitem__(self, name: str) -> StoredArray:
-        return self._arrays[name]
+        return self.zarrs[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self.zarrs)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self.zarrs)
 
 
 def open_store(manifest: str | Path, require: Sequence[str] = ()) -> Store:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from camstudy.core import plugins
+from camstudy.core.damage import set_aside
 from camstudy.core.errors import CamstudyError, Damaged
 from camstudy.core.provenance import run_record_path, write_run_record
 from camstudy.pipeline.gpus import promised
@@ -62,7 +63,7 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
             yield tell
         except Damaged as error:
             try:
-                tell(f"error: {error.set_aside()}")
+                tell(f"error: {set_aside(error)}")
             except OSError:
                 tell(f"error: {error}")
             raise SystemExit(1) from None

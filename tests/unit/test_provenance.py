@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from camstudy.core import provenance
+from camstudy.core.damage import set_aside
 from camstudy.core.errors import CamstudyError, Damaged
 from camstudy.core.identity import canonical
 from camstudy.core.provenance import (
@@ -165,7 +166,7 @@ def test_files_are_what_their_records_describe(tmp_path):
     table.write_bytes(b"scored")
     with pytest.raises(Damaged, match=r"a\.parquet: is not the file that .*a\.json describes \(sha256 ") as error:
         verify(table, record)
-    error.value.set_aside()
+    set_aside(error.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json.damaged", "a.parquet.damaged"]
     write_record(record, "one", tmp_path / "a.parquet.damaged")
     with pytest.raises(Damaged, match=r"a\.parquet: no such file, though"):
