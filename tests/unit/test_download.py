@@ -64,7 +64,9 @@ class Server:
         if self.length:
             handler.send_header("Content-Length", str(len(body)))
         if wanted:
-            handler.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content) if self.total else '*'}")
+            handler.send_header(
+                "Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content) if self.total else '*'}"
+            )
         if self.etag:
             handler.send_header("ETag", self.etag)
         if self.date:
