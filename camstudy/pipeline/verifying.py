@@ -12,10 +12,10 @@ from camstudy.core.store import open_store, store_path
 def damages(records: Iterable[str | Path]) -> Iterator[Damaged]:
     """Yield what is damaged of the results of these records and of what lies beside them; all of it is read.
 
-    Records that are not there are passed over: what is not made yet is not damaged.
+    Passed over are what is not made yet, and what no record tells of: a study's tables and figures.
     """
     for record in map(Path, records):
-        if not record.is_file():
+        if record.suffix != ".json" or not record.is_file():
             continue
         try:
             content = read_json(record)

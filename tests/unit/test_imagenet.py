@@ -1,5 +1,7 @@
 """ImageNet in miniature, in each layout in which people have it: always the same labels."""
 
+import tarfile
+
 import numpy as np
 import pytest
 import scipy.io
