@@ -2,7 +2,7 @@
 
 from camstudy.analysis.aggregate import mean_curves
 from camstudy.analysis.counting import read_counting
-from camstudy.core.parts import read_tables
+from camstudy.core.parts import read_tables, write_table
 from camstudy.pipeline.job import step
 from camstudy.study.protocols import chosen
 
@@ -10,4 +10,4 @@ with step(snakemake):
     frames = read_tables(snakemake.params.maps, snakemake.input.scores, kind="curves")
     counting = read_counting(snakemake.config, snakemake.input.correct)
     curves = mean_curves(counting.frames(frames), protocol=chosen(snakemake.config)["faithfulness"])
-    curves.to_parquet(snakemake.output.curves, index=False)
+    write_table(snakemake.output.curves, curves, snakemake.params.identity)

@@ -2,7 +2,7 @@
 
 from camstudy.analysis.aggregate import Settings, summarize
 from camstudy.analysis.counting import read_counting
-from camstudy.core.parts import read_tables
+from camstudy.core.parts import read_tables, write_table
 from camstudy.core.provenance import read_json
 from camstudy.pipeline.job import step
 from camstudy.study.checks import layer_sweep
@@ -23,4 +23,4 @@ with step(snakemake):
     stages = layer_sweep(snakemake.config)
     layers["stage"] = layers["method"].map(lambda name: stages[name][1])
     layers["method"] = layers["method"].map(lambda name: stages[name][0])
-    layers.to_parquet(snakemake.output.layers, index=False)
+    write_table(snakemake.output.layers, layers, snakemake.params.identity)

@@ -5,7 +5,7 @@ import pandas as pd
 from camstudy.analysis.aggregate import Settings, compare, compare_with_control, summarize
 from camstudy.analysis.counting import read_counting
 from camstudy.core.names import CONTROL
-from camstudy.core.parts import read_tables
+from camstudy.core.parts import read_tables, write_table
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.explain.methods import METHODS
 from camstudy.pipeline.job import step
@@ -42,5 +42,5 @@ with step(snakemake):
     table = pd.concat(scores, ignore_index=True)
     # Kept in the file; tables state where they differ.
     table.attrs["versions"] = all_versions(map(read_json, [*snakemake.input.scores, *snakemake.input.prediction]))
-    table.to_parquet(snakemake.output.scores, index=False)
-    pd.concat(comparisons, ignore_index=True).to_parquet(snakemake.output.comparisons, index=False)
+    write_table(snakemake.output.scores, table, snakemake.params.identity)
+    write_table(snakemake.output.comparisons, pd.concat(comparisons, ignore_index=True), snakemake.params.identity)

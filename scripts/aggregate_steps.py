@@ -3,7 +3,7 @@
 from camstudy.analysis.aggregate import Settings
 from camstudy.analysis.counting import read_counting
 from camstudy.analysis.steps import summarize_steps
-from camstudy.core.parts import read_tables
+from camstudy.core.parts import read_tables, write_table
 from camstudy.pipeline.job import step
 from camstudy.study.protocols import chosen
 from camstudy.study.stated import settings
@@ -15,4 +15,5 @@ with step(snakemake):
         dataset=snakemake.config["dataset"],
         protocol=chosen(snakemake.config)["sanity"],
         settings=Settings.of(settings(snakemake.config)),
-    ).to_parquet(snakemake.output.steps, index=False)
+    )
+    write_table(snakemake.output.steps, steps, snakemake.params.identity)

@@ -2,7 +2,7 @@
 
 from camstudy.analysis.aggregate import Settings, summarize_sweep
 from camstudy.analysis.counting import read_counting
-from camstudy.core.parts import read_tables
+from camstudy.core.parts import read_tables, write_table
 from camstudy.core.provenance import read_json
 from camstudy.pipeline.job import step
 from camstudy.study.stated import settings
@@ -15,4 +15,5 @@ with step(snakemake):
         protocol=snakemake.config["sweep"]["protocol"],
         ceiling=read_json(snakemake.input.ceiling[0])["human_ceiling"],
         settings=Settings.of(settings(snakemake.config)),
-    ).to_parquet(snakemake.output.sweep, index=False)
+    )
+    write_table(snakemake.output.sweep, sweep, snakemake.params.identity)

@@ -23,4 +23,6 @@ with step(snakemake):
         ),
     )
     record = {"identity": snakemake.params.identity, "records": last - first}
-    write_json(snakemake.output.record, record | {"sha256": sha256_file(snakemake.output.shard)})
+    digest = sha256_file(snakemake.output.shard)
+    files = {f"{snakemake.wildcards.shard}.tfrecord": digest}
+    write_json(snakemake.output.record, record | {"sha256": digest, "files": files})

@@ -318,6 +318,8 @@ def cifar(root, version, count=3, packed=True, side=32):
     if packed:
         pack(folder, root / f"cifar-{classes}-binary.tar.gz", "w:gz", above)
     return made
+
+
 # What the eye tracker of MIT1003 saw, (column, row) from 1: a rest in the middle, then those of each observer.
 LOOKS = {"hp": [(20, 30), (51, 11), (6, 31)], "ajs": [(20, 30), (51, 11), (500, 500)]}
 

@@ -71,6 +71,8 @@ def _map_pairs(*images: object, **maps: object) -> Figure:
     from camstudy.figures.gradients import map_pairs
 
     return map_pairs(*images, **maps)
+
+
 @FIGURES.register("gaze", title="Images and maps with people's fixations", needs="maps", metrics=("gaze",))
 def _gaze(*images: object, fixations: object, **maps: object) -> Figure:
     from camstudy.figures.method_grid import method_grid

@@ -10,8 +10,8 @@ from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
 from camstudy.data.sources import SOURCES
 from camstudy.models.timm_names import facts, random_head
-from camstudy.study.counting import check_counting
 from camstudy.study.attending import unsuited
+from camstudy.study.counting import check_counting
 from camstudy.study.protocols import check_protocols
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
