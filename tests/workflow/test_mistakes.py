@@ -88,8 +88,11 @@ STUDIES = {
         rf"`catalog\.methods\.sharp\.parameters` {AT}.*`mask`, did you mean `n_masks`\?",
     ),
     "a metric of another family": (
-        changed(protocols=["own"], catalog__protocols={"own": {"family": "agreement", "metrics": ["insertion_auc"]}}),
-        rf"`catalog\.protocols\.own\.metrics\[0\]` {AT}.*insertion_auc",
+        changed(
+            protocols=["own"],
+            catalog__protocols={"own": {"family": "agreement", "metrics": ["spearman", "insertion_auc"]}},
+        ),
+        rf"`catalog\.protocols\.own\.metrics\[1\]` {AT}unknown metric of agreement `insertion_auc`; valid names: ",
     ),
     "a comparison with a model that is not in the study": (
         changed(models=["tiny_resnet"]),
