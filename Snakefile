@@ -42,6 +42,10 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/plan.smk"
 
 
+for each in workflow.rules:
+    note_signatures(each.params)
+
+
 report: "workflow/report/workflow.rst"
 
 

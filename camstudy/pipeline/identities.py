@@ -217,28 +217,32 @@ class Identities:
 
     def scores(self, dataset: str, model: str, method: str, protocol: str) -> str:
         """Return the identity of scores under a protocol of any family."""
-        entry, stated = self._catalog["methods"][method], self._catalog["protocols"][protocol]
-        needs, units = FAMILIES[stated["family"]].needs, [f"family:{stated['family']}"]
-        made: dict[str, str | None] = {}
-        if "method" in needs:
-            units.append(f"method:{entry['method']}")
-            made |= {"layer": self._layer(model, method), **self._method(method)}
-        if {"maps", "raw_maps"} & {*needs}:
-            maps = self.explanation(dataset, CONTROL if self.study.is_control(method) else model, method)
-            made["maps"] = digest(maps)
-        if "maps" in needs:
-            made["postprocess"] = digest(view(entry, SCORING, "method"))
-        if "model" in needs:
-            made |= self._seen(model, dataset)
-        if "prediction" in needs and model != CONTROL:
-            made["prediction"] = digest(self.prediction(dataset, model))
-        metrics = [f"metric:{name}" for name in stated.get("metrics", ())]
-        return line(
-            code=self._code("score", *units, *metrics),
-            data=digest(self.dataset(dataset)),
-            protocol=self._protocol(protocol),
-            **made,
-        )
+
+        def make() -> str:
+            entry, stated = self._catalog["methods"][method], self._catalog["protocols"][protocol]
+            needs, units = FAMILIES[stated["family"]].needs, [f"family:{stated['family']}"]
+            made: dict[str, str | None] = {}
+            if "method" in needs:
+                units.append(f"method:{entry['method']}")
+                made |= {"layer": self._layer(model, method), **self._method(method)}
+            if {"maps", "raw_maps"} & {*needs}:
+                maps = self.explanation(dataset, CONTROL if self.study.is_control(method) else model, method)
+                made["maps"] = digest(maps)
+            if "maps" in needs:
+                made["postprocess"] = digest(view(entry, SCORING, "method"))
+            if "model" in needs:
+                made |= self._seen(model, dataset)
+            if "prediction" in needs and model != CONTROL:
+                made["prediction"] = digest(self.prediction(dataset, model))
+            metrics = [f"metric:{name}" for name in stated.get("metrics", ())]
+            return line(
+                code=self._code("score", *units, *metrics),
+                data=digest(self.dataset(dataset)),
+                protocol=self._protocol(protocol),
+                **made,
+            )
+
+        return self._once("scores", dataset, model, method, protocol, make=make)
 
     def configuration(self) -> str:
         """Return the identity of the resolved configuration that lies beside a study's results."""

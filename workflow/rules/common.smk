@@ -18,10 +18,12 @@ from camstudy.pipeline.job import share_library
 from camstudy.pipeline.jobs import Jobs
 from camstudy.pipeline.mistakes import Mistake, refuse_unknown_targets, unknown_rules
 from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
+from camstudy.pipeline.planning import note_signatures, plan_fast
 from camstudy.study.study import is_drawn, is_photographs
 
 share_library()
 keep_books(lambda dag: refuse_unknown_targets(dag, STUDY))
+plan_fast()
 # Before the rules are read, which take over what is set for them.
 name_models(workflow.resource_settings.overwrite_resources.values())
 
@@ -36,6 +38,8 @@ try:
 except CamstudyError as error:
     raise Mistake(str(error)) from None
 INPUTS, JOBS = Inputs(STUDY), Jobs(STUDY)
+# Nothing to ask for each job, where steps are jobs of their own.
+GROUP = JOBS.group if config["group_minutes"] else None
 
 
 if config["group_minutes"]:
