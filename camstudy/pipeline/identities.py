@@ -281,7 +281,8 @@ class Identities:
         """Return the identity of a figure that is drawn from maps."""
         study, dataset = self.study, self.study.dataset
         made_from = [self.explanation(dataset, *pair) for pair in study.maps(with_controls=False)]
-        made_from += [self.prediction(dataset, model) for model in study.models]
+        if study.has_labels(dataset):
+            made_from += [self.prediction(dataset, model) for model in study.models]
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),

@@ -89,6 +89,10 @@ class Inputs:
             for part in self.study.score_parts(dataset, family)
         ]
 
+    def drawn_predictions(self) -> list[str]:
+        """Records of the predictions that a figure of maps shows; none where images have no labels to predict."""
+        return self.predictions(self.study.dataset) if self.study.has_labels(self.study.dataset) else []
+
     def all_scores(self) -> list[tuple[str, str, str, str]]:
         """Return (family, model, method, record) of all scores of the study's maps."""
         return [(family, *key) for family in self.study.families for key in self.scores(family)]

@@ -122,7 +122,13 @@ class Study:
 
     def predicted(self) -> list[str]:
         """Return the datasets that the study's models predict."""
-        return list(dict.fromkeys([self.dataset, self.prediction_dataset]))
+        datasets = dict.fromkeys([self.dataset, self.prediction_dataset])
+        return [name for name in datasets if self.has_labels(name)]
+
+    def has_labels(self, dataset: str) -> bool:
+        """Whether the classes of a dataset's images are known."""
+        entry = self.catalog["datasets"][dataset]
+        return "labels" in SOURCES[entry["source"]].truths(entry)
 
     def prepared(self, *, photographs: bool) -> list[dict[str, str]]:
         """Return the wildcards of the datasets that the study needs, those of photographs or those of shards."""

@@ -231,7 +231,7 @@ rule draw_maps:
     input:
         heatmaps=lambda w: [file for *_, file in INPUTS.drawn_maps()],
         scores=lambda w: [file for *_, file in INPUTS.drawn_scores()],
-        prediction=lambda w: INPUTS.predictions(STUDY.dataset),
+        prediction=lambda w: INPUTS.drawn_predictions(),
         dataset=f"results/data/{STUDY.dataset}.json",
     output:
         png=report(
