@@ -36,6 +36,7 @@ class TableInputs:
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.analysis.aggregate.CURVES`
     steps : only where it is asked for, the columns of `camstudy.analysis.steps.STEPS`
+    similarity : only where it is asked for, the columns of `camstudy.analysis.similarity.SIMILARITY`
     timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
     versions : the versions of each library that the results were made with
     published : only where it is asked for, what `camstudy.analysis.published.read_published` returns
@@ -52,6 +53,7 @@ class TableInputs:
     curves: pd.DataFrame | None = None
     published: pd.DataFrame | None = None
     steps: pd.DataFrame | None = None
+    similarity: pd.DataFrame | None = None
     timing: Mapping[tuple[str, str], Mapping] | None = None
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -103,6 +105,13 @@ class TableInputs:
         if estimate is None:
             return None
         return Difference(estimate, finite(row["p"]), finite(row["p_corrected"]))
+
+    def similar(self, baseline: str, variant: str, method: str) -> "Estimate | None":
+        """Return the mean rank correlation of two models' maps; None where they were not compared."""
+        if self.similarity is None:
+            return None
+        row = _only(self.similarity, baseline=baseline, variant=variant, method=method)
+        return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
 
     def significance(self, difference: "Difference | None") -> str:
         """Return an asterisk for each of `levels` that the corrected p is below."""
@@ -203,7 +212,11 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     named = dict(files.items())
     records, scores = [*map(read_json, named["models"])], pd.read_parquet(named["scores"])
     titles = {name: entry["title"] for name, entry in study["catalog"]["models"].items()}
-    beside = {name: pd.read_parquet(named[name]) for name in ("sweep", "layers", "curves", "steps") if name in named}
+    beside = {
+        name: pd.read_parquet(named[name])
+        for name in ("sweep", "layers", "curves", "steps", "similarity")
+        if name in named
+    }
     if "cost" in named:
         beside["cost"] = dict(zip(study["models"], map(read_json, named["cost"]), strict=True))
     if "timing" in named:

@@ -253,6 +253,10 @@ class Identities:
                     for family in study.families
                     for model, method in study.maps(family)
                 ] + [self.prediction(study.prediction_dataset, model) for model in study.models]
+            elif what == "similarity":
+                made_from = [
+                    self.explanation(name, model, method) for *pair, method in study.compared() for model in pair
+                ]
             elif what == "sweep":
                 pairs = [*product(study.models, study.swept())]
                 made_from = [self.scores(name, model, method, study.protocols["sweep"]) for model, method in pairs]
@@ -263,6 +267,10 @@ class Identities:
             if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))
             stated = settings(study.config) if what != "curves" else {}
+            if what == "similarity":
+                entries = {method: self._catalog["methods"][method] for method in study.methods}
+                stated["postprocess"] = {key: view(entry, SCORING, "method") for key, entry in entries.items()}
+                stated["compared"] = study.compared()
             if what == "scores":
                 stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
             return line(code=self._code(f"aggregate_{what}"), made_from=digest(made_from), stated=digest(stated))

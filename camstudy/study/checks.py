@@ -118,8 +118,9 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
     yield from _check_origins(_at(config, "catalog", "models"))
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
-    if "pooling" in config["tables"] and not config["comparisons"]:
-        yield ("comparisons",), "there are none, and the table `pooling` shows them; name pairs of models"
+    shown = [name for name in ("pooling", "ablation") if name in config["tables"]]
+    if shown and not config["comparisons"]:
+        yield ("comparisons",), f"there are none, and the table `{shown[0]}` shows them; name pairs of models"
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
     yield from check_trial(config)

@@ -101,6 +101,16 @@ class Study:
         places = self.models if FAMILIES[family].on_model else [CONTROL]
         return own + [(place, control) for place in places for control in self.controls]
 
+    def compared(self) -> list[tuple[str, str, str]]:
+        """Return baseline, variant and method of all comparisons of two models' maps."""
+        pairs = [(pair["baseline"], pair["variant"]) for pair in self.config["comparisons"]]
+        return [
+            (*pair, method)
+            for pair in dict.fromkeys(pairs)
+            for method in self.methods
+            if all(self.suits(model, method) for model in pair)
+        ]
+
     @cached_property
     def records(self) -> "list[Record]":
         """The records of the study's tables and figures."""

@@ -87,7 +87,9 @@ def test_scenes_without_labels_are_explained_and_drawn(tmp_path):
     }
     lists = {"methods": ["raw_attention"], "figures": ["method_grid"]}
     lists |= {key: [] for key in ("controls", "comparisons", "tables")}
-    project.write_study(TINY | lists | {"protocols": ["castream"], "dataset": "rooms", "models": ["net"], "catalog": catalog})
+    project.write_study(
+        TINY | lists | {"protocols": ["castream"], "dataset": "rooms", "models": ["net"], "catalog": catalog}
+    )
     project.run()
     # No predictions: what they would be compared with is not known.
     assert not list(project.path.glob("results/scores/rooms/**/prediction*"))
