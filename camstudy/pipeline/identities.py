@@ -17,8 +17,10 @@ from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.models import timm_names
 from camstudy.pipeline.sources import Sources
+from camstudy.study.counting import compared_alone
+from camstudy.study.seeds import replicates
 from camstudy.study.stated import resolved, settings, stated_by, stated_by_maps
-from camstudy.study.study import Study, is_photographs
+from camstudy.study.study import STAGED, Study, is_photographs
 from camstudy.tables import TABLES
 from camstudy.training.terms import asked
 
@@ -243,11 +245,11 @@ class Identities:
         return line(code=self._code("record_study"), stated=digest(resolved(self.study.config)))
 
     def aggregate(self, what: str) -> str:
-        """Return the identity of a long table: `scores`, `sweep`, `layers`, `curves` or `steps`."""
+        """Return the identity of a long table, called as its file: `scores`, `sweep`, `curves` ..."""
 
         def make() -> str:
             study, name = self.study, self.study.dataset
-            if what == "scores":
+            if what in ("scores", "seeds"):
                 made_from = [
                     self.scores(name, model, method, study.protocols[family])
                     for family in study.families
@@ -261,8 +263,8 @@ class Identities:
                 pairs = [*product(study.models, study.swept())]
                 made_from = [self.scores(name, model, method, study.protocols["sweep"]) for model, method in pairs]
             else:
-                family = {"layers": "agreement", **study.tables_beside()}[what]
-                pairs = [*product(study.models, study.stages())] if what == "layers" else study.maps(family)
+                family = {**STAGED, **study.tables_beside()}[what]
+                pairs = [*product(study.models, study.stages())] if what in STAGED else study.maps(family)
                 made_from = [self.scores(name, model, method, study.protocol(family)) for model, method in pairs]
             if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))
@@ -271,8 +273,16 @@ class Identities:
                 entries = {method: self._catalog["methods"][method] for method in study.methods}
                 stated["postprocess"] = {key: view(entry, SCORING, "method") for key, entry in entries.items()}
                 stated["compared"] = study.compared()
-            if what == "scores":
+            if what != "similarity" and not study.counts_all():
+                stated["images"] = study.config["images"]
+                made_from += [self.prediction(name, model) for model in study.models]
+            if what == "seeds":
+                stated["replicates"] = replicates(study.config)
+            if what in ("scores", "seeds"):
                 stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
+                # Beside what was compared before there was a primary metric.
+                if also := compared_alone(study.config)[1:]:
+                    stated["compared"] = also
             return line(code=self._code(f"aggregate_{what}"), made_from=digest(made_from), stated=digest(stated))
 
         return self._once("aggregate", what, make=make)
@@ -294,7 +304,7 @@ class Identities:
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
-            stated=digest(stated_by_maps(study.config)),
+            stated=digest(stated_by_maps(study.config, FIGURES[name])),
         )
 
     def _drawn(self, record: "Record", *units: str) -> str:
