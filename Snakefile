@@ -16,7 +16,7 @@
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
 # └── studies/{study}/
 #     ├── config.yaml                                the configuration with every default
-#     ├── {scores,comparisons,curves,sweep,layers,layer_scores,steps,seeds}.parquet   the long tables
+#     ├── {scores,comparisons,curves,sweep,layers,layer_scores,steps,similarity,seeds}.parquet   the long tables
 #     ├── tables/{table}.{csv,md,tex,html}
 #     ├── figures/{figure}.{png,pdf}
 #     └── report/                                    what `make report` makes

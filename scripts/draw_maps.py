@@ -25,7 +25,7 @@ with step(snakemake):
 
     predicted = {
         models[model]: names(read_records([record]).set_index("image").loc[chosen, "predicted"])
-        for model, record in zip(snakemake.config["models"], inputs.prediction, strict=True)
+        for model, record in zip(snakemake.config["models"], inputs.prediction, strict=bool(inputs.prediction))
     }
     maps, scores, boxes = {}, {}, {}
     tables = read_tables(snakemake.params.scored, inputs.scores)
@@ -41,7 +41,7 @@ with step(snakemake):
         dataset.images(chosen),
         dataset.human_map(chosen) if "human_map" in dataset.group else None,
         maps,
-        names(dataset.labels[chosen]),
+        dataset.shown(chosen),
         boxes=boxes,
         predicted=predicted,
         scores=scores,

@@ -360,3 +360,28 @@ def gaze_table(root, text=GAZE_TABLE):
         (root / f"{name}.jpg").write_bytes(picture(*size))
     (root / "three.jpg").write_bytes(picture(30, 30))
     (root / "fixations.csv").write_text(text)
+
+
+# Lists of MIT-67: scene and file. `a.jpg` is in two scenes.
+MIT67 = {
+    "TrainImages.txt": ["winecellar/one.jpg", "corridor/two.jpg", "corridor/a.jpg"],
+    "TestImages.txt": [
+        "winecellar/a.jpg",
+        "corridor/4.jpg",
+        "winecellar/3.jpg",
+        "corridor/int 5.jpg",
+        "corridor/6.jpg",
+    ],
+}
+
+
+def mit67(root, packed=False):
+    """The two lists, and the folder indoorCVPR_09/Images or the archive that it comes in, with an image of no list."""
+    images = root / "indoorCVPR_09/Images"
+    for number, name in enumerate([*(name for names in MIT67.values() for name in names), "corridor/more.jpg"]):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).write_bytes(picture(20 + number, 30))
+    for name, lines in MIT67.items():
+        (root / name).write_text("".join(f"{line}\r\n" for line in lines))
+    if packed:
+        pack(root / "indoorCVPR_09", root / "indoorCVPR_09.tar", "w", "indoorCVPR_09")

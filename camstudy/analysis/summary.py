@@ -13,7 +13,7 @@ from camstudy.core.parts import read_table
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
 
-BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "seeds")
+BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
 STRICTER_LEVELS = (0.01, 0.001)
 
 
@@ -39,6 +39,7 @@ class TableInputs:
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.analysis.aggregate.CURVES`
     steps : only where it is asked for, the columns of `camstudy.analysis.steps.STEPS`
+    similarity : only where it is asked for, the columns of `camstudy.analysis.similarity.SIMILARITY`
     seeds : only where it is asked for, `camstudy.analysis.seeds.SEEDS`; ``study`` then has ``replicates``
     timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
     versions : the versions of each library that the results were made with
@@ -57,6 +58,7 @@ class TableInputs:
     curves: pd.DataFrame | None = None
     published: pd.DataFrame | None = None
     steps: pd.DataFrame | None = None
+    similarity: pd.DataFrame | None = None
     seeds: pd.DataFrame | None = None
     timing: Mapping[tuple[str, str], Mapping] | None = None
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -109,6 +111,13 @@ class TableInputs:
         if estimate is None:
             return None
         return Difference(estimate, finite(row["p"]), finite(row["p_corrected"]))
+
+    def similar(self, baseline: str, variant: str, method: str) -> "Estimate | None":
+        """Return the mean rank correlation of two models' maps; None where they were not compared."""
+        if self.similarity is None:
+            return None
+        row = _only(self.similarity, baseline=baseline, variant=variant, method=method)
+        return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
 
     def significance(self, difference: "Difference | None") -> str:
         """Return an asterisk for each of `levels` that the corrected p is below."""

@@ -70,6 +70,17 @@ class Dataset:
         """Class indices, int64 (n,)."""
         return self._read("label", slice(None))
 
+    def shown(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return what the images show, str (k,): their class by name or number, else a caption, or nothing."""
+        labels, names = self.labels[part], self.attrs["class_names"] or []
+        if (labels < 0).any():
+            return (
+                self._read("class_name", part).astype(object)
+                if "class_name" in self.group
+                else np.full(len(labels), "")
+            )
+        return np.array([names[label] if label < len(names) else str(label) for label in labels])
+
     @property
     def sizes(self) -> np.ndarray | None:
         """Heights and widths of photographs, int64 (n, 2); None for square images."""

@@ -259,6 +259,10 @@ class Identities:
                     for family in study.families
                     for model, method in study.maps(family)
                 ] + [self.prediction(study.prediction_dataset, model) for model in study.models]
+            elif what == "similarity":
+                made_from = [
+                    self.explanation(name, model, method) for *pair, method in study.compared() for model in pair
+                ]
             elif what == "sweep":
                 pairs = [*product(study.models, study.swept())]
                 made_from = [self.scores(name, model, method, study.protocols["sweep"]) for model, method in pairs]
@@ -269,7 +273,11 @@ class Identities:
             if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))
             stated = settings(study.config) if what != "curves" else {}
-            if not study.counts_all():
+            if what == "similarity":
+                entries = {method: self._catalog["methods"][method] for method in study.methods}
+                stated["postprocess"] = {key: view(entry, SCORING, "method") for key, entry in entries.items()}
+                stated["compared"] = study.compared()
+            if what != "similarity" and not study.counts_all():
                 stated["images"] = study.config["images"]
                 made_from += [self.prediction(name, model) for model in study.models]
             if what == "seeds":
@@ -295,7 +303,8 @@ class Identities:
         """Return the identity of a figure that is drawn from maps."""
         study, dataset = self.study, self.study.dataset
         made_from = [self.explanation(dataset, *pair) for pair in study.maps(with_controls=False)]
-        made_from += [self.prediction(dataset, model) for model in study.models]
+        if study.has_labels(dataset):
+            made_from += [self.prediction(dataset, model) for model in study.models]
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),

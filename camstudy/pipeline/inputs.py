@@ -95,6 +95,18 @@ class Inputs:
             for part in self.study.score_parts(dataset, family)
         ]
 
+    def compared_maps(self, role: str) -> list[tuple[str, str, str, str]]:
+        """Return (baseline, variant, method, manifest) of the maps of each comparison's `baseline`, or `variant`."""
+        return [
+            (baseline, variant, method, manifest)
+            for baseline, variant, method in self.study.compared()
+            for manifest in self._heatmaps(self.study.dataset, {"baseline": baseline, "variant": variant}[role], method)
+        ]
+
+    def drawn_predictions(self) -> list[str]:
+        """Records of the predictions that a figure of maps shows; none where images have no labels to predict."""
+        return self.predictions(self.study.dataset) if self.study.has_labels(self.study.dataset) else []
+
     def all_scores(self) -> list[tuple[str, str, str, str]]:
         """Return (family, model, method, record) of all scores of the study's maps."""
         return [(family, *key) for family in self.study.families for key in self.scores(family)]
@@ -133,7 +145,7 @@ class Inputs:
     def beside_scores(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        tables = ("sweep", "layers", "layer_scores", "curves", "steps", "seeds")
+        tables = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
         sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in tables}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [

@@ -8,7 +8,7 @@ from typing import Any
 
 from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
-from camstudy.data.sources import SOURCES
+from camstudy.data.archives import missing_root
 from camstudy.models.timm_names import facts, random_head
 from camstudy.study.attending import unsuited
 from camstudy.study.counting import check_counting
@@ -126,8 +126,9 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
         if not {"input_gradient", "guided_backprop"} <= used:
             text = "`gradients` shows the methods `input_gradient` and `guided_backprop`; add both to `methods`"
             yield ("figures", config["figures"].index("gradients")), text
-    if "pooling" in config["tables"] and not config["comparisons"]:
-        yield ("comparisons",), "there are none, and the table `pooling` shows them; name pairs of models"
+    shown = [name for name in ("pooling", "ablation") if name in config["tables"]]
+    if shown and not config["comparisons"]:
+        yield ("comparisons",), f"there are none, and the table `{shown[0]}` shows them; name pairs of models"
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
     yield from check_counting(config)
@@ -328,25 +329,11 @@ def _check_files(config: Mapping) -> Mistakes:
         shards = shards if isinstance(shards, list) else ()  # a mapping: they are yet to be downloaded
         files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
         entry = _at(config, "catalog", "datasets", name)
-        if (wrong := _missing_root(entry)) is not None:
+        if (wrong := missing_root(entry)) is not None:
             yield ("catalog", "datasets", name, "root"), wrong
     for place, path in files:
         if path is not None and not Path(path).is_file():
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"
-
-
-def _missing_root(entry: Mapping) -> str | None:
-    """Return what to do where the files that a dataset is prepared from are not there and cannot be fetched."""
-    if "root" not in entry or "source" not in entry:
-        return None
-    source = SOURCES[entry["source"]]
-    if entry["root"] and not Path(entry["root"]).is_dir():
-        text = f"no directory `{entry['root']}` in {Path.cwd()}; make it"
-    elif not entry["root"] and not entry.get("archives") and source.archives is None:
-        text = "is not given, and nothing says where the files are fetched; give a directory"
-    else:
-        return None
-    return f"{text} and {source.layout(entry)}" if source.layout else text
 
 
 def _at(value: object, *keys: str | None) -> Mapping:

@@ -126,6 +126,16 @@ class Study:
             return reference == "observers" or "scanpath" in record.arrays
         return by_gaze if reference == "observers" else not (by_gaze and reference == "human_half")
 
+    def compared(self) -> list[tuple[str, str, str]]:
+        """Return baseline, variant and method of all comparisons of two models' maps."""
+        pairs = [(pair["baseline"], pair["variant"]) for pair in self.config["comparisons"]]
+        return [
+            (*pair, method)
+            for pair in dict.fromkeys(pairs)
+            for method in self.methods
+            if all(self.suits(model, method) for model in pair)
+        ]
+
     @cached_property
     def records(self) -> "list[Record]":
         """The records of the study's tables and figures."""
@@ -147,7 +157,13 @@ class Study:
 
     def predicted(self) -> list[str]:
         """Return the datasets that the study's models predict."""
-        return list(dict.fromkeys([self.dataset, self.prediction_dataset]))
+        datasets = dict.fromkeys([self.dataset, self.prediction_dataset])
+        return [name for name in datasets if self.has_labels(name)]
+
+    def has_labels(self, dataset: str) -> bool:
+        """Whether the classes of a dataset's images are known."""
+        entry = self.catalog["datasets"][dataset]
+        return "labels" in SOURCES[entry["source"]].truths(entry)
 
     def prepared(self, *, photographs: bool) -> list[dict[str, str]]:
         """Return the wildcards of the datasets that the study needs, those of photographs or those of shards."""

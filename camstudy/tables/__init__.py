@@ -88,7 +88,7 @@ def _scanpaths(inputs: TableInputs) -> Table:
 @TABLES.register(
     "pooling",
     title="Poolings compared",
-    sources=("cost", "published"),
+    sources=("cost", "published", "similarity"),
     metrics=("faithfulness",),
     settings=("show_intervals",),
 )
@@ -96,6 +96,19 @@ def _pooling(inputs: TableInputs) -> Table:
     from camstudy.tables.pooling import pooling
 
     return pooling(inputs)
+
+
+@TABLES.register(
+    "ablation",
+    title="Ablations of a variant",
+    sources=("cost", "published", "similarity"),
+    metrics=("faithfulness",),
+    settings=("show_intervals",),
+)
+def _ablation(inputs: TableInputs) -> Table:
+    from camstudy.tables.ablation import ablation
+
+    return ablation(inputs)
 
 
 @TABLES.register("recognition", title="Recognition over seeds", sources=("seeds", "published"), metrics=())

@@ -184,6 +184,32 @@ rule aggregate_steps:
         "../../scripts/aggregate_steps.py"
 
 
+rule aggregate_similarity:
+    input:
+        first=lambda w: [file for *_, file in INPUTS.compared_maps("baseline")],
+        second=lambda w: [file for *_, file in INPUTS.compared_maps("variant")],
+    output:
+        similarity="results/studies/{study}/similarity.parquet",
+    log:
+        "results/logs/aggregate_similarity/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_similarity/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_similarity"),
+        runtime=JOBS.minutes("aggregate_similarity"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("similarity"),
+        first_maps=lambda w: [tuple(key) for *key, _ in INPUTS.compared_maps("baseline")],
+        second_maps=lambda w: [tuple(key) for *key, _ in INPUTS.compared_maps("variant")],
+    message:
+        "Compare the maps of the models of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_similarity.py"
+
+
 rule aggregate_seeds:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
@@ -285,7 +311,7 @@ rule draw_maps:
     input:
         heatmaps=lambda w: [file for *_, file in INPUTS.drawn_maps()],
         scores=lambda w: [file for *_, file in INPUTS.drawn_scores()],
-        prediction=lambda w: INPUTS.predictions(STUDY.dataset),
+        prediction=lambda w: INPUTS.drawn_predictions(),
         dataset=f"results/data/{STUDY.dataset}.json",
     output:
         png=report(
