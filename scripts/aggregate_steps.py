@@ -10,7 +10,7 @@ from camstudy.study.stated import settings
 
 with step(snakemake):
     counting = read_counting(snakemake.config, snakemake.input.correct)
-    summarize_steps(
+    steps = summarize_steps(
         counting.frames(read_tables(snakemake.params.maps, snakemake.input.scores, kind="steps")),
         dataset=snakemake.config["dataset"],
         protocol=chosen(snakemake.config)["sanity"],

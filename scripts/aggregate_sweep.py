@@ -9,7 +9,7 @@ from camstudy.study.stated import settings
 
 with step(snakemake):
     counting = read_counting(snakemake.config, snakemake.input.correct)
-    summarize_sweep(
+    sweep = summarize_sweep(
         counting.frames(read_tables(snakemake.params.maps, snakemake.input.scores)),
         dataset=snakemake.config["dataset"],
         protocol=snakemake.config["sweep"]["protocol"],

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ DESCRIPTION = "zarr.json"
 # In the folder of what readers do not see: sha256 by file.
 _SUMS = Path("progress", "files.json")
 
-Part = slice | list[int] | np.ndarray
+Part = slice | Sequence[int] | np.ndarray
 Sums = Mapping[str, str]
 
 

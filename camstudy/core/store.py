@@ -20,7 +20,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from camstudy.core import chunks
-from camstudy.core.chunks import DAMAGE, naming_damage
+from camstudy.core.chunks import DAMAGE, Part, naming_damage
 from camstudy.core.errors import CamstudyError, Damaged
 from camstudy.core.provenance import read_json, write_json
 
@@ -33,7 +33,6 @@ WRITTEN = "progress/written"
 RAGGED_CHUNK = 1 << 22
 DESCRIPTION_ERRORS = (ValueError, KeyError, TypeError)  # of zarr, for a `zarr.json`
 
-Part = slice | Sequence[int] | np.ndarray
 # Dimensions and values of an array that is known from the start, as xarray writes them.
 Fixed = tuple[Sequence[str], np.ndarray | Sequence]
 

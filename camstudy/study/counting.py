@@ -46,5 +46,5 @@ def metrics_by_family(config: Mapping) -> dict[str, list[str]]:
 def compared_alone(config: Mapping) -> list[str]:
     """Return the metrics of agreement that are compared between models: alignment, and the primary one if it is one."""
     primary = config.get("primary")
-    own = primary is not None and primary in metrics_by_family(config).get("agreement", ())
-    return list(dict.fromkeys(["alignment", *([primary] if own else [])]))
+    own = [] if primary is None or primary not in metrics_by_family(config).get("agreement", ()) else [primary]
+    return list(dict.fromkeys(["alignment", *own]))
