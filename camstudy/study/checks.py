@@ -13,6 +13,7 @@ from camstudy.models.timm_names import facts, random_head
 from camstudy.study.attending import unsuited
 from camstudy.study.counting import check_counting
 from camstudy.study.protocols import check_protocols
+from camstudy.study.recipes import check_recipe
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
 from camstudy.study.seeds import check_seeds, make_replicates
@@ -196,32 +197,8 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
         limit = f"at most kernel_size x kernel_size ({dcls['kernel_size'] ** 2})"
         yield (*place, "variant", "dcls", "kernel_count"), f"found {dcls['kernel_count']}, expected {limit}"
     yield from _check_learned(place, model, written)
-    recipe = model["train"]
-    if recipe is None:
-        return
-    if recipe["min_learning_rate"] > recipe["learning_rate"]:
-        limit = f"at most `learning_rate` ({show(recipe['learning_rate'])})"
-        yield (*place, "train", "min_learning_rate"), f"found {show(recipe['min_learning_rate'])}, expected {limit}"
-    if recipe["warmup_epochs"] >= recipe["epochs"]:
-        limit = f"less than `epochs` ({recipe['epochs']}), as the learning rate would only rise; 0 for no warm-up"
-        yield (*place, "train", "warmup_epochs"), f"found {show(recipe['warmup_epochs'])}, expected {limit}"
-    batch, passes = recipe["batch_size"], recipe["accumulate"]
-    if batch % passes:
-        limit = f"a divisor of `batch_size` ({batch}), which the passes share evenly"
-        yield (*place, "train", "accumulate"), f"found {passes}, expected {limit}"
-    elif batch // passes % recipe["gpu"]:
-        shared = f"`batch_size` ({batch})" if passes == 1 else f"`batch_size` / `accumulate` ({batch} / {passes})"
-        limit = f"a divisor of {shared}, which the GPUs share evenly"
-        yield (*place, "train", "gpu"), f"found {recipe['gpu']}, expected {limit}"
-    if recipe["backward"] == "guided" and _at(recipe, "terms").get("gradient_guidance") is not None:
-        text = "found guided, but `gradient_guidance` needs the derivative; leave one of them out"
-        yield (*place, "train", "backward"), text
-    if recipe["select"] == "best" and not recipe["hold_out"]:
-        text = "found best, but no images are held out to tell; set `hold_out`, or `select: last`"
-        yield (*place, "train", "select"), text
-    scale = recipe["augment"]["scale"]
-    if None not in scale and scale[0] > scale[1]:
-        yield (*place, "train", "augment", "scale"), f"found {show(scale)}, expected the smaller share first"
+    if model["train"] is not None:
+        yield from check_recipe((*place, "train"), model["train"])
 
 
 def _check_learned(place: Place, model: Mapping, written: Mapping) -> Mistakes:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from camstudy.core.errors import CamstudyError
 from camstudy.data.dataset import open_dataset
 from camstudy.explain.checking import check_network
+from camstudy.study.recipes import check_recipe
 from camstudy.training import loop
 from camstudy.training.run import train_entry
 from camstudy.training.terms import Batch, Measured
@@ -375,6 +376,15 @@ def test_other_activations_are_refused_before_anything_is_trained():
     with pytest.raises(CamstudyError, match=expected):
         check_network(entry)
     assert check_network(entry | {"train": RECIPE})["classes"] == 4
+
+
+def test_the_guided_rule_for_weights_and_the_term_exclude_each_other():
+    wanted = {"gpu": 1, **recipe()}
+    assert list(check_recipe(("train",), wanted)) == []
+    assert list(check_recipe(("train",), wanted | {"backward": "guided", "terms": {}})) == []
+    ((place, text),) = check_recipe(("train",), wanted | {"backward": "guided"})
+    assert place == ("train", "backward")
+    assert text == "found guided, but `gradient_guidance` needs the derivative; leave one of them out"
 
 
 def test_networks_of_timm_are_guided(store, tmp_path):
