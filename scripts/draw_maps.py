@@ -36,6 +36,7 @@ with step(snakemake):
         if tables:
             scores[key] = tables[model, method].set_index("image").loc[chosen, "spearman"].to_numpy()
     objects = dataset.boxes(chosen) if "box" in dataset.group else None
+    fixations = dataset.fixations(chosen) if "fixation" in dataset.group else None
     figure = FIGURES[snakemake.wildcards.figure].function(
         dataset.images(chosen),
         dataset.human_map(chosen) if "human_map" in dataset.group else None,
@@ -44,6 +45,7 @@ with step(snakemake):
         boxes=boxes,
         predicted=predicted,
         scores=scores,
+        fixations=fixations,
         human_title=f"human map ({what})" if (what := dataset.attrs["human_maps"]) else "human map",
         pairs=shown_pairs(snakemake.config),
         methods={methods[name]: catalog["methods"][name]["method"] for name in snakemake.config["methods"]},

@@ -35,6 +35,7 @@ with step(snakemake):
         "licence": entry["licence"],
         "human_maps": None if found.density is None else "recorded",
         "class_names": found.class_names,
+        **({} if found.sigma is None else {"sigma": found.sigma}),
     }
     about = {"attrs": attrs, "identity": snakemake.params.identity, "facts": facts}
     if found.pixels is None:

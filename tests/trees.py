@@ -318,3 +318,45 @@ def cifar(root, version, count=3, packed=True, side=32):
     if packed:
         pack(folder, root / f"cifar-{classes}-binary.tar.gz", "w:gz", above)
     return made
+
+
+# What the eye tracker of MIT1003 saw, (column, row) from 1: a rest in the middle, then those of each observer.
+LOOKS = {"hp": [(20, 30), (51, 11), (6, 31)], "ajs": [(20, 30), (51, 11), (500, 500)]}
+
+
+def samples(places, blink=3):
+    """Thirty samples at each place, with a jitter around it that has no influence on the median, and a blink after."""
+    jitter = np.tile([[-1.0, 1.0], [0, 0], [1, -1]], (10, 1))
+    parts = [part for place in places for part in (np.add(place, jitter), np.full((blink, 2), -32768.0))]
+    return np.concatenate(parts)
+
+
+def mit1003_observers(root, packed=False, looks=LOOKS):
+    """MIT1003's images and the samples of each observer, in a struct with the name of the image."""
+    contents = {f"ALLSTIMULI/{name}.jpeg": picture(*size) for name, size in SIZES.items()}
+    contents["__MACOSX/ALLSTIMULI/._one.jpeg"] = contents["ALLSTIMULI/._one.jpeg"] = b"a resource fork"
+    for name in SIZES:
+        for observer, places in looks.items():
+            data = np.zeros((1, 1), dtype=[("eyeData", object), ("eventTimes", object)])
+            data[0, 0]["eyeData"], data[0, 0]["eventTimes"] = samples(places), np.arange(3.0)
+            trial = {"imgName": f"{name}.jpeg", "DATA": data}
+            contents[f"DATA/{observer}/{name}.mat"] = matlab(**{name: trial})
+            contents[f"DATA/{observer}/._{name}.mat"] = b"a resource fork"
+    put(root, contents, packed)
+    return read_mit1003(root)
+
+
+GAZE_TABLE = """image,observer,order,x,y,duration
+two.jpg,anna,3,10.5,50.5,200
+one.jpg,anna,1,50.5,10.5,310
+one.jpg,anna,2,5.5,30.5,
+one.jpg,bert,1,50.5,10.5,150
+one.jpg,bert,5,64,20,150
+"""
+
+
+def gaze_table(root, text=GAZE_TABLE):
+    for name, size in SIZES.items():
+        (root / f"{name}.jpg").write_bytes(picture(*size))
+    (root / "three.jpg").write_bytes(picture(30, 30))
+    (root / "fixations.csv").write_text(text)

@@ -17,20 +17,26 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from camstudy.analysis.counting import Counting
 from camstudy.analysis.statistics import bca_interval_of_means, correct, interval, paired_comparison
 from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
 from camstudy.metrics.localization import HITS, box_accuracy
 
 Frames = Mapping[tuple[str, str], pd.DataFrame]
 
-DESCRIPTIVE = ("image", "name", "label", "target", "predicted", "degenerate", "n_boxes", "n_boxes_dropped", HITS)
+DESCRIPTIVE = (
+    *("image", "name", "label", "target", "predicted", "degenerate", HITS),
+    *("n_boxes", "n_boxes_dropped", "n_fixations", "n_fixations_dropped"),
+)
 SCORES = ("dataset", "model", "method", "protocol", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate")
 COMPARISONS = (
     *("dataset", "baseline", "variant", "method", "protocol", "metric", "difference", "ci_low", "ci_high"),
     *("p", "p_corrected", "n", "n_degenerate", "n_tests"),
 )
 HELD_OUT = ("held_out_alignment", "held_out_alignment_even", "held_out_alignment_odd")
+EVERY = Counting({})
 CURVES = ("model", "method", "protocol", "curve", "share", "mean", "n")
 
 
@@ -135,6 +141,8 @@ def held_out(
     """
     frame = frame.sort_values("image", kind="stable")
     n = frame["image"].nunique()
+    if n == 0:
+        return pd.DataFrame(columns=[*SCORES, "floor"])
     floors, rho = frame["floor"].to_numpy()[: len(frame) // n], frame["spearman"].to_numpy().reshape(n, -1)
     degenerate = frame["degenerate"].to_numpy(dtype=bool).reshape(n, -1)
     counts = ~degenerate if settings.degenerate == "skip" else np.ones_like(degenerate)
@@ -180,11 +188,13 @@ def compare(
     protocol: str = "",
     metrics: tuple[str, ...] | None = None,
     partly: Collection[str] = (),
+    counting: Counting = EVERY,
 ) -> pd.DataFrame:
     """Return the paired comparisons variant - baseline on the same images, with the columns `COMPARISONS`.
 
     One row per pair of models (baseline, variant), method of the two models and metric, all or some. Methods of
-    ``partly`` can explain some models only, and are left out of pairs of which one has no scores of them.
+    ``partly`` can explain some models only, and are left out of pairs of which one has no scores of them. ``frames``
+    have all images, of which those are compared that count for both models of a pair.
     p-values are corrected over the rows of each metric, whose number is ``n_tests``. ``n`` counts the pairs
     compared and ``n_degenerate`` those with a degenerate heatmap in either model. Pairs of which a partial metric
     misses a value do not count. With no pair left the difference is NaN and p is 1. Metrics of a whole dataset, such
@@ -192,20 +202,50 @@ def compare(
     on different images raise `CamstudyError`.
     """
     _check_ceiling(dataset, ceiling, frames.values())
+    found = [
+        ((dataset, baseline, variant, method, protocol), *_pairs(frames, (baseline, method), (variant, method)))
+        for baseline, variant in pairs
+        for method in _common_methods(frames, baseline, variant, partly)
+    ]
+    return _compared(found, ceiling, settings, metrics, counting)
+
+
+def compare_with_control(
+    frames: Frames, control: str, *, dataset: str, settings: Settings, protocol: str = "", counting: Counting = EVERY
+) -> pd.DataFrame:
+    """Return the paired comparisons of each model's methods with a control's maps, as `compare` does.
+
+    The ``baseline`` is the model `control`; p-values are corrected over all models and methods. Metrics must need no
+    human ceiling.
+    """
+    found = [
+        ((dataset, CONTROL, model, method, protocol), *_pairs(frames, (CONTROL, control), (model, method)))
+        for model, method in frames
+        if model != CONTROL
+    ]
+    return _compared(found, None, settings, None, counting)
+
+
+def _compared(
+    found: Iterable[tuple[tuple[str, ...], pd.DataFrame, pd.DataFrame]],
+    ceiling: float | None,
+    settings: Settings,
+    metrics: tuple[str, ...] | None,
+    counting: Counting,
+) -> pd.DataFrame:
+    """Return the comparisons of frames of the same images, given under which names, on those that count for both."""
     rows = []
-    for baseline, variant in pairs:
-        for method in _common_methods(frames, baseline, variant, partly):
-            first, second = _pairs(frames, method, baseline, variant)
-            degenerate = _degenerate(first) | _degenerate(second)
-            if settings.degenerate == "skip":
-                first, second = first[~degenerate], second[~degenerate]
-            for metric, column, scale in _metrics(first, ceiling):
-                if metrics is None or metric in metrics:
-                    both = first[column].notna() & second[column].notna()
-                    pair = (_values(frame.loc[both, column]) for frame in (first, second))
-                    found = _difference(*pair, scale, settings)
-                    row = (dataset, baseline, variant, method, protocol, metric, *found)
-                    rows.append((*row, int(both.sum()), int(degenerate.sum())))
+    for about, *whole in found:
+        first, second = (counting.keep(frame, *about[1:3]) for frame in whole)
+        degenerate = _degenerate(first) | _degenerate(second)
+        if settings.degenerate == "skip":
+            first, second = first[~degenerate], second[~degenerate]
+        for metric, column, scale in _metrics(first, ceiling):
+            if (metrics is None or metric in metrics) and column in second:
+                both = first[column].notna() & second[column].notna()
+                pair = (_values(frame.loc[both, column]) for frame in (first, second))
+                values = _difference(*pair, scale, settings)
+                rows.append((*about, metric, *values, int(both.sum()), int(degenerate.sum())))
     columns = [name for name in COMPARISONS if name not in ("p_corrected", "n_tests")]
     table = pd.DataFrame(rows, columns=columns)
     tests = table.astype({"p": np.float64}).groupby("metric")["p"]
@@ -292,14 +332,14 @@ def _common_methods(frames: Frames, baseline: str, variant: str, partly: Collect
     return [method for method in methods[baseline] if method not in different]
 
 
-def _pairs(frames: Frames, method: str, baseline: str, variant: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the frames of both models for a method, row by row of the same images."""
-    first, second = (_sorted_scores(model, method, frames[model, method]) for model in (baseline, variant))
+def _pairs(frames: Frames, baseline: tuple[str, str], variant: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the frames of two models and their methods, row by row of the same images."""
+    first, second = (_sorted_scores(*key, frames[key]) for key in (baseline, variant))
     if not np.array_equal(first["image"], second["image"]):
         alone = len(set(first["image"]) ^ set(second["image"]))
         raise CamstudyError(
-            f"comparison, method `{method}`: {alone} images are scored for only one of "
-            f"`{baseline}` and `{variant}`; score both on the same dataset"
+            f"comparison, method `{variant[1]}`: {alone} images are scored for only one of "
+            f"`{baseline[0]}` and `{variant[0]}`; score both on the same dataset"
         )
     return first, second
 

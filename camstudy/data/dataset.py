@@ -15,7 +15,9 @@ known:
 - `image_file`: uint8, ragged: the bytes of the JPEG or PNG files
 - `image_source`: int64 (image), where images share a file: the first of them, which alone has its bytes
 - `image_size`: int64 (image, 2), height and width
-- `fixation`: float32 (..., 2), ragged: rows and columns in pixels; `observer`: int16, ragged: who made them
+- `fixation`: float32 (..., 2), ragged: rows and columns in pixels; `observer`: int16, ragged: who made them;
+  `fixation_order`: int16, ragged: at which place of the observer's fixations, from 0; `fixation_duration`: float32,
+  ragged: in milliseconds; each -1 where that is not known. The attribute `sigma` is about one degree, in pixels
 - `human_map`: the density of the fixations, 128x128 over the whole image
 - `box`: int64 (..., 4), ragged, where known: edges in pixels of the photograph, as above; at least one per image
 
@@ -94,6 +96,14 @@ class Dataset:
     def observers(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
         """Return who made the fixations, for each image int16 (fixations,); -1 where that is not known."""
         return self._read_ragged("observer", part)
+
+    def orders(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
+        """Return which of its observer's fixations each one is, for each image int16 (fixations,); -1 if not known."""
+        return self._read_ragged("fixation_order", part)
+
+    def durations(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
+        """Return the milliseconds of each fixation, for each image float32 (fixations,); -1 where not known."""
+        return self._read_ragged("fixation_duration", part)
 
     def human_map(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
         """Return blurred human maps, float32 (k, 64, 64)."""

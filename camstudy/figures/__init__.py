@@ -73,6 +73,13 @@ def _map_pairs(*images: object, **maps: object) -> Figure:
     return map_pairs(*images, **maps)
 
 
+@FIGURES.register("gaze", title="Images and maps with people's fixations", needs="maps", metrics=("gaze",))
+def _gaze(*images: object, fixations: object, **maps: object) -> Figure:
+    from camstudy.figures.method_grid import method_grid
+
+    return method_grid(*images, points=fixations, **maps)
+
+
 @FIGURES.register("alignment", title="Alignment", needs="scores")
 def _alignment(inputs: TableInputs) -> Figure:
     from camstudy.figures.alignment import alignment

@@ -15,6 +15,7 @@ from camstudy.data.sources.digits import SHARD_SIZE
 from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
+from camstudy.study.attending import attends
 from camstudy.study.checks import layer_sweep
 from camstudy.study.protocols import chosen, scored
 from camstudy.study.stated import protocols_of
@@ -75,6 +76,10 @@ class Study:
         """Whether maps are compared with people, and so with what people reach among themselves."""
         return any("human_ceiling" in FAMILIES[family].needs for family in self.families)
 
+    def counts_all(self) -> bool:
+        """Whether all images count, whatever the models predict for them."""
+        return self.config["images"] == "all"
+
     def tables_beside(self) -> dict[str, str]:
         """Return the family of each kind of table that lies beside scores, such as `curves`."""
         return {kind: name for name, record in FAMILIES.items() for kind in record.beside}
@@ -105,11 +110,21 @@ class Study:
         """Return model and method of a family's maps; controls have the model `control` where no model is tried."""
         if FAMILIES[family].method:
             return [(model, FAMILIES[family].method) for model in self.models]
-        own = [(model, method) for model in self.models for method in self.methods if self.suits(model, method)]
+        methods = [method for method in self.methods if self.is_judged(method, family)]
+        own = [(model, method) for model in self.models for method in methods if self.suits(model, method)]
         if not (with_controls and FAMILIES[family].on_maps):
             return own
         places = self.models if FAMILIES[family].on_model else [CONTROL]
-        return own + [(place, control) for place in places for control in self.controls]
+        controls = [control for control in self.controls if self.is_judged(control, family)]
+        return own + [(place, control) for place in places for control in controls]
+
+    def is_judged(self, method: str, family: str) -> bool:
+        """Whether a family scores a method or control: people's maps only beside what is left of the same people's."""
+        record, needs = METHODS[self.catalog["methods"][method]["method"]], FAMILIES[family].needs
+        reference, by_gaze = record.reference, "fixations" in needs
+        if "scanpath" in needs:
+            return reference == "observers" or "scanpath" in record.arrays
+        return by_gaze if reference == "observers" else not (by_gaze and reference == "human_half")
 
     @cached_property
     def records(self) -> "list[Record]":
@@ -156,9 +171,10 @@ class Study:
         return METHODS[entry["method"]].needs != "dataset"
 
     def suits(self, model: str, method: str) -> bool:
-        """Whether a method can explain a model, which some can only with a variant."""
-        variant = METHODS[self.catalog["methods"][method]["method"]].variant
-        return variant is None or variant in self.catalog["models"][model]["variant"]
+        """Whether a method can explain a model, which some can only with a variant or with attention."""
+        record, entry = METHODS[self.catalog["methods"][method]["method"]], self.catalog["models"][model]
+        special = record.variant is not None or record.attention
+        return not special or record.variant in entry["variant"] or (record.attention and attends(entry["arch"]))
 
     def figure_names(self, needs: str) -> str:
         """Return a wildcard constraint: the registered figures that are drawn from `scores`, or from `maps`."""

@@ -71,6 +71,20 @@ def _localization(inputs: TableInputs) -> Table:
     return localization(inputs)
 
 
+@TABLES.register("gaze", title="Agreement with gaze", metrics=("gaze",), settings=("show_intervals",))
+def _gaze(inputs: TableInputs) -> Table:
+    from camstudy.tables.gaze import gaze
+
+    return gaze(inputs)
+
+
+@TABLES.register("scanpaths", title="Agreement with scanpaths", metrics=("scanpath",), settings=("show_intervals",))
+def _scanpaths(inputs: TableInputs) -> Table:
+    from camstudy.tables.gaze import scanpaths
+
+    return scanpaths(inputs)
+
+
 @TABLES.register(
     "pooling",
     title="Poolings compared",

@@ -33,6 +33,7 @@ rule record_study:
 rule aggregate_scores:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
+        correct=lambda w: INPUTS.correct(),
         prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
         ceiling=lambda w: INPUTS.ceiling(),
     output:
@@ -60,6 +61,7 @@ rule aggregate_scores:
 rule aggregate_sweep:
     input:
         scores=lambda w: [file for *_, file in INPUTS.swept_scores()],
+        correct=lambda w: INPUTS.correct(),
         ceiling=lambda w: INPUTS.ceiling(),
     output:
         sweep="results/studies/{study}/sweep.parquet",
@@ -85,6 +87,7 @@ rule aggregate_sweep:
 rule aggregate_layers:
     input:
         scores=lambda w: [file for *_, file in INPUTS.stage_scores()],
+        correct=lambda w: INPUTS.correct(),
         ceiling=lambda w: INPUTS.ceiling(),
     output:
         layers="results/studies/{study}/layers.parquet",
@@ -134,6 +137,7 @@ rule aggregate_layer_scores:
 rule aggregate_curves:
     input:
         scores=lambda w: [file for *_, file in INPUTS.scores("faithfulness")],
+        correct=lambda w: INPUTS.correct(),
     output:
         curves="results/studies/{study}/curves.parquet",
     log:
@@ -158,6 +162,7 @@ rule aggregate_curves:
 rule aggregate_steps:
     input:
         scores=lambda w: [file for *_, file in INPUTS.scores("sanity")],
+        correct=lambda w: INPUTS.correct(),
     output:
         steps="results/studies/{study}/steps.parquet",
     log:

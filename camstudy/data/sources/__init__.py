@@ -86,8 +86,9 @@ class Source:
 class Collection:
     """Photographs of a source: where the files are, the images in their order, and the names of the classes, if any.
 
-    ``density`` returns the human map of fixations, given height and width of their image; None without fixations.
-    ``pixels``, uint8 (n, height, width, 3), are those of all images where these are of one size and share files.
+    ``density`` returns the human map of fixations, given height and width of their image, and ``sigma`` is about one
+    degree of visual angle in its pixels; None without fixations. ``pixels``, uint8 (n, height, width, 3), are those of
+    all images where these are of one size and share files.
     """
 
     files: Files
@@ -95,6 +96,7 @@ class Collection:
     class_names: list[str] | None = None
     density: Callable[[np.ndarray, tuple[int, int]], np.ndarray] | None = None
     pixels: np.ndarray | None = None
+    sigma: float | None = None
 
 
 SOURCES: ModuleRegistry[Source] = ModuleRegistry("source", Source, __name__)
