@@ -3,7 +3,7 @@
 from camstudy.analysis.aggregate import Settings, summarize
 from camstudy.core.parts import read_tables, write_table
 from camstudy.pipeline.job import step
-from camstudy.study.checks import layer_sweep
+from camstudy.study.layers import layer_sweep
 from camstudy.study.protocols import chosen
 from camstudy.study.stated import settings
 

@@ -5,7 +5,7 @@ from camstudy.analysis.counting import read_counting
 from camstudy.core.parts import read_tables, write_table
 from camstudy.core.provenance import read_json
 from camstudy.pipeline.job import step
-from camstudy.study.checks import layer_sweep
+from camstudy.study.layers import layer_sweep
 from camstudy.study.protocols import chosen
 from camstudy.study.stated import settings
 

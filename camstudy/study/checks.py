@@ -12,6 +12,7 @@ from camstudy.data.archives import missing_root
 from camstudy.models.timm_names import facts, random_head
 from camstudy.study.attending import unsuited
 from camstudy.study.counting import check_counting
+from camstudy.study.layers import add_stages, layer_sweep, shows, sweeps_layers
 from camstudy.study.protocols import check_protocols
 from camstudy.study.recipes import check_recipe
 from camstudy.study.registered import Registered
@@ -21,7 +22,7 @@ from camstudy.study.targets import check_controls, match_controls
 from camstudy.study.trials import check_trial, make_trial
 from camstudy.study.written import Place
 
-__all__ = ["layer_sweep", "validate"]
+__all__ = ["validate"]
 
 Mistakes = Iterator[tuple[Place, str]]
 SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")
@@ -226,9 +227,9 @@ def _check_origins(models: Mapping) -> Mistakes:
 
 def _swept(config: Mapping) -> Iterator[tuple[Place, str]]:
     """Yield the methods of the sweeps that are asked for, and where they are named."""
-    if _shows(config, "threshold_sweep"):
+    if shows(config, "threshold_sweep"):
         yield from ((("sweep", role), config["sweep"][role]) for role in SWEEP_ROLES)
-    if _sweeps_layers(config):
+    if sweeps_layers(config):
         yield from (
             (("layer_sweep", "methods", index), name) for index, name in enumerate(config["layer_sweep"]["methods"])
         )
@@ -237,7 +238,7 @@ def _swept(config: Mapping) -> Iterator[tuple[Place, str]]:
 def _check_sweeps(config: Mapping) -> Mistakes:
     """Refuse sweeps that lack what their tables show, and stages' names that mean something else."""
     methods = _at(config, "catalog", "methods")
-    if _shows(config, "threshold_sweep"):
+    if shows(config, "threshold_sweep"):
         name, protocol = config["sweep"]["relu_before_sum"], config["sweep"]["protocol"]
         floor = _at(methods, name, "postprocess").get("floor")
         floors = _at(config, "catalog", "protocols", protocol).get("floors", (None, floor))
@@ -247,7 +248,7 @@ def _check_sweeps(config: Mapping) -> Mistakes:
             if needed not in floors:
                 text = f"`{protocol}` has the floors {show(floors)}, expected {show(needed)} among them"
                 yield ("sweep", "protocol"), f"{text}; name or make a protocol that has it"
-    if _sweeps_layers(config):
+    if sweeps_layers(config):
         for name, (_, stage) in layer_sweep(config).items():
             found = _at(methods, name).get("stage", stage)
             if found != stage:
@@ -328,32 +329,11 @@ def _derive(config: dict) -> dict:
             entry["title"] = entry["title"] or name
     for comparison in config["comparisons"]:
         comparison["title"] = comparison["title"] or catalog["models"][comparison["baseline"]]["title"]
-    if _sweeps_layers(config):
-        for name, (method, stage) in layer_sweep(config).items():
-            base = catalog["methods"][method]
-            # A stage before the last has its gradients through the rest of the network: forward, and back.
-            own = {"title": f"{base['title']}, stage {stage}", "stage": stage, "passes": 3 * base["passes"]}
-            catalog["methods"].setdefault(name, copy.deepcopy(base) | own)
+    add_stages(config)
     match_controls(config)
     make_replicates(config)
     make_trial(config)
     return config
-
-
-def layer_sweep(config: Mapping) -> dict[str, tuple[str, int]]:
-    """Return method and stage of each entry of the layer sweep by its name, whether it is asked for or not."""
-    sweep = config["layer_sweep"]
-    return {f"{method}_stage{stage}": (method, stage) for method in sweep["methods"] for stage in sweep["stages"]}
-
-
-def _sweeps_layers(config: Mapping) -> bool:
-    """Whether a study has a table or figure of the layer sweep."""
-    return _shows(config, "layer_sweep") or _shows(config, "layer_faithfulness")
-
-
-def _shows(config: Mapping, name: str) -> bool:
-    """Whether a study has a table or figure of this name."""
-    return name in config["tables"] or name in config["figures"]
 
 
 def _report(errors: Mapping[Place, str], where: Callable[[Place], str]) -> str:

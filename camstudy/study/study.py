@@ -16,7 +16,7 @@ from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.attending import attends
-from camstudy.study.checks import layer_sweep
+from camstudy.study.layers import layer_sweep
 from camstudy.study.protocols import chosen, scored
 from camstudy.study.stated import protocols_of
 from camstudy.tables import TABLES
