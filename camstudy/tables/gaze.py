@@ -48,8 +48,8 @@ def _table(inputs: TableInputs, family: str, caption: str) -> Table:
 
 
 def _columns(inputs: TableInputs, metrics: Sequence[str], several: bool) -> Iterator[Column]:
-    yield Column("title", "Method")
-    yield Column("model_title", "Model", shown=several)
+    # Wide tables are printed in pieces, of which the first column alone names the rows.
+    yield Column("title", "Model, method" if several else "Method")
     yield from (Column(key, shown=False) for key in ("model", "method", "baseline"))
     for metric in metrics:
         yield Column(metric, heading(METRICS[metric]), format="estimate", interval=inputs.study["show_intervals"])
@@ -78,7 +78,8 @@ def _difference(inputs: TableInputs, pair: Mapping, method: str, metrics: Sequen
     """Return a variant minus its baseline, on the same images."""
     baseline, variant = pair["baseline"], pair["variant"]
     cells, marks = _names(inputs, variant, method), {}
-    cells |= {"model_title": f"{inputs.title(variant)} − {inputs.title(baseline)}", "baseline": baseline}
+    cells |= {"title": f"{inputs.title(variant)} − {inputs.title(baseline)}, {inputs.method_title(method)}"}
+    cells["baseline"] = baseline
     for metric in metrics:
         found = inputs.difference(baseline, variant, method, metric, scale=scale(METRICS[metric]))
         if found is not None:
@@ -88,13 +89,9 @@ def _difference(inputs: TableInputs, pair: Mapping, method: str, metrics: Sequen
 
 
 def _names(inputs: TableInputs, model: str, method: str) -> dict[str, str | float | Estimate | None]:
-    return {
-        "kind": model,
-        "title": inputs.method_title(method),
-        "model_title": "" if model == CONTROL else inputs.title(model),
-        "model": model,
-        "method": method,
-    }
+    several = len(inputs.study["models"]) > 1 and model != CONTROL
+    title = f"{inputs.title(model)}, {inputs.method_title(method)}" if several else inputs.method_title(method)
+    return {"kind": model, "title": title, "model": model, "method": method}
 
 
 def _notes(inputs: TableInputs, family: str, metrics: Sequence[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ import pytest
 from pysaliency_peer import pysaliency
 from sklearn.metrics import roc_auc_score
 
+from camstudy.core.geometry import resample
 from camstudy.metrics.families import METRICS
 from camstudy.metrics.gaze import auc_judd, cc, information_gain, kld, nss, shuffled_auc, sim, to_density
 from camstudy.metrics.registry import image_metrics
@@ -103,6 +104,26 @@ def test_areas_equal_scikit_learn(scenes):
         ):
             truth = np.r_[np.ones(len(positives)), np.zeros(len(negatives))]
             assert area == pytest.approx(roc_auc_score(truth, np.r_[positives, negatives]), abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["smooth", "plateau", "tiny", "huge", "outlier"])
+def test_areas_of_many_pixels_equal_scikit_learn(kind):
+    rng = np.random.default_rng(3)
+    values = resample(rng.normal(size=(4, 5)).astype(np.float32), (200, 300))
+    values = {
+        "smooth": values,
+        "plateau": np.maximum(values, 0),
+        "tiny": values * np.float32(1e-42),
+        "huge": values * np.float32(1e38),
+        "outlier": np.where(np.arange(60000).reshape(200, 300) == 77, np.float32(1e30), values),
+    }[kind]
+    pixels = rng.integers(0, (200, 300), (50, 2))
+    fixated = np.zeros((200, 300), bool)
+    fixated[tuple(pixels.T)] = True
+    scores = np.r_[values[tuple(pixels.T)], values[~fixated]]
+    ranks = np.unique(scores, return_inverse=True)[1]
+    expected = roc_auc_score(np.arange(len(scores)) < 50, ranks)
+    assert auc_judd([values], [pixels])[0] == pytest.approx(expected, abs=1e-12)
 
 
 def test_densities_equal_pysaliency(peer, scenes):

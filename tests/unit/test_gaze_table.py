@@ -134,4 +134,7 @@ def test_one_model_needs_no_column():
     inputs.study["models"].remove("dcls")
     table = TABLES["gaze"].function(inputs)
     assert table.caption == "Maps of Net and people's gaze on eyes."
-    assert "Model" not in [column.header for column in table.shown()]
+    assert table.shown()[0].header == "Method"
+    assert [row.cells["title"] for row in table.rows] == ["Humans", "Center bias", "Grad-CAM", "RISE"]
+    titles = [row.cells["title"] for row in make()[2].rows]
+    assert titles[4:6] == ["Net DCLS, Grad-CAM", "Net DCLS − Net, Grad-CAM"]
