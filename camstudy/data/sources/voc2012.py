@@ -30,4 +30,4 @@ def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the items of a split."""
     from camstudy.data.formats.voc import read_voc
 
-    return Collection(*read_voc(root, entry["split"], entry["keep_difficult"]))
+    return Collection(*read_voc(root, entry["split"], entry["keep_difficult"], entry.get("label_sets", False)))
