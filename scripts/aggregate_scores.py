@@ -15,7 +15,7 @@ with step(snakemake):
         families.setdefault(family, {})[tuple(key)] = frame
     about_models = read_tables([(model, "") for model in config["models"]], snakemake.input.prediction)
     ceiling = read_json(snakemake.input.ceiling[0])["human_ceiling"] if snakemake.input.ceiling else None
-    where = {"ceiling": ceiling, "settings": Settings.of(settings(config))}
+    where = {"ceiling": ceiling, "settings": Settings.of(settings(config), snakemake.input.items_of_maps)}
     pairs = [(pair["baseline"], pair["variant"]) for pair in config["comparisons"]]
     planned = {tuple(key) for _, *key in snakemake.params.maps}
     # Methods that cannot explain all models.
@@ -27,6 +27,7 @@ with step(snakemake):
         # Of correlations, those that tables show; of other families, all metrics.
         compared = ("alignment",) if family == "agreement" else None
         comparisons.append(compare(frames, pairs, **on, metrics=compared, partly=partly))
+    where["settings"] = Settings.of(settings(config), snakemake.input.items_predicted)
     scores.append(summarize(about_models, dataset=config["prediction_dataset"] or config["dataset"], **where))
     table = pd.concat(scores, ignore_index=True)
     # Kept in the file; tables state where they differ.

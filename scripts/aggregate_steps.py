@@ -12,5 +12,5 @@ with step(snakemake):
         read_tables(snakemake.params.maps, snakemake.input.scores, kind="steps"),
         dataset=snakemake.config["dataset"],
         protocol=chosen(snakemake.config)["sanity"],
-        settings=Settings.of(settings(snakemake.config)),
+        settings=Settings.of(settings(snakemake.config), snakemake.input.items_of_maps),
     ).to_parquet(snakemake.output.steps, index=False)

@@ -5,7 +5,7 @@ pieces of other digits. Human maps are *simulated*: several annotators click on 
 bubble, and the annotators' maps are averaged, as in ClickMe (Linsley et al. 2019, arXiv 1805.08819). Everything
 derives from (seed, split, image number), so one scene never depends on how many others are made.
 
-Multi-label data have other scenes, of one to three digits. What is made of them are items, a scene and one of its digits.
+Multi-label data have other scenes, of one to three digits; what is made of them are items, a scene and one digit of it.
 """
 
 from dataclasses import dataclass

@@ -78,9 +78,7 @@ def write_dataset(
     if missing:
         raise ValueError(f"{manifest}: attributes {sorted(missing)} are missing")
     names = attrs["class_names"]
-    arrays = dataset_arrays(
-        has_halves=has_halves, max_boxes=max_boxes, has_classes=bool(names), label_sets=label_sets
-    )
+    arrays = dataset_arrays(has_halves=has_halves, max_boxes=max_boxes, has_classes=bool(names), label_sets=label_sets)
     writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, identity=identity)
 
     def prepare(part: slice) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
 from camstudy.core.names import CONTROL
-from camstudy.data.sources import SOURCES
+from camstudy.data.sources import SOURCES, has_items
 from camstudy.explain.methods import bind
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
 ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
+HEAD = ("head",)
 INPUT = ("input",)
 EXPLANATION = ("method", "target", "geometry", "stage")
 SCORING = ("postprocess",)
@@ -139,12 +140,12 @@ class Identities:
                     "input": self._input(entry),
                     "data": digest(self.dataset(recipe["dataset"])),
                 }
-            terms = [f"term:{term}" for term in asked(recipe)] if recipe else []
+            terms = [f"term:{term}" for term in asked(recipe, entry["head"])] if recipe else []
             drawn = recipe or isinstance(weights, str) or entry["variant"]
             return line(
                 code=self._code("train" if recipe else "assemble_model", *self._variants(entry), *terms)
                 + self._own_code(entry),
-                architecture=digest(view(entry, ARCHITECTURE, "model")),
+                architecture=digest(view(entry, (*ARCHITECTURE, *HEAD), "model")),
                 start=start,
                 seed=str(entry["seed"]) if drawn else None,
                 **made,
@@ -261,7 +262,15 @@ class Identities:
             stated = settings(study.config) if what != "curves" else {}
             if what == "scores":
                 stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
-            return line(code=self._code(f"aggregate_{what}"), made_from=digest(made_from), stated=digest(stated))
+            predicted = [study.prediction_dataset] if what == "scores" else []
+            has_any = any(has_items(self._catalog["datasets"][dataset]) for dataset in (name, *predicted))
+            return line(
+                code=self._code(f"aggregate_{what}"),
+                # Intervals and tests over images, not over their items, as they once were.
+                items="by_image" if has_any and what != "curves" else None,
+                made_from=digest(made_from),
+                stated=digest(stated),
+            )
 
         return self._once("aggregate", what, make=make)
 

@@ -10,6 +10,7 @@ from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
 from camstudy.data.sources import SOURCES
 from camstudy.models.timm_names import facts, random_head
+from camstudy.study.heads import check_heads
 from camstudy.study.protocols import check_protocols
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
@@ -117,6 +118,7 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
     if "pooling" in config["tables"] and not config["comparisons"]:
         yield ("comparisons",), "there are none, and the table `pooling` shows them; name pairs of models"
+    yield from check_heads(config)
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
     yield from check_trial(config)

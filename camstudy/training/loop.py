@@ -15,13 +15,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from camstudy.core.errors import CamstudyError
+from camstudy.models.probabilities import Head
 from camstudy.models.variants.dcls import clamp_positions
 from camstudy.training.data import TrainingLoader
 from camstudy.training.distributed import ALONE, Group
 from camstudy.training.optim import make_optimizer, make_schedule
 from camstudy.training.subset import begin, choose, tell
 from camstudy.training.terms import TERMS, Batch, asked
-from camstudy.training.validation import selected, validate
+from camstudy.training.validation import hits, selected, validate
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -36,6 +37,7 @@ def train(
     checkpoint: Path,
     fingerprint: str,
     group: Group = ALONE,
+    head: Head = "softmax",
 ) -> tuple[nn.Module, list[dict]]:
     """Train a model by a recipe (the `train` entry of the catalogue, with its defaults filled in).
 
@@ -48,6 +50,7 @@ def train(
         ``fingerprint`` goes on from there, that of another training is overwritten; all processes of a group read it,
         the first one writes it
     group : the processes that train the model together, all of which call this function alike
+    head : what the logits mean; of a sigmoid, labels are sets
 
     Returns
     -------
@@ -73,9 +76,9 @@ def train(
             torch.manual_seed(seed * 1_000_003 + epoch + 10_007 * group.rank)
             replica.train()
             begin(model, learning)
-            record = _train_epoch(state, replica, loader, recipe, epoch, device, group)
+            record = _train_epoch(state, replica, loader, recipe, epoch, device, group, asked(recipe, head))
             if recipe["hold_out"]:
-                record |= validate(state.result(), loader.validation(device), device, group)
+                record |= validate(state.result(), loader.validation(device), device, group, head)
             state.history.append(record)
             state.keep_best(recipe["select"])
             if group.rank == 0:
@@ -162,8 +165,9 @@ def _train_epoch(
     epoch: int,
     device: torch.device,
     group: Group,
+    terms: Mapping[str, Mapping],
 ) -> dict:
-    terms, passes = asked(recipe), recipe["accumulate"]
+    passes = recipe["accumulate"]
     steps = len(loader) // passes
     started = time.perf_counter()
     total_loss = torch.zeros((), device=device)
@@ -191,7 +195,7 @@ def _train_epoch(
             _step(state, recipe["clip_grad_norm"])
             state.schedule.step_update(epoch * steps + number // passes)
         total_loss += loss.detach()
-        correct += (logits.detach().argmax(1) == labels).sum()
+        correct += hits(logits.detach(), labels).sum()
     # Over the whole batches, of which each process has seen its part.
     total_loss, correct = group.sum(torch.stack([total_loss / group.size, correct]))
     mean_loss = total_loss.item() / steps

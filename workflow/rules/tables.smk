@@ -35,6 +35,8 @@ rule aggregate_scores:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
         prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
         ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
+        items_predicted=lambda w: INPUTS.items(STUDY.prediction_dataset),
     output:
         scores="results/studies/{study}/scores.parquet",
         comparisons="results/studies/{study}/comparisons.parquet",
@@ -61,6 +63,7 @@ rule aggregate_sweep:
     input:
         scores=lambda w: [file for *_, file in INPUTS.swept_scores()],
         ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         sweep="results/studies/{study}/sweep.parquet",
     log:
@@ -86,6 +89,7 @@ rule aggregate_layers:
     input:
         scores=lambda w: [file for *_, file in INPUTS.stage_scores()],
         ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         layers="results/studies/{study}/layers.parquet",
     log:
@@ -134,6 +138,7 @@ rule aggregate_curves:
 rule aggregate_steps:
     input:
         scores=lambda w: [file for *_, file in INPUTS.scores("sanity")],
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         steps="results/studies/{study}/steps.parquet",
     log:

@@ -58,9 +58,7 @@ def read_voc(
     return files, items if split == "val" else mixed(items), CLASSES
 
 
-def _items(
-    image: str, objects: list[Object], where: str, keep_difficult: bool, label_sets: bool
-) -> list[Photograph]:
+def _items(image: str, objects: list[Object], where: str, keep_difficult: bool, label_sets: bool) -> list[Photograph]:
     items, found = [], np.zeros(len(CLASSES), np.int8)
     for name in sorted({item.name for item in objects}):
         if name not in CLASSES:

@@ -47,7 +47,8 @@ class Source:
     ``listing(entry, files)``, with a root or shards as ``function`` has, returns a `Listing` from names and lists, fast
     enough for planning. ``images`` guesses the number of images of an entry without `n_images` where there are no files
     to list yet; ``layout`` says what a user puts into `root`, which errors repeat. ``has`` is known of every image;
-    ``on_request`` where the entry's key of that name is true.
+    ``on_request`` where the entry's key of that name is true. ``items`` says whether an image can come several times,
+    once for each class that is in it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Source:
     layout: Callable[[Mapping], str] | None = None
     listing: Callable[[Mapping, object], Listing | None] | None = None
     on_request: tuple[Truth, ...] = ()
+    items: Callable[[Mapping], bool] = lambda entry: False
 
     def read(self, entry: Mapping, files: object) -> object:
         """Call the function, and say what belongs into `root` where files are missing."""
@@ -85,6 +87,11 @@ class Collection:
 
 
 SOURCES: ModuleRegistry[Source] = ModuleRegistry("source", Source, __name__)
+
+
+def has_items(entry: Mapping) -> bool:
+    """Whether images of a catalogue's dataset come once for each class that is in them."""
+    return SOURCES[entry["source"]].items(entry)
 
 
 def expected_images(entry: Mapping) -> int:

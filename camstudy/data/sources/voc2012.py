@@ -25,6 +25,7 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     images=lambda entry: IMAGES[entry.get("split", "val")],
     layout=lambda entry: LAYOUT,
     listing=listing,
+    items=lambda entry: True,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the items of a split."""
