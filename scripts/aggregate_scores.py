@@ -2,9 +2,11 @@
 
 import pandas as pd
 
-from camstudy.analysis.aggregate import Settings, compare, summarize
+from camstudy.analysis.aggregate import Settings, compare, compare_with_control, summarize
+from camstudy.core.names import CONTROL
 from camstudy.core.parts import read_tables
 from camstudy.core.provenance import all_versions, read_json
+from camstudy.explain.methods import METHODS
 from camstudy.pipeline.job import step
 from camstudy.study.protocols import chosen
 from camstudy.study.stated import settings
@@ -27,6 +29,12 @@ with step(snakemake):
         # Of correlations, those that tables show; of other families, all metrics.
         compared = ("alignment",) if family == "agreement" else None
         comparisons.append(compare(frames, pairs, **on, metrics=compared, partly=partly))
+        # Whether a map says more of gaze than where people look in any case.
+        for control in (name for model, name in frames if model == CONTROL):
+            if METHODS[config["catalog"]["methods"][control]["method"]].reference == "fixation":
+                about = {name: on[name] for name in ("dataset", "settings", "protocol")}
+                comparisons.append(compare_with_control(frames, control, **about))
+                break
     where["settings"] = Settings.of(settings(config), snakemake.input.items_predicted)
     scores.append(summarize(about_models, dataset=config["prediction_dataset"] or config["dataset"], **where))
     table = pd.concat(scores, ignore_index=True)

@@ -13,13 +13,15 @@ with step(snakemake):
     entry = snakemake.config["catalog"]["datasets"][snakemake.wildcards.dataset]
     first = int(snakemake.wildcards.shard) * SHARD_SIZE
     last = min(first + SHARD_SIZE, entry["n_images"])
+    fixations = entry["fixations"]
 
     def example(index: int) -> dict:
         """Return a scene, or in multi-label data an item of one."""
         item = make_item(entry["split"], index, entry["seed"]) if entry["label_sets"] else None
-        scene = item.scene if item else make_scene(entry["split"], index, entry["seed"])
+        s = item.scene if item else make_scene(entry["split"], index, entry["seed"])
         about = (item.label_set, item.place) if item else ()
-        return encode_example(scene.image, scene.heatmap, scene.label, scene.halves, scene.boxes, scene.mask, *about)
+        gaze = s.fixations if fixations else None
+        return encode_example(s.image, s.heatmap, s.label, s.halves, s.boxes, s.mask, gaze, *about)
 
     write_shard(snakemake.output.shard, map(example, tqdm(range(first, last), mininterval=10)))
     record = {"identity": snakemake.params.identity, "records": last - first}

@@ -27,6 +27,7 @@ from camstudy.analysis.statistics import (
 )
 from camstudy.core.average_precision import RankedImages
 from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.names import CONTROL
 from camstudy.data.dataset import open_dataset
 from camstudy.metrics.average_precision import LABEL_SET, LOGITS
 from camstudy.metrics.families import METRICS
@@ -35,8 +36,8 @@ from camstudy.metrics.localization import HITS, box_accuracy
 Frames = Mapping[tuple[str, str], pd.DataFrame]
 
 DESCRIPTIVE = (
-    *("image", "name", "label", "target", "predicted", "degenerate", "n_boxes", "n_boxes_dropped"),
-    *(HITS, LOGITS, LABEL_SET),
+    *("image", "name", "label", "target", "predicted", "degenerate", HITS, LOGITS, LABEL_SET),
+    *("n_boxes", "n_boxes_dropped", "n_fixations", "n_fixations_dropped"),
 )
 SCORES = ("dataset", "model", "method", "protocol", "metric", "mean", "ci_low", "ci_high", "n", "n_degenerate")
 COMPARISONS = (
@@ -229,20 +230,48 @@ def compare(
     on different images raise `CamstudyError`.
     """
     _check_ceiling(dataset, ceiling, frames.values())
+    found = [
+        ((dataset, baseline, variant, method, protocol), *_pairs(frames, (baseline, method), (variant, method)))
+        for baseline, variant in pairs
+        for method in _common_methods(frames, baseline, variant, partly)
+    ]
+    return _compared(found, ceiling, settings, metrics)
+
+
+def compare_with_control(
+    frames: Frames, control: str, *, dataset: str, settings: Settings, protocol: str = ""
+) -> pd.DataFrame:
+    """Return the paired comparisons of each model's methods with a control's maps, as `compare` does.
+
+    The ``baseline`` is the model `control`; p-values are corrected over all models and methods. Metrics must need no
+    human ceiling.
+    """
+    found = [
+        ((dataset, CONTROL, model, method, protocol), *_pairs(frames, (CONTROL, control), (model, method)))
+        for model, method in frames
+        if model != CONTROL
+    ]
+    return _compared(found, None, settings, None)
+
+
+def _compared(
+    found: Iterable[tuple[tuple[str, ...], pd.DataFrame, pd.DataFrame]],
+    ceiling: float | None,
+    settings: Settings,
+    metrics: tuple[str, ...] | None,
+) -> pd.DataFrame:
+    """Return the comparisons of frames of the same images, given under which names."""
     rows = []
-    for baseline, variant in pairs:
-        for method in _common_methods(frames, baseline, variant, partly):
-            first, second = _pairs(frames, method, baseline, variant)
-            degenerate = _degenerate(first) | _degenerate(second)
-            if settings.degenerate == "skip":
-                first, second = first[~degenerate], second[~degenerate]
-            for metric, column, scale in _metrics(first, ceiling):
-                if metrics is None or metric in metrics:
-                    both = first[column].notna() & second[column].notna()
-                    pair = (_values(frame.loc[both, column]) for frame in (first, second))
-                    found = _difference(*pair, scale, settings, first.loc[both, "image"])
-                    row = (dataset, baseline, variant, method, protocol, metric, *found)
-                    rows.append((*row, int(both.sum()), int(degenerate.sum())))
+    for about, first, second in found:
+        degenerate = _degenerate(first) | _degenerate(second)
+        if settings.degenerate == "skip":
+            first, second = first[~degenerate], second[~degenerate]
+        for metric, column, scale in _metrics(first, ceiling):
+            if (metrics is None or metric in metrics) and column in second:
+                both = first[column].notna() & second[column].notna()
+                pair = (_values(frame.loc[both, column]) for frame in (first, second))
+                values = _difference(*pair, scale, settings, first.loc[both, "image"])
+                rows.append((*about, metric, *values, int(both.sum()), int(degenerate.sum())))
     columns = [name for name in COMPARISONS if name not in ("p_corrected", "n_tests")]
     table = pd.DataFrame(rows, columns=columns)
     tests = table.astype({"p": np.float64}).groupby("metric")["p"]
@@ -346,14 +375,14 @@ def _common_methods(frames: Frames, baseline: str, variant: str, partly: Collect
     return [method for method in methods[baseline] if method not in different]
 
 
-def _pairs(frames: Frames, method: str, baseline: str, variant: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the frames of both models for a method, row by row of the same images."""
-    first, second = (_sorted_scores(model, method, frames[model, method]) for model in (baseline, variant))
+def _pairs(frames: Frames, baseline: tuple[str, str], variant: tuple[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the frames of two models and their methods, row by row of the same images."""
+    first, second = (_sorted_scores(*key, frames[key]) for key in (baseline, variant))
     if not np.array_equal(first["image"], second["image"]):
         alone = len(set(first["image"]) ^ set(second["image"]))
         raise CamstudyError(
-            f"comparison, method `{method}`: {alone} images are scored for only one of "
-            f"`{baseline}` and `{variant}`; score both on the same dataset"
+            f"comparison, method `{variant[1]}`: {alone} images are scored for only one of "
+            f"`{baseline[0]}` and `{variant[0]}`; score both on the same dataset"
         )
     return first, second
 

@@ -12,6 +12,7 @@ from camstudy.core.names import untried_name
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
 
+BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "seeds")
 STRICTER_LEVELS = (0.01, 0.001)
 
 
@@ -33,9 +34,11 @@ class TableInputs:
     sweep : only where it is asked for, alignment by floor: the columns of ``scores`` and ``floor``, NaN for none; and
         what best floors are worth on other images: `camstudy.analysis.aggregate.held_out`
     layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
+    layer_scores : only where it is asked for, faithfulness by stage: the same columns
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.analysis.aggregate.CURVES`
     steps : only where it is asked for, the columns of `camstudy.analysis.steps.STEPS`
+    seeds : only where it is asked for, `camstudy.analysis.seeds.SEEDS`; ``study`` then has ``replicates``
     timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
     versions : the versions of each library that the results were made with
     published : only where it is asked for, what `camstudy.analysis.published.read_published` returns
@@ -48,10 +51,12 @@ class TableInputs:
     dataset: Mapping
     sweep: pd.DataFrame | None = None
     layers: pd.DataFrame | None = None
+    layer_scores: pd.DataFrame | None = None
     cost: Mapping[str, Mapping] | None = None
     curves: pd.DataFrame | None = None
     published: pd.DataFrame | None = None
     steps: pd.DataFrame | None = None
+    seeds: pd.DataFrame | None = None
     timing: Mapping[tuple[str, str], Mapping] | None = None
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -203,7 +208,7 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     named = dict(files.items())
     records, scores = [*map(read_json, named["models"])], pd.read_parquet(named["scores"])
     titles = {name: entry["title"] for name, entry in study["catalog"]["models"].items()}
-    beside = {name: pd.read_parquet(named[name]) for name in ("sweep", "layers", "curves", "steps") if name in named}
+    beside = {name: pd.read_parquet(named[name]) for name in BESIDE if name in named}
     if "cost" in named:
         beside["cost"] = dict(zip(study["models"], map(read_json, named["cost"]), strict=True))
     if "timing" in named:

@@ -17,8 +17,9 @@ from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.models import timm_names
 from camstudy.pipeline.sources import Sources
+from camstudy.study.seeds import replicates
 from camstudy.study.stated import resolved, settings, stated_by, stated_by_maps
-from camstudy.study.study import Study, is_photographs
+from camstudy.study.study import STAGED, Study, is_photographs
 from camstudy.tables import TABLES
 from camstudy.training.terms import asked
 
@@ -35,7 +36,7 @@ SCORING = ("postprocess",)
 CORRECTED = {"authors": {"resized": "tensorflow"}}
 NOT_TRAINING = ("gpu", "dataset")
 NOT_WEIGHTS = ("sha256", "path", "url")
-NOT_DATA = ("human_ceiling", "root", "shards")
+NOT_DATA = ("human_ceiling", "root", "archives", "shards")
 NOT_PROTOCOL = ("title",)
 
 
@@ -73,6 +74,10 @@ class Identities:
             )
         address, accepted = self.sources.shard(dataset, number)
         return line(code=self._code("fetch_shard"), address=digest(address), accepted=accepted)
+
+    def archive(self, place: str, file: str) -> str:
+        """Return the identity of an archive that is fetched: its address is in the name of its place."""
+        return line(code=self._code("fetch_archive"), accepted=self.sources.archive(place, file))
 
     def dataset(self, name: str) -> str:
         """Return the identity of a prepared dataset."""
@@ -240,11 +245,11 @@ class Identities:
         return line(code=self._code("record_study"), stated=digest(resolved(self.study.config)))
 
     def aggregate(self, what: str) -> str:
-        """Return the identity of a long table: `scores`, `sweep`, `layers`, `curves` or `steps`."""
+        """Return the identity of a long table, called as its file: `scores`, `sweep`, `curves` ..."""
 
         def make() -> str:
             study, name = self.study, self.study.dataset
-            if what == "scores":
+            if what in ("scores", "seeds"):
                 made_from = [
                     self.scores(name, model, method, study.protocols[family])
                     for family in study.families
@@ -254,13 +259,15 @@ class Identities:
                 pairs = [*product(study.models, study.swept())]
                 made_from = [self.scores(name, model, method, study.protocols["sweep"]) for model, method in pairs]
             else:
-                family = {"layers": "agreement", **study.tables_beside()}[what]
-                pairs = [*product(study.models, study.stages())] if what == "layers" else study.maps(family)
+                family = {**STAGED, **study.tables_beside()}[what]
+                pairs = [*product(study.models, study.stages())] if what in STAGED else study.maps(family)
                 made_from = [self.scores(name, model, method, study.protocol(family)) for model, method in pairs]
             if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))
             stated = settings(study.config) if what != "curves" else {}
-            if what == "scores":
+            if what == "seeds":
+                stated["replicates"] = replicates(study.config)
+            if what in ("scores", "seeds"):
                 stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
             predicted = [study.prediction_dataset] if what == "scores" else []
             has_any = any(has_items(self._catalog["datasets"][dataset]) for dataset in (name, *predicted))
@@ -290,7 +297,7 @@ class Identities:
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
-            stated=digest(stated_by_maps(study.config)),
+            stated=digest(stated_by_maps(study.config, FIGURES[name])),
         )
 
     def _drawn(self, record: "Record", *units: str) -> str:

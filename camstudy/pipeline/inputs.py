@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
+from camstudy.data.archives import archives_of, place_of
 from camstudy.data.sources import has_items
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
@@ -27,6 +28,11 @@ class Inputs:
         """Records of the shards that the workflow makes for a dataset; a user's own shards have none."""
         folder = self.study.shard_folder(wildcards.dataset)
         return [paths.shard(folder, number) for number in self.study.shard_numbers(wildcards.dataset)]
+
+    def archives(self, wildcards: Wildcards) -> list[str]:
+        """Records of the archives that are fetched for a dataset of photographs; none where `root` is given."""
+        entry = self.catalog["datasets"][wildcards.dataset]
+        return [paths.archive(place_of(entry), file) for file in archives_of(entry)]
 
     def start(self, wildcards: Wildcards) -> list[str]:
         """Record of the weights that a model starts from; nothing for one that starts at random."""
@@ -100,12 +106,13 @@ class Inputs:
             for model, method in product(study.models, study.swept())
         ]
 
-    def stage_scores(self) -> list[tuple[str, str, str]]:
-        """Return (model, method at a stage, record) of the layer sweep's scores."""
+    def stage_scores(self, family: str = "agreement") -> list[tuple[str, str, str]]:
+        """Return (model, method at a stage, record) of the layer sweep's scores by a family."""
         study = self.study
         return [
-            (model, method, paths.scores(study.dataset, model, method, study.protocol("agreement")))
+            (model, method, paths.scores(study.dataset, model, method, study.protocol(family), part))
             for model, method in product(study.models, study.stages())
+            for part in study.score_parts(study.dataset, family)
         ]
 
     def drawn_scores(self) -> list[tuple[str, str, str]]:
@@ -125,9 +132,8 @@ class Inputs:
     def beside_scores(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        sources: dict[str, str | list[str]] = {
-            name: paths.study(study.name, f"{name}.parquet") for name in ("sweep", "layers", "curves", "steps")
-        }
+        tables = ("sweep", "layers", "layer_scores", "curves", "steps", "seeds")
+        sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in tables}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [
             paths.timing(cost, study.dataset, model, method) for model, method in study.maps(with_controls=False)

@@ -14,6 +14,7 @@ from camstudy.study.heads import check_heads
 from camstudy.study.protocols import check_protocols
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
+from camstudy.study.seeds import check_seeds, make_replicates
 from camstudy.study.targets import check_controls, match_controls
 from camstudy.study.trials import check_trial, make_trial
 from camstudy.study.written import Place
@@ -113,15 +114,24 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
         # Numbers stand in the place of {i}.
         if wrong := address and mistake(address.replace("{i}", "0")):
             yield ("catalog", "datasets", name, "shards", "url"), f"found {redact(address)}, but {wrong}"
+        for file, stated in _at(dataset, "archives").items():
+            if wrong := mistake(address := _at(stated).get("url") or "file://"):
+                yield ("catalog", "datasets", name, "archives", file, "url"), f"found {redact(address)}, but {wrong}"
     yield from _check_origins(_at(config, "catalog", "models"))
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
+    if "gradients" in config["figures"]:
+        used = {_at(config, "catalog", "methods", name).get("method") for name in config.get("methods", ())}
+        if not {"input_gradient", "guided_backprop"} <= used:
+            text = "`gradients` shows the methods `input_gradient` and `guided_backprop`; add both to `methods`"
+            yield ("figures", config["figures"].index("gradients")), text
     if "pooling" in config["tables"] and not config["comparisons"]:
         yield ("comparisons",), "there are none, and the table `pooling` shows them; name pairs of models"
     yield from check_heads(config)
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
     yield from check_trial(config)
+    yield from check_seeds(config)
     yield from _check_registered(config, known)
     if check_files:
         yield from _check_files(config)
@@ -201,6 +211,9 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
         shared = f"`batch_size` ({batch})" if passes == 1 else f"`batch_size` / `accumulate` ({batch} / {passes})"
         limit = f"a divisor of {shared}, which the GPUs share evenly"
         yield (*place, "train", "gpu"), f"found {recipe['gpu']}, expected {limit}"
+    if recipe["backward"] == "guided" and _at(recipe, "terms").get("gradient_guidance") is not None:
+        text = "found guided, but `gradient_guidance` needs the derivative; leave one of them out"
+        yield (*place, "train", "backward"), text
     if recipe["select"] == "best" and not recipe["hold_out"]:
         text = "found best, but no images are held out to tell; set `hold_out`, or `select: last`"
         yield (*place, "train", "select"), text
@@ -236,7 +249,7 @@ def _swept(config: Mapping) -> Iterator[tuple[Place, str]]:
     """Yield the methods of the sweeps that are asked for, and where they are named."""
     if _shows(config, "threshold_sweep"):
         yield from ((("sweep", role), config["sweep"][role]) for role in SWEEP_ROLES)
-    if _shows(config, "layer_sweep"):
+    if _sweeps_layers(config):
         yield from (
             (("layer_sweep", "methods", index), name) for index, name in enumerate(config["layer_sweep"]["methods"])
         )
@@ -255,7 +268,7 @@ def _check_sweeps(config: Mapping) -> Mistakes:
             if needed not in floors:
                 text = f"`{protocol}` has the floors {show(floors)}, expected {show(needed)} among them"
                 yield ("sweep", "protocol"), f"{text}; name or make a protocol that has it"
-    if _shows(config, "layer_sweep"):
+    if _sweeps_layers(config):
         for name, (_, stage) in layer_sweep(config).items():
             found = _at(methods, name).get("stage", stage)
             if found != stage:
@@ -314,13 +327,25 @@ def _check_files(config: Mapping) -> Mistakes:
         shards = shards if isinstance(shards, list) else ()  # a mapping: they are yet to be downloaded
         files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
         entry = _at(config, "catalog", "datasets", name)
-        if "root" in entry and "source" in entry and not Path(entry["root"]).is_dir():
-            layout = SOURCES[entry["source"]].layout
-            text = f"no directory `{entry['root']}` in {Path.cwd()}; make it"
-            yield ("catalog", "datasets", name, "root"), f"{text} and {layout(entry)}" if layout else text
+        if (wrong := _missing_root(entry)) is not None:
+            yield ("catalog", "datasets", name, "root"), wrong
     for place, path in files:
         if path is not None and not Path(path).is_file():
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"
+
+
+def _missing_root(entry: Mapping) -> str | None:
+    """Return what to do where the files that a dataset is prepared from are not there and cannot be fetched."""
+    if "root" not in entry or "source" not in entry:
+        return None
+    source = SOURCES[entry["source"]]
+    if entry["root"] and not Path(entry["root"]).is_dir():
+        text = f"no directory `{entry['root']}` in {Path.cwd()}; make it"
+    elif not entry["root"] and not entry.get("archives") and source.archives is None:
+        text = "is not given, and nothing says where the files are fetched; give a directory"
+    else:
+        return None
+    return f"{text} and {source.layout(entry)}" if source.layout else text
 
 
 def _at(value: object, *keys: str | None) -> Mapping:
@@ -338,13 +363,14 @@ def _derive(config: dict) -> dict:
             entry["title"] = entry["title"] or name
     for comparison in config["comparisons"]:
         comparison["title"] = comparison["title"] or catalog["models"][comparison["baseline"]]["title"]
-    if _shows(config, "layer_sweep"):
+    if _sweeps_layers(config):
         for name, (method, stage) in layer_sweep(config).items():
             base = catalog["methods"][method]
             # A stage before the last has its gradients through the rest of the network: forward, and back.
             own = {"title": f"{base['title']}, stage {stage}", "stage": stage, "passes": 3 * base["passes"]}
             catalog["methods"].setdefault(name, copy.deepcopy(base) | own)
     match_controls(config)
+    make_replicates(config)
     make_trial(config)
     return config
 
@@ -353,6 +379,11 @@ def layer_sweep(config: Mapping) -> dict[str, tuple[str, int]]:
     """Return method and stage of each entry of the layer sweep by its name, whether it is asked for or not."""
     sweep = config["layer_sweep"]
     return {f"{method}_stage{stage}": (method, stage) for method in sweep["methods"] for stage in sweep["stages"]}
+
+
+def _sweeps_layers(config: Mapping) -> bool:
+    """Whether a study has a table or figure of the layer sweep."""
+    return _shows(config, "layer_sweep") or _shows(config, "layer_faithfulness")
 
 
 def _shows(config: Mapping, name: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from camstudy.study.written import Place
+from camstudy.training.terms import TERMS
 
 
 def check_heads(config: Mapping) -> Iterator[tuple[Place, str]]:
@@ -27,6 +28,10 @@ def check_heads(config: Mapping) -> Iterator[tuple[Place, str]]:
                     f"found {head}, but `{dataset}`, {verb}, has {has}; set {wanted}, or take {other}",
                 )
                 break
+        for term in _mapping(recipe.get("terms")):
+            if term in TERMS and head not in TERMS[term].heads:
+                text = f"is for models with `head: {TERMS[term].heads[0]}` alone, found {head}; leave it out"
+                yield (*place, "train", "terms", term), text
         token = _mapping(_mapping(entry.get("variant")).get("castream")).get("token")
         if head == "sigmoid" and recipe and token == "class_specific":
             text = "found class_specific, but `head: sigmoid` has several labels to choose from; set agnostic"

@@ -21,6 +21,8 @@ def scores(inputs: TableInputs) -> Table:
     """
     metrics = _metrics(inputs)
     methods = ["", *inputs.study["methods"], *inputs.study["controls"]]
+    # Of families that look at no maps.
+    methods += [name for name in dict.fromkeys(inputs.scores["method"]) if name not in methods]
     places = [*inputs.study["models"], CONTROL]
     rows = [row for model in places for method in methods if (row := _row(inputs, model, method, metrics))]
     return Table(

@@ -77,14 +77,21 @@ class BatchShare(BatchSampler):
 def augmentation(config: Mapping, size: int, mean: list[float], std: list[float]) -> v2.Transform:
     """Return the random transform of a training sample: uint8 (3, y, x) -> float32 (3, size, size).
 
-    ``config`` is the recipe's ``augment`` entry: ``scale`` (area range of the random resized crop), ``flip``
-    (probability), ``color_jitter`` (strength of brightness, contrast and saturation), ``erase`` (probability).
+    ``config`` is the recipe's ``augment`` entry: ``scale`` (area range of the random resized crop), ``padding`` (pixels
+    of black around the image, from which a random square is cut instead), ``flip`` (probability), ``rotation`` (degrees
+    either way, nearest neighbours, black corners), ``color_jitter`` (strength of brightness, contrast and saturation),
+    ``erase`` (probability).
     """
-    jitter = config["color_jitter"]
+    jitter, padding, rotation = config["color_jitter"], config.get("padding"), config.get("rotation")
+    crop: list[v2.Transform] = [v2.RandomResizedCrop(size, scale=tuple(config["scale"]), antialias=True)]
+    if padding is not None:
+        # The first is nothing to images of the input's size.
+        crop = [v2.Resize((size, size), antialias=True), v2.RandomCrop(size, padding=padding)]
     return v2.Compose(
         [
-            v2.RandomResizedCrop(size, scale=tuple(config["scale"]), antialias=True),
+            *crop,
             v2.RandomHorizontalFlip(config["flip"]),
+            v2.RandomRotation(rotation) if rotation else v2.Identity(),
             v2.ColorJitter(jitter, jitter, jitter) if jitter else v2.Identity(),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(mean, std),

@@ -29,7 +29,7 @@ def train_entry(
     """Train a catalogue entry and return ``(model, history)``, as `camstudy.training.loop.train` does.
 
     The result does not depend on the number of processes, up to rounding and to the random numbers of dropout and
-    stochastic depth, of which each process draws its own (and see `synchronise_norms` for the CPU). A
+    stochastic depth, of which each process draws its own (and see `camstudy.training.norms` for the CPU). A
     run that was killed goes on with any number of them.
 
     Parameters

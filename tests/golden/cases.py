@@ -31,6 +31,8 @@ SHORT = {
     "pointing_game": [{}, {"ties": "any"}, {"ties": "first", "tolerance": 0}],
     "energy_pointing_game": [{}, {"max_box_share": 0.3, "negative": "relu"}],
     "pixel_f1": [{}, {"over_boxes": "mean"}],
+    "sim": [{}, {"minmax": True}],
+    "scanmatch": [{}, {"rows": 3, "columns": 2, "threshold": 1.5, "gap": -0.1}],
     "cross_entropy": [{"label_smoothing": 0.1}],
     "repulsion": [{"from_epoch": 1}],
     "raw_attention": [{}, {"block": 0, "values": "scores"}],
@@ -44,6 +46,15 @@ SHORT = {
         for version in ("v0", "v1", "gauss")
         for init in ("random", "preserve")
     ],
+}
+
+# What controls of gaze are made from: the fixations of two observers on each of three images.
+GAZE = {
+    "human_map": noise(3, 8, 8, seed=26).astype(np.float32),
+    "pixels": np.empty((3, 9, 7, 3), np.uint8),
+    "fixation": noise(9, 2, seed=27).astype(np.float32) * 7,
+    "fixation_offset": np.array([0, 4, 6, 9]),
+    "observer": np.array([0, 0, 1, 1, 0, 1, 0, 1, 1], np.int16),
 }
 
 
@@ -79,6 +90,16 @@ def evidence() -> dict[str, object]:
         "spearman": 2 * noise(N, seed=17) - 1,
         "human_ceiling": 0.65,
         "tied_share": noise(N, seed=18),
+        "input_gradient": noise(N, 3, SIDE, SIDE, seed=24) - 0.5,
+        "guided_gradient": noise(N, 3, SIDE, SIDE, seed=25) - 0.4,
+        "fixations": [np.floor(noise(count, 2, seed=23) * SIDE).astype(int) for count in (3, 5, 1, 4)],
+        "other_fixations": np.floor(noise(N, SIDE, SIDE, seed=24) * 3).astype(int),
+        "density": human / human.sum((1, 2), keepdims=True),
+        "baseline": noise(N, SIDE, SIDE, seed=25),
+        "scanpath": [noise(count, 2, seed=28) * SIDE for count in (3, 5, 1, 4)],
+        "human_scanpaths": [[noise(count, 2, seed=29) * SIDE, noise(4, 2, seed=30) * SIDE] for count in (3, 1, 6, 4)],
+        "frame": np.full((N, 2), SIDE),
+        "multimatch": noise(N, 4, seed=31),
     }
 
 
@@ -116,7 +137,7 @@ def method(name: str) -> Values:
     for number, parameters in enumerate(SHORT.get(name, [{}])):
         if record.needs == "dataset":
             halves = noise(3, 2, 8, 8, seed=21).astype(np.float32)
-            maps = record.function(np.arange(3), {"human_half": halves}, **parameters)
+            maps = record.function(np.arange(3), {"human_half": halves, **GAZE}, **parameters)
             found |= beside(f"{number}", maps, record)
             continue
         for tail in ("linear", "residual"):

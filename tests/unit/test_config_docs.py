@@ -95,6 +95,8 @@ def test_reference_is_up_to_date():
 
 def test_reference_has_a_row_for_every_key():
     rows = re.findall(r"^\| `([^`]+)` \|", REFERENCE.read_text(), re.MULTILINE)
+    # What the names of a mapping stand for is defined once, for all that have it.
+    rows = [row for row in rows if "{name}" not in row] + [*{row for row in rows if "{name}" in row}]
     documented = [re.split(r"\.|\[\]\.", row)[-1] for row in rows]
     assert sorted(documented) == sorted(key for _, key, _, _ in keys())
 

@@ -45,7 +45,7 @@ def write(path, items, **options):
     shard = path / "0.tfrecord"
     scenes = [item.scene for item in items]
     examples = [
-        encode_example(s.image, s.heatmap, s.label, s.halves, s.boxes, s.mask, item.label_set, item.place)
+        encode_example(s.image, s.heatmap, s.label, s.halves, s.boxes, s.mask, None, item.label_set, item.place)
         for s, item in zip(scenes, items, strict=True)
     ]
     write_shard(shard, examples)

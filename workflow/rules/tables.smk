@@ -111,6 +111,30 @@ rule aggregate_layers:
         "../../scripts/aggregate_layers.py"
 
 
+rule aggregate_layer_scores:
+    input:
+        scores=lambda w: [file for *_, file in INPUTS.stage_scores("faithfulness")],
+    output:
+        layers="results/studies/{study}/layer_scores.parquet",
+    log:
+        "results/logs/aggregate_layer_scores/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_layer_scores/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_layer_scores"),
+        runtime=JOBS.minutes("aggregate_layer_scores"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("layer_scores"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.stage_scores("faithfulness")],
+    message:
+        "Aggregate the faithfulness of the layer sweep of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_layer_scores.py"
+
+
 rule aggregate_curves:
     input:
         scores=lambda w: [file for *_, file in INPUTS.scores("faithfulness")],
@@ -158,6 +182,31 @@ rule aggregate_steps:
         "Aggregate the randomisation of {wildcards.study}"
     script:
         "../../scripts/aggregate_steps.py"
+
+
+rule aggregate_seeds:
+    input:
+        scores=lambda w: [file for *_, file in INPUTS.all_scores()],
+        prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
+    output:
+        seeds="results/studies/{study}/seeds.parquet",
+    log:
+        "results/logs/aggregate_seeds/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_seeds/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_seeds"),
+        runtime=JOBS.minutes("aggregate_seeds"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("seeds"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.all_scores()],
+    message:
+        "Aggregate the scores of {wildcards.study} over seeds"
+    script:
+        "../../scripts/aggregate_seeds.py"
 
 
 rule make_table:

@@ -17,12 +17,16 @@ from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import sha256_file
 from camstudy.core.store import store_path
 
+# What macOS and Subversion leave in archives and folders.
+LEFTOVERS = {"__MACOSX", ".DS_Store", ".svn"}
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 IMAGES = (".jpeg", ".jpg", ".png")
 
 
 class Files:
     """The files below a folder or in an archive: ``sizes`` maps their names, with slashes, to bytes.
+
+    What macOS leaves beside others (`__MACOSX`, `._*`, `.DS_Store`) is not there.
 
     ``stats`` is what the ledger notes of them: by the name of a file in a folder, or by an empty one of the archive;
     ``hashes`` maps those of a folder that were read to the sha256 of their content.
@@ -43,6 +47,7 @@ class Files:
                 self._tar = tarfile.open(self.path)  # noqa: SIM115 - open as long as this object is
                 self._members = {member.name.removeprefix("./"): member for member in self._tar if member.isfile()}
                 self.sizes = {name: member.size for name, member in self._members.items()}
+            self.sizes = {name: size for name, size in self.sizes.items() if not _is_leftover(name)}
         except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
             raise CamstudyError(f"{path}: cannot be read as a folder, tar or zip archive ({error})") from None
 
@@ -88,17 +93,28 @@ class Files:
         return [contents[name] for name in names]
 
     def read_matlab(self, name: str, *variables: str) -> dict:
-        """Return variables of a MATLAB file, dimensions of length 1 removed; `CamstudyError` if one is not there."""
+        """Return variables of a MATLAB file, dimensions of length 1 removed; `CamstudyError` if one is not there.
+
+        All of them if none is named.
+        """
         import scipy.io
         from scipy.io.matlab import MatReadError
 
+        stored = self.read(name)
+        if stored.startswith(b"MATLAB 7.3"):
+            raise CamstudyError(
+                f"{self.path}, {name}: is a MATLAB 7.3 file, which is another format; load it in MATLAB and save it "
+                "with `-v7`"
+            )
         try:
-            content = scipy.io.loadmat(io.BytesIO(self.read(name)), squeeze_me=True)
+            content = scipy.io.loadmat(io.BytesIO(stored), squeeze_me=True)
+            variables = variables or [key for key in content if not key.startswith("__")]
             return {variable: content[variable] for variable in variables}
         except (MatReadError, ValueError, LookupError, TypeError, NotImplementedError, OSError, zlib.error) as error:
             reason = f"{type(error).__name__}: {error}"
             raise CamstudyError(
-                f"{self.path}, {name}: not a MATLAB file with {' and '.join(variables)} ({reason}); fetch it again"
+                f"{self.path}, {name}: not a MATLAB file with {' and '.join(variables) or 'variables'} ({reason}); "
+                "fetch it again"
             ) from None
 
     def above(self, ending: str) -> str | None:
@@ -162,6 +178,11 @@ class Root:
         for place, files in self.opened.items():
             for name, each in getattr(files, attribute).items():
                 yield place, name, each
+
+
+def _is_leftover(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return not LEFTOVERS.isdisjoint(parts) or parts[-1].startswith("._")
 
 
 def _below(place: str, name: str) -> str:
