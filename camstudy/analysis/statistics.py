@@ -115,7 +115,7 @@ def bca_interval_of_means(
             seed=seed,
         )
     n, total = len(rows), rows.sum(0)
-    replicates = np.concatenate([statistic(counts @ rows / n) for counts in _counts(n, resamples, seed)])
+    replicates = np.concatenate([statistic(counts @ rows / n) for counts in _resamples(n, resamples, seed)])
     estimate = float(statistic(total[None] / n)[0])
     at_once = max(1, _DRAWS_AT_ONCE // rows.shape[1])
     parts = [rows[start : start + at_once] for start in range(0, n, at_once)] if n > 1 else []
@@ -136,14 +136,14 @@ def bca_interval_of_counts(
     As `bca_interval_of_means`, with the same draws. ``statistic`` is a function from how often each image counts (m, n)
     to values (m,).
     """
-    replicates = np.concatenate([statistic(counts) for counts in _counts(n, resamples, seed)])
+    replicates = np.concatenate([statistic(counts) for counts in _resamples(n, resamples, seed)])
     estimate, at_once = float(statistic(np.ones((1, n), np.int64))[0]), max(1, _DRAWS_AT_ONCE // n)
     parts = [np.arange(start, min(start + at_once, n)) for start in range(0, n, at_once)] if n > 1 else []
     without = (statistic((np.arange(n) != part[:, None]).astype(np.int64)) for part in parts)
     return _around(estimate, replicates, without, confidence)
 
 
-def _counts(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def _resamples(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Yield how often each of ``n`` images is in each of some resamples, int64 (m, n), until all were drawn."""
     rng, at_once = np.random.default_rng(seed), max(1, _DRAWS_AT_ONCE // n)
     for start in range(0, resamples, at_once):
