@@ -14,7 +14,7 @@ STUDY ?= config/config.yaml
 # Options of Snakemake, and of the study: `make study STUDY=mine.yaml ARGS="--config device=cpu"`.
 ARGS ?=
 
-.PHONY: demo study plan records test test-all test-rest test-slow lint bench report revisions clean
+.PHONY: demo study plan verify records test test-all test-rest test-slow lint bench report revisions clean
 
 demo: $(VENV)/.installed
 	@$(CAMSTUDY) run --cores $(CORES)
@@ -31,6 +31,9 @@ study: $(VENV)/.installed
 
 plan: $(VENV)/.installed
 	@$(CAMSTUDY) plan $(STUDY) $(ARGS)
+
+verify: $(VENV)/.installed
+	@$(CAMSTUDY) verify $(STUDY)
 
 report: $(VENV)/.installed
 	@$(CAMSTUDY) report $(STUDY) $(ARGS)

@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--remove", action="store_true", help="delete what no study uses, after asking")
     command.add_argument("--yes", action="store_true", help="do not ask")
     command.set_defaults(function=_results, takes_more=False)
+    command = commands.add_parser(
+        "verify", help="read all that a study rests on; what is damaged is set aside", **EXACT
+    )
+    command.add_argument("study", nargs="?", help=STUDY)
+    command.set_defaults(function=_verify, takes_more=False)
     command = commands.add_parser("bundle", help="pack a finished study for a paper's supplement", **EXACT)
     command.add_argument("study", nargs="?", help=STUDY)
     command.add_argument("--output", type=Path, help="the archive; {study}.zip without")
@@ -120,14 +125,38 @@ def _results(asked: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
+def _verify(asked: argparse.Namespace, _: list[str]) -> int:
+    from camstudy.core.damage import set_aside
+    from camstudy.pipeline.rooms import records_of
+    from camstudy.pipeline.verifying import damages, records_of_tables
+
+    name, config = _finished(asked.study)
+    # Those that results are made from come first, and one that is set aside is read no more.
+    records = [*records_of(config, ROOT), *records_of_tables(name)]
+    count = 0
+    for error in damages(dict.fromkeys(records)):
+        print(set_aside(error), file=sys.stderr)
+        count += 1
+    whole = f"all {len(records)} results that `{name}` rests on are as they were written"
+    print(f"{count} damaged; `camstudy run` makes them anew" if count else whole)
+    return 1 if count else 0
+
+
+def _finished(study: str | None) -> tuple[str, Path]:
+    """Return a study's name and the configuration beside its results; `CamstudyError` if it has not run."""
+    name = str(Written(find_study(study)).content.get("study"))
+    config = Path("results", "studies", name, "config.yaml")
+    if not config.is_file():
+        raise CamstudyError(f"no {config} in {Path.cwd()}; run the study first (`camstudy run`)")
+    return name, config
+
+
 def _bundle(asked: argparse.Namespace, _: list[str]) -> int:
     from camstudy.pipeline.bundle import bundle
     from camstudy.pipeline.rooms import records_of
 
-    name = str(Written(find_study(asked.study)).content.get("study"))
-    config, target = Path("results", "studies", name, "config.yaml"), asked.output or Path(f"{name}.zip")
-    if not config.is_file():
-        raise CamstudyError(f"no {config} in {Path.cwd()}; run the study first (`camstudy run`)")
+    name, config = _finished(asked.study)
+    target = asked.output or Path(f"{name}.zip")
     count = bundle(name, records_of(config, ROOT), ROOT / "requirements.lock", target)
     print(f"{target}: {count} files")
     return 0

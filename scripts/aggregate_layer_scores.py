@@ -1,7 +1,7 @@
 """Aggregate the layer sweep of a study by faithfulness: means with intervals per model, method, stage and metric."""
 
 from camstudy.analysis.aggregate import Settings, summarize
-from camstudy.core.parts import read_tables
+from camstudy.core.parts import read_tables, write_table
 from camstudy.pipeline.job import step
 from camstudy.study.checks import layer_sweep
 from camstudy.study.protocols import chosen
@@ -19,4 +19,4 @@ with step(snakemake):
     stages = layer_sweep(snakemake.config)
     layers["stage"] = layers["method"].map(lambda name: stages[name][1])
     layers["method"] = layers["method"].map(lambda name: stages[name][0])
-    layers.to_parquet(snakemake.output.layers, index=False)
+    write_table(snakemake.output.layers, layers, snakemake.params.identity)

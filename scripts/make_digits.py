@@ -25,4 +25,6 @@ with step(snakemake):
 
     write_shard(snakemake.output.shard, map(example, tqdm(range(first, last), mininterval=10)))
     record = {"identity": snakemake.params.identity, "records": last - first}
-    write_json(snakemake.output.record, record | {"sha256": sha256_file(snakemake.output.shard)})
+    digest = sha256_file(snakemake.output.shard)
+    files = {f"{snakemake.wildcards.shard}.tfrecord": digest}
+    write_json(snakemake.output.record, record | {"sha256": digest, "files": files})

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from camstudy.analysis.counting import Counting
 from camstudy.analysis.statistics import (
     bca_interval_of_counts,
     bca_interval_of_means,
@@ -45,6 +46,7 @@ COMPARISONS = (
     *("p", "p_corrected", "n", "n_degenerate", "n_tests"),
 )
 HELD_OUT = ("held_out_alignment", "held_out_alignment_even", "held_out_alignment_odd")
+EVERY = Counting({})
 CURVES = ("model", "method", "protocol", "curve", "share", "mean", "n")
 
 
@@ -166,6 +168,8 @@ def held_out(
     """
     frame = frame.sort_values("image", kind="stable")
     n = frame["image"].nunique()
+    if n == 0:
+        return pd.DataFrame(columns=[*SCORES, "floor"])
     floors, rho = frame["floor"].to_numpy()[: len(frame) // n], frame["spearman"].to_numpy().reshape(n, -1)
     degenerate = frame["degenerate"].to_numpy(dtype=bool).reshape(n, -1)
     counts = ~degenerate if settings.degenerate == "skip" else np.ones_like(degenerate)
@@ -218,11 +222,13 @@ def compare(
     protocol: str = "",
     metrics: tuple[str, ...] | None = None,
     partly: Collection[str] = (),
+    counting: Counting = EVERY,
 ) -> pd.DataFrame:
     """Return the paired comparisons variant - baseline on the same images, with the columns `COMPARISONS`.
 
     One row per pair of models (baseline, variant), method of the two models and metric, all or some. Methods of
-    ``partly`` can explain some models only, and are left out of pairs of which one has no scores of them.
+    ``partly`` can explain some models only, and are left out of pairs of which one has no scores of them. ``frames``
+    have all images, of which those are compared that count for both models of a pair.
     p-values are corrected over the rows of each metric, whose number is ``n_tests``. ``n`` counts the pairs
     compared and ``n_degenerate`` those with a degenerate heatmap in either model. Pairs of which a partial metric
     misses a value do not count. With no pair left the difference is NaN and p is 1. Metrics of a whole dataset, such
@@ -235,11 +241,11 @@ def compare(
         for baseline, variant in pairs
         for method in _common_methods(frames, baseline, variant, partly)
     ]
-    return _compared(found, ceiling, settings, metrics)
+    return _compared(found, ceiling, settings, metrics, counting)
 
 
 def compare_with_control(
-    frames: Frames, control: str, *, dataset: str, settings: Settings, protocol: str = ""
+    frames: Frames, control: str, *, dataset: str, settings: Settings, protocol: str = "", counting: Counting = EVERY
 ) -> pd.DataFrame:
     """Return the paired comparisons of each model's methods with a control's maps, as `compare` does.
 
@@ -251,7 +257,7 @@ def compare_with_control(
         for model, method in frames
         if model != CONTROL
     ]
-    return _compared(found, None, settings, None)
+    return _compared(found, None, settings, None, counting)
 
 
 def _compared(
@@ -259,10 +265,12 @@ def _compared(
     ceiling: float | None,
     settings: Settings,
     metrics: tuple[str, ...] | None,
+    counting: Counting,
 ) -> pd.DataFrame:
-    """Return the comparisons of frames of the same images, given under which names."""
+    """Return the comparisons of frames of the same images, given under which names, on those that count for both."""
     rows = []
-    for about, first, second in found:
+    for about, *whole in found:
+        first, second = (counting.keep(frame, *about[1:3]) for frame in whole)
         degenerate = _degenerate(first) | _degenerate(second)
         if settings.degenerate == "skip":
             first, second = first[~degenerate], second[~degenerate]

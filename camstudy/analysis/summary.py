@@ -9,6 +9,7 @@ import pandas as pd
 
 from camstudy.analysis.published import read_published
 from camstudy.core.names import untried_name
+from camstudy.core.parts import read_table
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
 
@@ -206,9 +207,9 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     published : file of published values, if the study names one
     """
     named = dict(files.items())
-    records, scores = [*map(read_json, named["models"])], pd.read_parquet(named["scores"])
+    records, scores = [*map(read_json, named["models"])], read_table(named["scores"])
     titles = {name: entry["title"] for name, entry in study["catalog"]["models"].items()}
-    beside = {name: pd.read_parquet(named[name]) for name in BESIDE if name in named}
+    beside = {name: read_table(named[name]) for name in BESIDE if name in named}
     if "cost" in named:
         beside["cost"] = dict(zip(study["models"], map(read_json, named["cost"]), strict=True))
     if "timing" in named:
@@ -219,7 +220,7 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     ceiling = read_json(named["ceiling"][0]) if named["ceiling"] else {}
     return TableInputs(
         scores=scores,
-        comparisons=pd.read_parquet(named["comparisons"]),
+        comparisons=read_table(named["comparisons"]),
         models={name: {"title": titles[name], **record} for name, record in zip(study["models"], records, strict=True)},
         study=study,
         dataset=dict(open_store(named["dataset"]).attrs) | {"human_ceiling": ceiling.get("human_ceiling")},

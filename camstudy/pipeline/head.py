@@ -52,6 +52,7 @@ def registered(folder: str | Path) -> Registered:
             **{name: record.metrics for name, record in FIGURES.items()},
         },
         "variants": {name: method.variant for name, method in METHODS.items() if method.variant},
+        "attention": [name for name, method in METHODS.items() if method.attention],
         "protocols": shipped(),
         "metrics": metric_names,
     }

@@ -17,6 +17,7 @@ from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.models import timm_names
 from camstudy.pipeline.sources import Sources
+from camstudy.study.counting import compared_alone
 from camstudy.study.seeds import replicates
 from camstudy.study.stated import resolved, settings, stated_by, stated_by_maps
 from camstudy.study.study import STAGED, Study, is_photographs
@@ -265,10 +266,16 @@ class Identities:
             if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))
             stated = settings(study.config) if what != "curves" else {}
+            if not study.counts_all():
+                stated["images"] = study.config["images"]
+                made_from += [self.prediction(name, model) for model in study.models]
             if what == "seeds":
                 stated["replicates"] = replicates(study.config)
             if what in ("scores", "seeds"):
                 stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
+                # Beside what was compared before there was a primary metric.
+                if also := compared_alone(study.config)[1:]:
+                    stated["compared"] = also
             predicted = [study.prediction_dataset] if what == "scores" else []
             has_any = any(has_items(self._catalog["datasets"][dataset]) for dataset in (name, *predicted))
             return line(

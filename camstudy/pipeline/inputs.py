@@ -3,6 +3,7 @@
 from itertools import product
 from typing import TYPE_CHECKING
 
+from camstudy.core.damage import made_anew
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
 from camstudy.data.archives import archives_of, place_of
@@ -10,6 +11,7 @@ from camstudy.data.sources import has_items
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline import paths
+from camstudy.pipeline.results import Nameless, results
 from camstudy.pipeline.wildcards import Wildcards
 from camstudy.study.study import Study
 from camstudy.tables import TABLES
@@ -81,6 +83,10 @@ class Inputs:
         """Records of what the study's models predict for a dataset."""
         return [paths.prediction(dataset, model) for model in self.study.models]
 
+    def correct(self) -> list[str]:
+        """Records of what the models predict for the study's images, where it decides which of them count."""
+        return [] if self.study.counts_all() else self.predictions(self.study.dataset)
+
     def models(self) -> list[str]:
         """Records of the study's models."""
         return [paths.model(model) for model in self.study.models]
@@ -147,8 +153,9 @@ class Inputs:
         return TABLES[wildcards.table] if "table" in dict(wildcards.items()) else FIGURES[wildcards.figure]
 
     def targets(self) -> list[str]:
-        """Targets: the study's tables and figures, and its configuration beside them."""
-        return [*self.tables(), *self.figures(), paths.study(self.study.name, "config.yaml")]
+        """Targets: the study's tables and figures, its configuration beside them, and what was set aside as damaged."""
+        anew = made_anew(path for path, _ in results(self.study, Nameless()))
+        return [*self.tables(), *self.figures(), paths.study(self.study.name, "config.yaml"), *anew]
 
     def tables(self) -> list[str]:
         """Targets: the study's tables."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from camstudy.core import plugins
-from camstudy.core.errors import CamstudyError
+from camstudy.core.damage import set_aside
+from camstudy.core.errors import CamstudyError, Damaged
 from camstudy.core.provenance import run_record_path, write_run_record
 from camstudy.pipeline.disk import disk_mistake
 from camstudy.pipeline.gpus import promised
@@ -44,7 +45,8 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
 
     What the block gets is a function that prints a line there and on the terminal, for the user to act on.
     A `CamstudyError` ends the process with status 1 and its message, in the log and on the terminal, and so does a
-    disk that is full or may not be written; other exceptions keep their traceback, in both.
+    disk that is full or may not be written; what is `Damaged` is set aside then, so that the next run makes it anew.
+    Other exceptions keep their traceback, in both.
     """
     terminal = os.dup(sys.stderr.fileno())
     sys.stdout.flush()
@@ -63,6 +65,12 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file, stream.fileno())
         yield tell
+    except Damaged as error:
+        try:
+            tell(f"error: {set_aside(error)}")
+        except OSError:
+            tell(f"error: {error}")
+        raise SystemExit(1) from None
     except CamstudyError as error:
         tell(f"error: {error}")
         raise SystemExit(1) from None

@@ -28,7 +28,7 @@ class Mistake(ApiError):
     """An error of which Snakemake prints the message alone: the place in a rule file is not the user's."""
 
     # Where it was raised, Snakemake would show.
-    __traceback__ = property(lambda self: None, lambda self, value: None)  # type: ignore[assignment]
+    __traceback__ = property(lambda self: None, lambda self, value: None)
 
 
 def refuse_unknown_targets(dag: "DAG", study: Study) -> None:
@@ -74,7 +74,7 @@ def _mistake(workflow: "Workflow", study: Study, target: str) -> str | None:
         if made or wrong:
             found.append(wrong)
     if found:
-        return f"`{target}`: {'; '.join(min(found, key=len))}"
+        return f"`{target}`: {'; '.join(sorted(found, key=len)[0])}"
     rules = [rule.name for rule in workflow.rules]
     near = did_you_mean(path, [*rules, *(result for result, _ in results(study, Nameless()))])
     if not near.startswith(", did"):

@@ -10,6 +10,8 @@ from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
 from camstudy.data.sources import SOURCES
 from camstudy.models.timm_names import facts, random_head
+from camstudy.study.attending import unsuited
+from camstudy.study.counting import check_counting
 from camstudy.study.heads import check_heads
 from camstudy.study.protocols import check_protocols
 from camstudy.study.registered import Registered
@@ -130,6 +132,7 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
     yield from check_heads(config)
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
+    yield from check_counting(config)
     yield from check_trial(config)
     yield from check_seeds(config)
     yield from _check_registered(config, known)
@@ -301,9 +304,9 @@ def _check_registered(config: Mapping, known: Registered) -> Mistakes:
     for place, name in [*explained, *_swept(config)]:
         if used.get(name) in controls:
             yield place, f"`{name}` is a control, which looks at no model; list it under `controls`"
-        variant, models = known.get("variants", {}).get(used.get(name, "")), config.get("models", ())
-        if variant and not any(variant in _at(config, "catalog", "models", model, "variant") for model in models):
-            yield place, f"`{name}` explains models with the variant `{variant}` alone, and none of `models` has it"
+        models = [_at(config, "catalog", "models", model) for model in config.get("models", ())]
+        if text := unsuited(models, known, used.get(name, "")):
+            yield place, f"`{name}` {text}"
     for index, name in enumerate(config.get("controls", ())):
         if used.get(name) in methods:
             yield ("controls", index), f"`{name}` explains a model, a control does not; list it under `methods`"

@@ -28,7 +28,7 @@ def replicates(config: Mapping) -> dict[str, list[str]]:
 
 def replicated_pairs(config: Mapping) -> dict[tuple[str, str], str]:
     """Return the title of each comparison by its models as they were named, baseline and variant."""
-    pairs = {}
+    pairs: dict[tuple[str, str], str] = {}
     for pair in config["comparisons"]:
         key = _named(config, pair["baseline"]), _named(config, pair["variant"])
         pairs.setdefault(key, pair["title"].rpartition(", seed ")[0] if config.get("seeds") else pair["title"])

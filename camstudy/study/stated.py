@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from camstudy.explain.methods import bind
 from camstudy.metrics.scoring import FAMILIES
+from camstudy.study.counting import SINCE, stated_since
 from camstudy.study.protocols import chosen, scored
 from camstudy.study.seeds import replicated_pairs, replicates
 
@@ -54,6 +55,8 @@ def stated_by(config: Mapping, record: "Record") -> dict:
     """
     catalog, methods = config["catalog"], [*config["methods"], *config["controls"]]
     kept = {key: config[key] for key in (*STATED, *record.settings)}
+    # In captions; what is the primary metric, tables do not say.
+    kept |= {key: value for key, value in stated_since(config).items() if key == "images"}
     if "sweep" in record.sources:
         kept["sweep"] = config["sweep"]
         methods += [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")]
@@ -119,7 +122,8 @@ def resolved(config: Mapping) -> dict:
         kind: {name: _without(entry) for name, entry in catalog[kind].items() if name in {*names}}
         for kind, names in used.items()
     }
-    return {key: value for key, value in config.items() if key not in HOW} | {"catalog": entries}
+    kept = {key: value for key, value in config.items() if key not in (*HOW, *SINCE)}
+    return kept | stated_since(config) | {"catalog": entries}
 
 
 def _without(entry: Mapping) -> dict:

@@ -15,6 +15,7 @@ from camstudy.data.sources.digits import SHARD_SIZE
 from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
+from camstudy.study.attending import attends
 from camstudy.study.checks import layer_sweep
 from camstudy.study.protocols import chosen, scored
 from camstudy.study.stated import protocols_of
@@ -74,6 +75,10 @@ class Study:
     def reaches_ceiling(self) -> bool:
         """Whether maps are compared with people, and so with what people reach among themselves."""
         return any("human_ceiling" in FAMILIES[family].needs for family in self.families)
+
+    def counts_all(self) -> bool:
+        """Whether all images count, whatever the models predict for them."""
+        return self.config["images"] == "all"
 
     def tables_beside(self) -> dict[str, str]:
         """Return the family of each kind of table that lies beside scores, such as `curves`."""
@@ -166,9 +171,10 @@ class Study:
         return METHODS[entry["method"]].needs != "dataset"
 
     def suits(self, model: str, method: str) -> bool:
-        """Whether a method can explain a model, which some can only with a variant."""
-        variant = METHODS[self.catalog["methods"][method]["method"]].variant
-        return variant is None or variant in self.catalog["models"][model]["variant"]
+        """Whether a method can explain a model, which some can only with a variant or with attention."""
+        record, entry = METHODS[self.catalog["methods"][method]["method"]], self.catalog["models"][model]
+        special = record.variant is not None or record.attention
+        return not special or record.variant in entry["variant"] or (record.attention and attends(entry["arch"]))
 
     def figure_names(self, needs: str) -> str:
         """Return a wildcard constraint: the registered figures that are drawn from `scores`, or from `maps`."""

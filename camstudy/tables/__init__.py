@@ -23,8 +23,8 @@ class TableRecord:
     """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
 
     ``sources`` names what it is made from beside the scores: ``sweep``, ``layers``, ``layer_scores``, ``cost``,
-    ``published``, ``timing``, ``seeds`` of the inputs. ``metrics`` are the families of metrics that the study must have,
-    ``settings`` keys of the study that it alone states.
+    ``published``, ``timing``, ``seeds`` of the inputs. ``metrics`` are the families of metrics that the study must
+    have, ``settings`` keys of the study that it alone states.
     """
 
     name: str

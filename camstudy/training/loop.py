@@ -1,7 +1,6 @@
 """The training loop: one epoch after the other, each ending in a checkpoint from which a killed run goes on."""
 
 import math
-import os
 import pickle
 import time
 from collections import defaultdict
@@ -16,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.files import replacing
 from camstudy.models.guided import guided, switchable
 from camstudy.models.probabilities import Head
 from camstudy.models.variants.dcls import clamp_positions
@@ -145,11 +145,9 @@ class _State:
 
     def save(self, path: Path, fingerprint: str) -> None:
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         about = {"history": self.history, "fingerprint": fingerprint, "best": self.best}
-        torch.save(state | about, temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            torch.save(state | about, temporary)
 
     def load(self, path: Path, fingerprint: str) -> None:
         if not path.exists():

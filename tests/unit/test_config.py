@@ -443,19 +443,8 @@ RATE = "a number above 0"
 MOMENTUM = "a number of at least 0 and below 1"
 CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
 TARGET = "one of `label`, `predicted`, did you mean `predicted`?"
-SOURCES = (
-    "cat2000",
-    "cifar10",
-    "cifar100",
-    "clickme",
-    "cub200",
-    "digits",
-    "gaze_table",
-    "imagenet",
-    "mit1003",
-    "salicon",
-)
-SOURCES += ("voc2012",)
+SOURCES = ("cat2000", "cifar10", "cifar100", "clickme", "cub200", "digits", "gaze_table", "imagenet", "mit1003")
+SOURCES += ("salicon", "voc2012")
 SOURCE = f"one of {', '.join(f'`{source}`' for source in SOURCES)}, did you mean `digits`?"
 NESTED = " (within `--config key={...}` everything is text: use a file)"
 NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or digit"

@@ -33,6 +33,7 @@ rule record_study:
 rule aggregate_scores:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
+        correct=lambda w: INPUTS.correct(),
         prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
         ceiling=lambda w: INPUTS.ceiling(),
         items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
@@ -62,6 +63,7 @@ rule aggregate_scores:
 rule aggregate_sweep:
     input:
         scores=lambda w: [file for *_, file in INPUTS.swept_scores()],
+        correct=lambda w: INPUTS.correct(),
         ceiling=lambda w: INPUTS.ceiling(),
         items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
@@ -88,6 +90,7 @@ rule aggregate_sweep:
 rule aggregate_layers:
     input:
         scores=lambda w: [file for *_, file in INPUTS.stage_scores()],
+        correct=lambda w: INPUTS.correct(),
         ceiling=lambda w: INPUTS.ceiling(),
         items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
@@ -138,6 +141,7 @@ rule aggregate_layer_scores:
 rule aggregate_curves:
     input:
         scores=lambda w: [file for *_, file in INPUTS.scores("faithfulness")],
+        correct=lambda w: INPUTS.correct(),
     output:
         curves="results/studies/{study}/curves.parquet",
     log:
@@ -162,6 +166,7 @@ rule aggregate_curves:
 rule aggregate_steps:
     input:
         scores=lambda w: [file for *_, file in INPUTS.scores("sanity")],
+        correct=lambda w: INPUTS.correct(),
         items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         steps="results/studies/{study}/steps.parquet",

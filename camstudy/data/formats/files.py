@@ -23,6 +23,30 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 IMAGES = (".jpeg", ".jpg", ".png")
 
 
+class _Entry(tarfile.TarInfo):
+    """An entry of a tar archive; where none can be read, it says so: `tarfile` takes that for the archive's end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            if archive.offset == 0:
+                raise
+            ends = isinstance(error, tarfile.EmptyHeaderError | tarfile.TruncatedHeaderError)
+            what = "it ends without the mark of its end and was cut off" if ends else "a header is damaged"
+            raise tarfile.ReadError(f"{what}, at byte {archive.offset:,}") from None
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raise `tarfile.ReadError` where something follows the end of an archive; of a compressed one, check its CRC."""
+    while rest := archive.fileobj.read(1 << 20):
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError("something that belongs to no file follows its end")
+
+
 class Files:
     """The files below a folder or in an archive: ``sizes`` maps their names, with slashes, to bytes.
 
@@ -44,8 +68,9 @@ class Files:
                 self._zip = zipfile.ZipFile(self.path)
                 self.sizes = {entry.filename: entry.file_size for entry in self._zip.infolist() if not entry.is_dir()}
             else:
-                self._tar = tarfile.open(self.path)  # noqa: SIM115 - open as long as this object is
+                self._tar = tarfile.open(self.path, tarinfo=_Entry)  # noqa: SIM115 - open as long as this object is
                 self._members = {member.name.removeprefix("./"): member for member in self._tar if member.isfile()}
+                _check_end(self._tar)
                 self.sizes = {name: member.size for name, member in self._members.items()}
             self.sizes = {name: size for name, size in self.sizes.items() if not _is_leftover(name)}
         except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
