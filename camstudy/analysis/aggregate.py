@@ -19,13 +19,8 @@ import numpy as np
 import pandas as pd
 
 from camstudy.analysis.counting import Counting
-from camstudy.analysis.statistics import (
-    bca_interval_of_counts,
-    bca_interval_of_means,
-    correct,
-    interval,
-    paired_comparison,
-)
+from camstudy.analysis.statistics import bca_interval_of_counts, bca_interval_of_means, correct, interval
+from camstudy.analysis.statistics import paired_comparison as paired
 from camstudy.core.average_precision import RankedImages
 from camstudy.core.errors import CamstudyError, unknown
 from camstudy.core.names import CONTROL
@@ -129,8 +124,7 @@ def summarize(
             rows.append((*row, len(values), int(degenerate.sum())))
         if HITS in frame:
             hits = kept.dropna(subset=HITS)
-            found = _box_accuracy(hits, settings)
-            row = (dataset, model, method, protocol, "box_accuracy", *found)
+            row = (dataset, model, method, protocol, "box_accuracy", *_box_accuracy(hits, settings))
             rows.append((*row, len(hits), int(degenerate.sum())))
         if LOGITS in frame:
             images = _images(kept, settings)
@@ -342,7 +336,7 @@ def _difference(
     """Return mean difference, interval and p-value; the test does not depend on the scale."""
     if len(first) == 0:
         return np.nan, np.nan, np.nan, 1.0
-    found = paired_comparison(first, second, **settings.of_items(images))
+    found = paired(first, second, **settings.of_items(images))
     return found.difference / scale, found.low / scale, found.high / scale, found.p
 
 
