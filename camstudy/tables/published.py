@@ -80,7 +80,8 @@ def _notes(inputs: TableInputs, joined: pd.DataFrame) -> Iterator[str]:
     if (inputs.scores["metric"] == "mean_average_precision").any():
         yield f"mAP: mean average precision over the classes of {of}."
     else:
-        yield f"Top-1: share of the images of {of} whose label has the largest logit. Values are published for ImageNet."
+        share = f"share of the images of {of} whose label has the largest logit"
+        yield f"Top-1: {share}. Values are published for ImageNet."
     yield f"Published: {len(found)} of {len(joined)} numbers of this study; blank where none is known."
     if "agreement" in {entry["family"] for entry in inputs.study["catalog"]["protocols"].values()}:
         yield f"Protocol: {inputs.protocol_title('agreement')}."

@@ -41,7 +41,7 @@ STUDY = {
                 "title": "CA",
                 "weights": {"model": "net"},
                 "variant": {"castream": {}},
-                "train": SETS["train"] | {"trainable": ["stream"], "hold_out": 0.25, "epochs": 1},
+                "train": SETS["train"] | {"trainable": ["stream"], "hold_out": 0.25, "epochs": 2},
             },
         },
         "protocols": {
