@@ -87,10 +87,9 @@ def test_each_item_is_explained_by_its_class_and_scored_by_its_sigmoid(project):
     curves = read(project, "scores/scenes/net/gradcam/quick.curves.parquet")
     np.testing.assert_allclose(np.stack(curves["deletion"].to_list())[:, 0], own, rtol=1e-4)
     scores = read(project, "scores/scenes/net/gradcam/boxes.parquet")
-    correct = own > 0.5
-    assert (
-        scores["official_metric"].to_numpy(bool) | ~scores["localization_error"].to_numpy(bool)
-    ).all() or correct.any()
+    # Found, and more probable than not.
+    missed = scores["localization_error"].to_numpy(bool) | (own <= 0.5)
+    assert scores["official_metric"].to_numpy(bool).tolist() == missed.tolist()
 
 
 def test_the_tables_state_mean_average_precision_and_count_items_and_images(project):
