@@ -16,7 +16,7 @@ with step(snakemake):
         dataset=snakemake.config["dataset"],
         protocol=chosen(snakemake.config)["agreement"],
         ceiling=read_json(snakemake.input.ceiling[0])["human_ceiling"],
-        settings=Settings.of(settings(snakemake.config)),
+        settings=Settings.of(settings(snakemake.config), snakemake.input.items_of_maps),
         metrics=("alignment",),
     )
     # Each method at a stage, by its name: the method and the stage.

@@ -20,7 +20,7 @@ with step(snakemake):
     about_models = read_tables([(model, "") for model in config["models"]], snakemake.input.prediction)
     counting = read_counting(config, snakemake.input.correct)
     ceiling = read_json(snakemake.input.ceiling[0])["human_ceiling"] if snakemake.input.ceiling else None
-    where = {"ceiling": ceiling, "settings": Settings.of(settings(config))}
+    where = {"ceiling": ceiling, "settings": Settings.of(settings(config), snakemake.input.items_of_maps)}
     pairs = [(pair["baseline"], pair["variant"]) for pair in config["comparisons"]]
     planned = {tuple(key) for _, *key in snakemake.params.maps}
     # Methods that cannot explain all models.
@@ -38,6 +38,7 @@ with step(snakemake):
                 about = {name: on[name] for name in ("dataset", "settings", "protocol")}
                 comparisons.append(compare_with_control(frames, control, **about, counting=counting))
                 break
+    where["settings"] = Settings.of(settings(config), snakemake.input.items_predicted)
     scores.append(summarize(about_models, dataset=config["prediction_dataset"] or config["dataset"], **where))
     table = pd.concat(scores, ignore_index=True)
     # Kept in the file; tables state where they differ.

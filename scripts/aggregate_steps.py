@@ -14,6 +14,6 @@ with step(snakemake):
         counting.frames(read_tables(snakemake.params.maps, snakemake.input.scores, kind="steps")),
         dataset=snakemake.config["dataset"],
         protocol=chosen(snakemake.config)["sanity"],
-        settings=Settings.of(settings(snakemake.config)),
+        settings=Settings.of(settings(snakemake.config), snakemake.input.items_of_maps),
     )
     write_table(snakemake.output.steps, steps, snakemake.params.identity)

@@ -14,6 +14,6 @@ with step(snakemake):
         dataset=snakemake.config["dataset"],
         protocol=snakemake.config["sweep"]["protocol"],
         ceiling=read_json(snakemake.input.ceiling[0])["human_ceiling"],
-        settings=Settings.of(settings(snakemake.config)),
+        settings=Settings.of(settings(snakemake.config), snakemake.input.items_of_maps),
     )
     write_table(snakemake.output.sweep, sweep, snakemake.params.identity)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.parts import read_tables
+from camstudy.metrics.average_precision import LABEL_SET
 
 ALL, CORRECT, BY_ALL = "all", "correct", "correct_by_all"
 
@@ -15,9 +16,11 @@ ALL, CORRECT, BY_ALL = "all", "correct", "correct_by_all"
 def is_correct(prediction: pd.DataFrame) -> np.ndarray:
     """Return whether a model, given the whole image, is right about each, as bool (n,).
 
-    ``prediction`` has a row per image, as `scripts/prediction.py` writes it. Right is who puts the label first. Where
-    images have several labels, this is the place to say what is right.
+    ``prediction`` has a row per image, as `scripts/prediction.py` writes it. Right is who puts the label first; of
+    multi-label data, whose rows are items, who finds the item's class more probable than not.
     """
+    if LABEL_SET in prediction:
+        return prediction["probability"].to_numpy() > 0.5
     if "top1" not in prediction:
         raise CamstudyError(
             "`images`: predictions have no column `top1`, so that no image is known to be classified correctly; take "

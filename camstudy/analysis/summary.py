@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from camstudy.analysis.published import read_published
@@ -31,7 +32,8 @@ class TableInputs:
     models : records of the models by name: title, parameters, ...
     study : validated configuration; of its catalogue, ``methods`` with ``title`` and ``target``, and ``protocols``,
         those that are shown, one of a family
-    dataset : attributes of the dataset: dataset, human_maps ("simulated" or "recorded"), ..., and human_ceiling
+    dataset : attributes of the dataset: dataset, human_maps ("simulated" or "recorded"), ..., human_ceiling, and where
+        images have several items ``images``, their number
     sweep : only where it is asked for, alignment by floor: the columns of ``scores`` and ``floor``, NaN for none; and
         what best floors are worth on other images: `camstudy.analysis.aggregate.held_out`
     layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
@@ -232,7 +234,14 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
         comparisons=read_table(named["comparisons"]),
         models={name: {"title": titles[name], **record} for name, record in zip(study["models"], records, strict=True)},
         study=study,
-        dataset=dict(open_store(named["dataset"]).attrs) | {"human_ceiling": ceiling.get("human_ceiling")},
+        dataset=_about(named["dataset"]) | {"human_ceiling": ceiling.get("human_ceiling")},
         versions=all_versions([*records, {"versions": scores.attrs.get("versions", {})}]),
         **beside,
     )
+
+
+def _about(manifest: str) -> dict[str, object]:
+    """Return the attributes of a dataset, and of one whose images have several items the number of images."""
+    store = open_store(manifest)
+    number = {"images": len(np.unique(store["image_source"][:]))} if "image_source" in store else {}
+    return dict(store.attrs) | number

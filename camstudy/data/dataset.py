@@ -8,12 +8,15 @@
 - `box`: int64 (image, object, edge), where known: top, left, bottom, right of the objects of the image's class in
   pixels of `image`, a box of its first row ending at bottom 1; -1 in the places of images with fewer
 - `mask`: uint8 (image, y, x), where known: 1 on these objects
+- `label_set`: int8 (image, class), of multi-label data: 1 for classes that are in the image, 0 for others, -1 for those
+  that are neither. An image comes once for each class that is 1, as an *item* with that class's label and boxes
+- `image_source`: int64 (image), where items share an image: the position of the first of them
 
 Stores of photographs (`camstudy.data.formats.photographs`) have no `pixels` but the files themselves, and gaze where
 known:
 
 - `image_file`: uint8, ragged: the bytes of the JPEG or PNG files
-- `image_source`: int64 (image), where images share a file: the first of them, which alone has its bytes
+- `image_source` as above: of the items of an image, the first alone has the bytes
 - `image_size`: int64 (image, 2), height and width
 - `fixation`: float32 (..., 2), ragged: rows and columns in pixels; `observer`: int16, ragged: who made them;
   `fixation_order`: int16, ragged: at which place of the observer's fixations, from 0; `fixation_duration`: float32,
@@ -80,6 +83,16 @@ class Dataset:
                 else np.full(len(labels), "")
             )
         return np.array([names[label] if label < len(names) else str(label) for label in labels])
+
+    @property
+    def label_sets(self) -> np.ndarray | None:
+        """Which classes are in each item's image, int8 (n, classes): 1, 0, or -1 for neither; None of other data."""
+        return self.group["label_set"][:] if "label_set" in self.group else None
+
+    @property
+    def sources(self) -> np.ndarray:
+        """The position of the first item of each item's image, int64 (n,): its own where images have one item each."""
+        return self._read("image_source", slice(None)) if "image_source" in self.group else np.arange(self.n)
 
     @property
     def sizes(self) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
 from camstudy.core.names import CONTROL
-from camstudy.data.sources import SOURCES
+from camstudy.data.sources import SOURCES, has_items
 from camstudy.explain.methods import bind
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
 ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
+HEAD = ("head",)
 INPUT = ("input",)
 EXPLANATION = ("method", "target", "geometry", "stage")
 SCORING = ("postprocess",)
@@ -145,12 +146,12 @@ class Identities:
                     "input": self._input(entry),
                     "data": digest(self.dataset(recipe["dataset"])),
                 }
-            terms = [f"term:{term}" for term in asked(recipe)] if recipe else []
+            terms = [f"term:{term}" for term in asked(recipe, entry["head"])] if recipe else []
             drawn = recipe or isinstance(weights, str) or entry["variant"]
             return line(
                 code=self._code("train" if recipe else "assemble_model", *self._variants(entry), *terms)
                 + self._own_code(entry),
-                architecture=digest(view(entry, ARCHITECTURE, "model")),
+                architecture=digest(view(entry, (*ARCHITECTURE, *HEAD), "model")),
                 start=start,
                 seed=str(entry["seed"]) if drawn else None,
                 **made,
@@ -287,7 +288,15 @@ class Identities:
                 # Beside what was compared before there was a primary metric.
                 if also := compared_alone(study.config)[1:]:
                     stated["compared"] = also
-            return line(code=self._code(f"aggregate_{what}"), made_from=digest(made_from), stated=digest(stated))
+            predicted = [study.prediction_dataset] if what == "scores" else []
+            has_any = any(has_items(self._catalog["datasets"][dataset]) for dataset in (name, *predicted))
+            return line(
+                code=self._code(f"aggregate_{what}"),
+                # Intervals and tests over images, not over their items, as they once were.
+                items="by_image" if has_any and what != "curves" else None,
+                made_from=digest(made_from),
+                stated=digest(stated),
+            )
 
         return self._once("aggregate", what, make=make)
 

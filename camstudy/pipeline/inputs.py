@@ -7,6 +7,7 @@ from camstudy.core.damage import made_anew
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
 from camstudy.data.archives import archives_of, place_of
+from camstudy.data.sources import has_items
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline import paths
@@ -73,6 +74,10 @@ class Inputs:
     def ceiling(self) -> list[str]:
         """What people reach among themselves, where maps are compared with theirs."""
         return [paths.ceiling(self.study.dataset)] if self.study.reaches_ceiling() else []
+
+    def items(self, dataset: str) -> list[str]:
+        """Manifest of a dataset whose images have several items, which says which; nothing for others."""
+        return [paths.dataset(dataset)] if has_items(self.catalog["datasets"][dataset]) else []
 
     def predictions(self, dataset: str) -> list[str]:
         """Records of what the study's models predict for a dataset."""

@@ -15,6 +15,7 @@ SHOWN = ("average_drop", "average_gain", "average_increase", "insertion_auc", "d
 # Of models: key, header, format, and the scale in which papers print it.
 ABOUT: dict[str, tuple[str, Format, float]] = {
     "top1": ("Top-1 ↑ (%)", "percent", 100.0),
+    "mean_average_precision": ("mAP ↑ (%)", "percent", 100.0),
     "parameters": ("Parameters (M)", "millions", 1.0),
     "stream_parameters": ("Stream (M)", "millions", 1.0),
     "added_parameters_percent": ("Added parameters (%)", "number", 100.0),
@@ -74,7 +75,10 @@ def _columns(inputs: TableInputs, about: str, metrics: Sequence[str], published:
     yield Column("method_title", "Method")
     yield Column("pooling", "Pooling")
     yield from (Column(key, shown=False) for key in ("model", "method", "baseline"))
+    accuracies = {*inputs.scores["metric"]} & {"top1", "mean_average_precision"} or {"top1"}
     for key, (title, form, _) in ABOUT.items():
+        if form == "percent" and key not in accuracies:
+            continue
         header, group = ("Measured", title) if published else (title, "")
         yield Column(key, header, group, form, interval=inputs.study["show_intervals"])
         yield Column(f"{key}_published", "Published", group, form, shown=published, interval=False)
@@ -203,7 +207,7 @@ def _with_added(inputs: TableInputs, published: pd.DataFrame) -> pd.DataFrame:
 
 def _notes(inputs: TableInputs, metrics: Sequence[str], found: Mapping[Key, pd.Series]) -> Iterator[str]:
     study, scores = inputs.study, inputs.scores[inputs.scores["metric"].isin(metrics)]
-    yield f"Dataset: {inputs.dataset['dataset']}, {notes.numbers(scores['n'])} images."
+    yield f"Dataset: {inputs.dataset['dataset']}, {notes.images(inputs, scores['n'])}."
     yield f"Faithfulness by the protocol {inputs.protocol_title('faithfulness')}; metrics: docs/metrics.md."
     yield from notes.targets(inputs, study["methods"])
     yield (

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from camstudy.core.errors import CamstudyError
 from camstudy.core.files import replacing
 from camstudy.models.guided import guided, switchable
+from camstudy.models.probabilities import Head
 from camstudy.models.variants.dcls import clamp_positions
 from camstudy.training.data import TrainingLoader
 from camstudy.training.distributed import ALONE, Group
@@ -24,7 +25,7 @@ from camstudy.training.norms import SynchronisedNorms, synchronise_norms
 from camstudy.training.optim import make_optimizer, make_schedule
 from camstudy.training.subset import begin, choose, tell
 from camstudy.training.terms import TERMS, Batch, Demands, Measured, asked, demanded
-from camstudy.training.validation import selected, validate
+from camstudy.training.validation import hits, selected, validate
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -39,6 +40,7 @@ def train(
     checkpoint: Path,
     fingerprint: str,
     group: Group = ALONE,
+    head: Head = "softmax",
 ) -> tuple[nn.Module, list[dict]]:
     """Train a model by a recipe (the `train` entry of the catalogue, with its defaults filled in).
 
@@ -51,6 +53,7 @@ def train(
         ``fingerprint`` goes on from there, that of another training is overwritten; all processes of a group read it,
         the first one writes it
     group : the processes that train the model together, all of which call this function alike
+    head : what the logits mean; of a sigmoid, labels are sets
 
     Returns
     -------
@@ -84,11 +87,11 @@ def train(
             torch.manual_seed(seed * 1_000_003 + epoch + 10_007 * group.rank)
             replica.train()
             begin(model, learning)
-            record = _train_epoch(state, replica, loader, recipe, epoch, device, group)
+            record = _train_epoch(state, replica, loader, recipe, epoch, device, group, asked(recipe, head))
             if record.get("diverged"):
                 state.result().load_state_dict(state.before)
             if recipe["hold_out"]:
-                record |= validate(state.result(), loader.validation(device), device, group)
+                record |= validate(state.result(), loader.validation(device), device, group, head)
             state.history.append(record)
             state.keep_best(recipe["select"])
             if group.rank == 0:
@@ -178,6 +181,7 @@ def _train_epoch(
     epoch: int,
     device: torch.device,
     group: Group,
+    terms: Mapping[str, Mapping],
 ) -> dict:
     passes, demands = recipe["accumulate"], demanded(recipe)
     steps = len(loader) // passes
@@ -198,14 +202,14 @@ def _train_epoch(
                 with _passing(state.model, demands, group):
                     logits = replica(images)
                 _check_labels(loader.highest_label, logits)
-                loss, found = _loss(recipe, Batch(state.model, images, labels, logits, epoch), is_last)
+                loss, found = _loss(terms, passes, Batch(state.model, images, labels, logits, epoch), is_last)
             with guided() if recipe["backward"] == "guided" else nullcontext():
                 state.scaler.scale(loss).backward()
         if is_last:
             found |= _step(state, recipe["clip_grad_norm"], recipe["log_gradient_norm"])
             state.schedule.step_update(epoch * steps + number // passes)
         total_loss += loss.detach()
-        correct += (logits.detach().argmax(1) == labels).sum()
+        correct += hits(logits.detach(), labels).sum()
         for name, value in found.items():
             figures[name] += value
     # Over the whole batches, of which each process has seen its part.
@@ -243,11 +247,13 @@ def _check_labels(highest: int, logits: torch.Tensor) -> None:
         )
 
 
-def _loss(recipe: Mapping, batch: Batch, is_last: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def _loss(
+    terms: Mapping[str, Mapping], passes: int, batch: Batch, is_last: bool
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return a pass's part of the loss of a step, and the figures of its terms, each a part of a step's mean."""
-    passes, figures = recipe["accumulate"], {}
+    figures = {}
     sums: dict[str, torch.Tensor | float] = {"images": 0, "weights": 0}
-    for name, settings in asked(recipe).items():
+    for name, settings in terms.items():
         of = TERMS[name].of
         if of == "weights" and not is_last:
             continue

@@ -9,6 +9,7 @@ from torch import nn
 from camstudy.data.dataset import open_dataset
 from camstudy.models.build import input_config
 from camstudy.models.load import initial_model
+from camstudy.models.probabilities import head_of
 from camstudy.training.data import TrainingLoader
 from camstudy.training.distributed import ALONE, Group, launch
 from camstudy.training.loop import train
@@ -86,4 +87,5 @@ def _train(
         checkpoint=Path(checkpoint),
         fingerprint=fingerprint,
         group=group,
+        head=head_of(entry),
     )

@@ -76,7 +76,7 @@ def test_shipped_studies_can_be_planned(project, config):
         for method in methods:
             planned = re.search(rf"Explain {model} on {study['dataset']} with {method}(/00000-01023)?\n", output)
             # Raw attention is of models with a stream.
-            assert bool(planned) == (method != "raw_attention" or model.endswith("_ca"))
+            assert bool(planned) == (method != "raw_attention" or model.endswith(("_ca", "_castream")))
 
 
 def test_demo_weights_can_be_planned(project):

@@ -36,6 +36,8 @@ rule aggregate_scores:
         correct=lambda w: INPUTS.correct(),
         prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
         ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
+        items_predicted=lambda w: INPUTS.items(STUDY.prediction_dataset),
     output:
         scores="results/studies/{study}/scores.parquet",
         comparisons="results/studies/{study}/comparisons.parquet",
@@ -63,6 +65,7 @@ rule aggregate_sweep:
         scores=lambda w: [file for *_, file in INPUTS.swept_scores()],
         correct=lambda w: INPUTS.correct(),
         ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         sweep="results/studies/{study}/sweep.parquet",
     log:
@@ -89,6 +92,7 @@ rule aggregate_layers:
         scores=lambda w: [file for *_, file in INPUTS.stage_scores()],
         correct=lambda w: INPUTS.correct(),
         ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         layers="results/studies/{study}/layers.parquet",
     log:
@@ -163,6 +167,7 @@ rule aggregate_steps:
     input:
         scores=lambda w: [file for *_, file in INPUTS.scores("sanity")],
         correct=lambda w: INPUTS.correct(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         steps="results/studies/{study}/steps.parquet",
     log:

@@ -20,7 +20,7 @@ class Batch(NamedTuple):
 
     network: nn.Module
     images: Tensor  # (n, 3, h, w)
-    labels: Tensor  # int64 (n,)
+    labels: Tensor  # int64 (n,); of sigmoid heads int8 (n, classes), see `camstudy.data.dataset`, `label_set`
     logits: Tensor  # (n, classes)
     epoch: int  # from 0 on
 
@@ -53,7 +53,7 @@ class Term:
     those that a recipe, a model's entry `train`, asks for, and None where it does not want the term. A term ``of``
     ``"images"`` is the mean over a pass of images, one ``of`` ``"weights"`` does not look at them and counts once in a
     step of several passes.
-    ``demands(settings)`` are those of the term.
+    ``demands(settings)`` are those of the term. ``heads`` are those of the models that it is for.
     """
 
     name: str
@@ -61,14 +61,18 @@ class Term:
     settings: Callable[[Mapping], Mapping | None]
     of: Literal["images", "weights"] = "images"
     demands: Callable[[Mapping], Demands] = lambda settings: Demands()
+    heads: tuple[str, ...] = ("softmax", "sigmoid")
 
 
 TERMS: ModuleRegistry[Term] = ModuleRegistry("training term", Term, __name__)
 
 
-def asked(recipe: Mapping) -> dict[str, Mapping]:
-    """Return the settings of the terms that a recipe asks for, by name, in the order of the names."""
-    stated = {name: term.settings(recipe) for name, term in TERMS.items()}
+def asked(recipe: Mapping, head: str = "softmax") -> dict[str, Mapping]:
+    """Return the settings of the terms that a recipe asks for, by name, in the order of the names.
+
+    ``head`` is the model's, which decides between cross-entropies.
+    """
+    stated = {name: term.settings(recipe) for name, term in TERMS.items() if head in term.heads}
     return {name: settings for name, settings in stated.items() if settings is not None}
 
 

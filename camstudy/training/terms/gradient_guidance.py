@@ -28,7 +28,7 @@ def _demands(settings: Mapping) -> Demands:
     return Demands(in_batch, in_batch and settings["weight"] > 0, SWITCHABLE if is_guided else None)
 
 
-@TERMS.register("gradient_guidance", settings=_settings, demands=_demands)
+@TERMS.register("gradient_guidance", settings=_settings, demands=_demands, heads=("softmax",))
 def gradient_guidance(
     batch: Batch,
     *,
