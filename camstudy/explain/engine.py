@@ -13,9 +13,8 @@ from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import Context, black_pixel
 from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
 from camstudy.explain.registry import BoundMethod, separate
+from camstudy.explain.targets import TARGETS, chosen_classes
 from camstudy.models.probabilities import Head
-
-TARGETS = ("label", "predicted")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def explain(
     labels : integers (n,)
     methods : by name, as `camstudy.explain.registry.bind` returns them; a plain function is one from activations and
         gradients (n, C, h, w) to maps (n, h, w)
-    target : class whose logit is differentiated: the ``label`` or the ``predicted`` one
+    target : class whose logit is differentiated, one of `camstudy.explain.targets.TARGETS`
     batch_size : images per forward pass; halved as often as the device runs out of memory
     mean, std : of each channel, with which the images were normalised; methods that mask pixels need them
     numbers : the images' positions in the dataset, which seed random methods; by default from 0 on
@@ -188,13 +187,7 @@ def _shared_pass(
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise CamstudyError(f"{type(model).__name__} returns {found}, needed are logits (n, classes)")
-    if target == "label" and (labels.min() < 0 or labels.max() >= logits.shape[1]):
-        raise CamstudyError(
-            f"labels from {labels.min()} to {labels.max()}, but {type(model).__name__} has {logits.shape[1]} "
-            "classes; check the model's `num_classes` and the dataset"
-        )
-    predicted = logits.detach().argmax(1)
-    chosen = torch.from_numpy(labels).to(logits.device) if target == "label" else predicted
+    chosen = chosen_classes(logits, labels, target)
     output, layout = outputs[0]
     if not gradients:
         return _Pass(output.detach(), layout, None, logits, chosen)

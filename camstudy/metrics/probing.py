@@ -17,6 +17,7 @@ from camstudy.core.scaling import min_max
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import black_pixel, mask_pixels
 from camstudy.explain.layers import frozen
+from camstudy.explain.targets import chosen_classes
 from camstudy.metrics.faithfulness import Protocol, Ties, blur_kernel
 from camstudy.metrics.localization import map_box
 from camstudy.models.probabilities import Head, is_predicted, log_probabilities
@@ -104,12 +105,19 @@ def probe(
     return {name: values.cpu().numpy() for name, values in found.items()}, network.batch_size
 
 
-def predicted(model: nn.Module, images: Tensor, batch_size: int) -> np.ndarray:
-    """Return the class that a model predicts for each image, int64 (n,); the first of ties. As `probe` runs it."""
+def chosen(model: nn.Module, images: Tensor, labels: np.ndarray, target: str, batch_size: int) -> np.ndarray:
+    """Return the class that ``target`` means for each image, int64 (n,), as `probe` runs the model.
+
+    ``target`` is one of `camstudy.explain.targets.TARGETS`.
+    """
     device = next(model.parameters()).device
     images = images.to(device)
     with frozen(model), torch.no_grad(), plain_float32(device):
-        answers, _ = in_batches(lambda part, _: model(images[part]).argmax(1), len(images), batch_size, device)
+
+        def work(part: slice, _size: int) -> Tensor:
+            return chosen_classes(model(images[part]), labels[part], target)
+
+        answers, _ = in_batches(work, len(images), batch_size, device)
     return torch.cat(answers).cpu().numpy()
 
 

@@ -12,14 +12,14 @@ from camstudy.data.archives import missing_root
 from camstudy.models.timm_names import facts, random_head
 from camstudy.study.attending import unsuited
 from camstudy.study.counting import check_counting
-from camstudy.study.layers import add_stages, layer_sweep, shows, sweeps_layers
 from camstudy.study.heads import check_heads
+from camstudy.study.layers import add_stages, layer_sweep, shows, sweeps_layers
 from camstudy.study.protocols import check_protocols
 from camstudy.study.recipes import check_recipe
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
 from camstudy.study.seeds import check_seeds, make_replicates
-from camstudy.study.targets import check_controls, match_controls
+from camstudy.study.targets import check_controls, check_targets, match_controls
 from camstudy.study.trials import check_trial, make_trial
 from camstudy.study.written import Place
 
@@ -67,7 +67,7 @@ def validate(
         errors.setdefault(place, text)
     if not errors:
         # Of names that all exist.
-        errors |= dict(check_controls(usable))
+        errors |= dict(check_controls(usable)) | dict(check_targets(usable))
     if errors:
         raise CamstudyError(_report(errors, where))
     return _derive(usable)

@@ -29,13 +29,18 @@ def about(inputs: TableInputs, alignment: pd.DataFrame, family: str = "agreement
 def targets(inputs: TableInputs, methods: Iterable[str]) -> Iterator[str]:
     """Yield which class is explained, method by method only where they differ."""
     label = "the image's label" if inputs.dataset.get("images") is None else "the item's"
-    words = {"label": label, "predicted": "the class that the model predicts"}
+    words = {
+        "label": label,
+        "predicted": "the class that the model predicts",
+        "second": "the class of the model's second largest logit",
+        "other": "the class of the model's largest logit but for the label's",
+    }
     catalog = inputs.study["catalog"]["methods"]
     chosen = {method: catalog[method]["target"] for method in methods}
     for target in dict.fromkeys(chosen.values()):
         names = [inputs.method_title(method) for method in chosen if chosen[method] == target]
         which = "" if len(names) == len(chosen) else f" ({', '.join(names)})"
-        yield f"Explained class{which}: {words[target]}."
+        yield f"Explained class{which}: {words.get(target, f'`{target}`')}."
 
 
 def degenerate(inputs: TableInputs, scores: pd.DataFrame, scored: str = "scored as 0") -> str:
