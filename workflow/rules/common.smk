@@ -17,6 +17,7 @@ from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.job import share_library
 from camstudy.pipeline.jobs import Jobs
 from camstudy.pipeline.mistakes import Mistake, refuse_unknown_targets, unknown_rules
+from camstudy.pipeline.owner import take_results
 from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
 from camstudy.pipeline.planning import note_signatures, plan_fast
 from camstudy.study.study import is_drawn, is_photographs
@@ -52,6 +53,7 @@ onstart:
     # Not in jobs and not in dry runs; the lock is held.
     try:
         check_device(workflow, config["device"])
+        take_results(os.getcwd())
         orphans = cancel_orphans(recorded_jobs(workflow), os.getcwd())
     except CamstudyError as error:
         raise Mistake(str(error)) from None

@@ -5,7 +5,9 @@ What is read below a dataset's root is noted, so that a change of it is noticed 
 
 import hashlib
 import io
+import lzma
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,6 +21,9 @@ from camstudy.core.store import store_path
 
 # What macOS and Subversion leave in archives and folders.
 LEFTOVERS = {"__MACOSX", ".DS_Store", ".svn"}
+# What the libraries raise for archives that are cut off or damaged, or compressed or locked as they cannot read.
+DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError)
+DAMAGE += (LookupError, struct.error, OverflowError)
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 IMAGES = (".jpeg", ".jpg", ".png")
 
@@ -73,8 +78,10 @@ class Files:
                 _check_end(self._tar)
                 self.sizes = {name: member.size for name, member in self._members.items()}
             self.sizes = {name: size for name, size in self.sizes.items() if not _is_leftover(name)}
-        except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-            raise CamstudyError(f"{path}: cannot be read as a folder, tar or zip archive ({error})") from None
+        except DAMAGE as error:
+            # What `tarfile` tried, it lists line by line.
+            reason = str(error).partition("\n")[0].rstrip(":")
+            raise CamstudyError(f"{path}: cannot be read as a folder, tar or zip archive ({reason})") from None
 
     @property
     def is_archive(self) -> bool:
@@ -94,7 +101,7 @@ class Files:
             else:
                 content = (self.path / name).read_bytes()
                 self.hashes[name] = hashlib.sha256(content).hexdigest()
-        except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
+        except DAMAGE as error:
             raise CamstudyError(f"{self.path}, {name}: cannot be read ({error}); fetch it again") from None
         if len(content) != self.sizes[name]:
             raise CamstudyError(f"{self.path}, {name}: has {len(content)} of {self.sizes[name]} bytes; fetch it again")

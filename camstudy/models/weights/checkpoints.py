@@ -4,6 +4,7 @@ import argparse
 import pathlib
 import pickle
 import re
+import struct
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -302,6 +303,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _damaged(path, error) from None
 
 
+# What torch's reader of pickles raises for bytes that are none, or have become another's: seen in random damage.
+_DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
+_DAMAGE += (ArithmeticError, MemoryError, struct.error)
+
+
 def _read_torch(path: Path) -> object:
     try:
         with torch.serialization.safe_globals(_ALLOWED):
@@ -314,7 +320,7 @@ def _read_torch(path: Path) -> object:
             f"{path}: holds a Python object, `{foreign[1]}`, and loading it would run code of the file; open"
             " it where you trust it, and save the weights alone with `safetensors.torch.save_file`"
         ) from None
-    except (RuntimeError, EOFError, OSError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from None
 
 
