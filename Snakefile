@@ -16,7 +16,7 @@
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
 # └── studies/{study}/
 #     ├── config.yaml                                the configuration with every default
-#     ├── {scores,comparisons,curves,sweep,layers,steps}.parquet   the long tables
+#     ├── {scores,comparisons,curves,sweep,layers,layer_scores,steps,similarity,seeds}.parquet   the long tables
 #     ├── tables/{table}.{csv,md,tex,html}
 #     ├── figures/{figure}.{png,pdf}
 #     └── report/                                    what `make report` makes
@@ -40,6 +40,10 @@ include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/plan.smk"
+
+
+for each in workflow.rules:
+    note_signatures(each.params)
 
 
 report: "workflow/report/workflow.rst"

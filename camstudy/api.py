@@ -24,6 +24,7 @@ from camstudy.explain.layers import frozen, resolve_target_layer
 from camstudy.explain.methods import METHODS
 from camstudy.models.build import INPUT_KEYS
 from camstudy.models.inputs import crop_boxes
+from camstudy.models.probabilities import Head, probabilities
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +68,7 @@ def explain(
     layer: str | Mapping[str, str] | None = None,
     input: Mapping | None = None,
     batch_size: int = 16,
+    head: Head = "softmax",
     **parameters: object,
 ) -> list[Map]:
     """Return the maps of images, one for each.
@@ -81,6 +83,7 @@ def explain(
     input : how images are prepared: some of size, crop_pct, crop_mode, interpolation, mean and std; without, what timm
         says of the model, and for other models its defaults
     batch_size : images per pass, on which the maps do not depend
+    head : what the logits mean: ``softmax``, or ``sigmoid`` where an image can have several classes
     parameters : of the method
 
     Raises
@@ -92,13 +95,13 @@ def explain(
     pictures = [_pixels(image) for image in images]
     inputs = _inputs(model, input or {})
     entry = {"method": method, "parameters": parameters, "target": "predicted", "geometry": "aligned"}
-    explainer = Explainer(model, resolve_target_layer(model, layer, size=inputs["size"]), inputs, entry)
+    explainer = Explainer(model, resolve_target_layer(model, layer, size=inputs["size"]), inputs, entry, head)
     seen = explainer.prepare(pictures)
     chosen = None if targets is None else np.asarray(targets, np.int64)
     unknown = np.full(len(pictures), -1)
     maps, found = explainer.explain(seen, unknown, numbers=range(len(pictures)), batch_size=batch_size, targets=chosen)
     views = crop_boxes(inputs, np.array([image.shape[:2] for image in pictures]))
-    probability = _probability(model, seen, batch_size)[np.arange(len(pictures)), found.target]
+    probability = _probability(model, seen, batch_size, head)[np.arange(len(pictures)), found.target]
     numbers = zip(found.target.tolist(), probability.tolist(), found.predicted.tolist(), strict=True)
     return [
         Map(values, *about, image, tuple(view.tolist()))
@@ -124,7 +127,7 @@ def _inputs(model: nn.Module, given: Mapping) -> dict:
     return config | {"mean": list(config["mean"]), "std": list(config["std"])}
 
 
-def _probability(model: nn.Module, images: Tensor, batch_size: int) -> np.ndarray:
+def _probability(model: nn.Module, images: Tensor, batch_size: int, head: Head) -> np.ndarray:
     with frozen(model), torch.inference_mode():
-        answers = [model(part).double().softmax(1).cpu() for part in images.split(batch_size)]
+        answers = [probabilities(model(part).double(), head).cpu() for part in images.split(batch_size)]
     return torch.cat(answers).numpy()

@@ -8,6 +8,7 @@ from camstudy.data.formats.photographs import NO_LABEL
 from camstudy.explain.methods import METHODS, bind
 from camstudy.explain.registry import separate
 from camstudy.explain.store import heatmap_writer, stored_arrays
+from camstudy.explain.targets import class_number
 from camstudy.pipeline.job import step
 
 with step(snakemake):
@@ -15,9 +16,10 @@ with step(snakemake):
     dataset = open_dataset(snakemake.input.dataset)
     function = bind(method["method"], method["parameters"])
     shape = separate(function, function(np.arange(1), dataset.group))[0].shape[1:]
-    # Tried on the class that each model predicts, it has none of its own.
+    # Tried on a class that each model chooses, it has none of its own.
     of_label = method["target"] == "label"
-    targets = dataset.labels if of_label else np.full(dataset.n, NO_LABEL)
+    number = class_number(method["target"], dataset.attrs.get("class_names"))
+    targets = dataset.labels if of_label else np.full(dataset.n, NO_LABEL if number is None else number)
     writer = heatmap_writer(
         snakemake.output.manifest,
         shape=shape,

@@ -40,8 +40,9 @@ with step(snakemake):
         identity=snakemake.params.identity,
         has_halves="human_halves" in source.has or entry["human_ceiling"] == "from_halves",
         threads=snakemake.threads,
-        # A scene has one digit.
+        # A scene has one digit, as an item of a scene has.
         max_boxes=1 if "boxes" in source.truths(entry) else 0,
+        label_sets=entry["num_classes"] if entry.get("label_sets") else 0,
         fixations=ANNOTATORS * FIXATIONS if gaze else 0,
         facts={"content": noted.record(table_of(manifest), parts(snakemake.params.identity).get("content", ""))},
     )

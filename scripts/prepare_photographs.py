@@ -6,6 +6,7 @@ from camstudy.data.archives import check_archives
 from camstudy.data.formats.clickme import select
 from camstudy.data.formats.files import Root, start
 from camstudy.data.formats.photographs import write_photographs
+from camstudy.data.formats.pixels import write_pixels
 from camstudy.data.sources import SOURCES
 from camstudy.pipeline import paths
 from camstudy.pipeline.job import step
@@ -27,21 +28,18 @@ with step(snakemake):
         found.files.hash(item.name for item in photographs)
         return {"content": root.record(table_of(manifest), content)}
 
-    write_photographs(
-        manifest,
-        found.files,
-        photographs,
-        attrs={
-            "dataset": name,
-            "source": entry["source"],
-            "source_records": len(found.photographs),
-            "licence": entry["licence"],
-            "human_maps": None if found.density is None else "recorded",
-            "class_names": found.class_names,
-            **({} if found.sigma is None else {"sigma": found.sigma}),
-        },
-        identity=snakemake.params.identity,
-        density=found.density,
-        facts=facts,
-        threads=snakemake.threads,
-    )
+    attrs = {
+        "dataset": name,
+        "source": entry["source"],
+        "source_records": len(found.photographs),
+        "licence": entry["licence"],
+        "human_maps": None if found.density is None else "recorded",
+        "class_names": found.class_names,
+        **({} if found.sigma is None else {"sigma": found.sigma}),
+    }
+    about = {"attrs": attrs, "identity": snakemake.params.identity, "facts": facts}
+    if found.pixels is None:
+        options = {"density": found.density, "threads": snakemake.threads}
+        write_photographs(manifest, found.files, photographs, **options, **about)
+    else:
+        write_pixels(manifest, photographs, found.pixels[chosen], **about)

@@ -287,6 +287,39 @@ def imagenet_boxes(root, packed=False):
         pack(folder.parent, root / "ILSVRC2012_bbox_val_v3.tgz", "w:gz", "")
 
 
+def cifar(root, version, count=3, packed=True, side=32):
+    """CIFAR in the binary version, of so many records a file: pixel values that tell channel, row and column apart.
+
+    Returns labels and pixels of each file by its name, in the order of the records.
+    """
+    names, above, files = {
+        "cifar10": (
+            "batches.meta.txt",
+            "cifar-10-batches-bin",
+            [*(f"data_batch_{n}.bin" for n in range(1, 6)), "test_batch.bin"],
+        ),
+        "cifar100": ("fine_label_names.txt", "cifar-100-binary", ["train.bin", "test.bin"]),
+    }[version]
+    classes = int(version.removeprefix("cifar"))
+    folder = root / above
+    folder.mkdir(parents=True)
+    (folder / names).write_text("".join(f"name{number}\n" for number in range(classes)) + "\n")
+    rng, made = np.random.default_rng(0), {}
+    for file in files:
+        labels = rng.permutation(classes)[:count]
+        pixels = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+        coarse = [b"\x07"] if version == "cifar100" else [b""]
+        content = [
+            coarse[0] + bytes([label]) + b"".join(image[..., channel].tobytes() for channel in range(3))
+            for label, image in zip(labels.tolist(), pixels, strict=True)
+        ]
+        (folder / file).write_bytes(b"".join(content))
+        made[file] = labels, pixels
+    if packed:
+        pack(folder, root / f"cifar-{classes}-binary.tar.gz", "w:gz", above)
+    return made
+
+
 # What the eye tracker of MIT1003 saw, (column, row) from 1: a rest in the middle, then those of each observer.
 LOOKS = {"hp": [(20, 30), (51, 11), (6, 31)], "ajs": [(20, 30), (51, 11), (500, 500)]}
 
@@ -327,3 +360,28 @@ def gaze_table(root, text=GAZE_TABLE):
         (root / f"{name}.jpg").write_bytes(picture(*size))
     (root / "three.jpg").write_bytes(picture(30, 30))
     (root / "fixations.csv").write_text(text)
+
+
+# Lists of MIT-67: scene and file. `a.jpg` is in two scenes.
+MIT67 = {
+    "TrainImages.txt": ["winecellar/one.jpg", "corridor/two.jpg", "corridor/a.jpg"],
+    "TestImages.txt": [
+        "winecellar/a.jpg",
+        "corridor/4.jpg",
+        "winecellar/3.jpg",
+        "corridor/int 5.jpg",
+        "corridor/6.jpg",
+    ],
+}
+
+
+def mit67(root, packed=False):
+    """The two lists, and the folder indoorCVPR_09/Images or the archive that it comes in, with an image of no list."""
+    images = root / "indoorCVPR_09/Images"
+    for number, name in enumerate([*(name for names in MIT67.values() for name in names), "corridor/more.jpg"]):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).write_bytes(picture(20 + number, 30))
+    for name, lines in MIT67.items():
+        (root / name).write_text("".join(f"{line}\r\n" for line in lines))
+    if packed:
+        pack(root / "indoorCVPR_09", root / "indoorCVPR_09.tar", "w", "indoorCVPR_09")

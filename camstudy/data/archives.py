@@ -69,6 +69,20 @@ def check_archives(records: Sequence[str]) -> None:
             raise CamstudyError(f"{record.removesuffix('.json')}: is not there; delete {record} and run again")
 
 
+def missing_root(entry: Mapping) -> str | None:
+    """Return what to do where the files that a dataset is prepared from are not there and cannot be fetched."""
+    if "root" not in entry or "source" not in entry:
+        return None
+    source = SOURCES[entry["source"]]
+    if entry["root"] and not Path(entry["root"]).is_dir():
+        text = f"no directory `{entry['root']}` in {Path.cwd()}; make it"
+    elif not entry["root"] and not entry.get("archives") and source.archives is None:
+        text = "is not given, and nothing says where the files are fetched; give a directory"
+    else:
+        return None
+    return f"{text} and {source.layout(entry)}" if source.layout else text
+
+
 def _damage(name: str, path: Path) -> str | None:
     """Return what is wrong with a file that came, None if nothing can be seen to be."""
     from camstudy.data.formats.files import ARCHIVES, Files

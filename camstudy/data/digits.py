@@ -5,10 +5,12 @@ pieces of other digits. Human maps are *simulated*: several annotators click on 
 bubble, and the annotators' maps are averaged, as in ClickMe (Linsley et al. 2019, arXiv 1805.08819). Fixations are
 simulated, too: each annotator looks near the centre first, then at some of the clicked places, the nearest next.
 Everything derives from (seed, split, image number), so one scene never depends on how many others are made.
+
+Multi-label data have other scenes, of one to three digits; what is made of them are items, a scene and one digit of it.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from PIL import Image
@@ -45,6 +47,11 @@ SPLITS = {
     "train": Split(False, (92, 124), (1, 3)),
     "val": Split(True, (92, 124), (1, 3)),
 }
+
+
+# Scenes of one, two and three digits in turns: the scene of each of six items, and its place among those of the scene.
+TURN = ((0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2))
+QUARTER = SIZE // 2
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,59 @@ def simulate_fixations(clicked: list[np.ndarray], rng: np.random.Generator) -> n
         about = np.full(FIXATIONS, annotator), np.arange(FIXATIONS)
         found.append(np.column_stack([*about, np.clip(path, 0.5, SIZE - 0.5), durations]))
     return np.concatenate(found).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A scene and one of its digits: truth about that digit, the classes of all, and the digit's place among them."""
+
+    scene: Scene
+    label_set: tuple[int, ...]
+    place: int
+
+
+def make_item(split: str, index: int, seed: int) -> Item:
+    """Make item ``index`` of the scenes of a split with one to three digits, of different classes, each in a quarter.
+
+    Always the same for a seed; the items of a scene follow one another, and scenes of one, two and three take turns.
+    """
+    turn, rest = divmod(index, len(TURN))
+    scene, place = TURN[rest]
+    labels, scenes = _make_items(split, 3 * turn + scene, seed, scene + 1)
+    return Item(scenes[place], labels, place)
+
+
+@lru_cache(maxsize=1)
+def _make_items(split: str, number: int, seed: int, digits: int) -> tuple[tuple[int, ...], list[Scene]]:
+    """Return the classes of a scene in ascending order, and the scene as it is for the digit of each."""
+    # Other numbers than those of scenes of one digit.
+    rng = np.random.default_rng([seed, list(SPLITS).index(split), number, 2])
+    shown = SPLITS[split]
+    scans, known = _digits(shown.tested)
+    others = rng.permutation(np.delete(np.arange(10), number % 10))
+    labels = sorted([number % 10, *others[: digits - 1].tolist()])
+    canvas, strokes = _background(rng), []
+    for label, quarter in zip(labels, rng.permutation(4), strict=False):
+        scan = scans[rng.choice(np.flatnonzero(known == label))]
+        glyph = _glyph(scan, min(int(rng.integers(*shown.side)), QUARTER), rng)
+        start = QUARTER * np.array(divmod(int(quarter), 2))
+        corner = start + rng.integers(0, QUARTER + 1 - np.array(glyph.shape))
+        stroke = np.zeros((SIZE, SIZE), np.float32)
+        _region(stroke, corner, glyph.shape)[...] = glyph
+        _paint(canvas, corner, glyph, rng)
+        strokes.append(stroke)
+    image = canvas.clip(0, 255).round().astype(np.uint8)
+    return tuple(labels), [
+        Scene(image, label, stroke, *_clicked([_clicks(stroke, rng) for _ in range(ANNOTATORS)], rng))
+        for label, stroke in zip(labels, strokes, strict=True)
+    ]
+
+
+def _clicked(clicked: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the click map of all annotators, those of two random halves of them, and fixations, as in `Scene`."""
+    maps, order = np.stack([_bubbles(points) for points in clicked]), rng.permutation(ANNOTATORS)
+    halves = np.stack([_to_uint8(maps[order[start::2]].mean(0)) for start in (0, 1)])
+    return _to_uint8(maps.mean(0)), halves, simulate_fixations(clicked, rng)
 
 
 @cache

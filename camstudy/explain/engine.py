@@ -13,8 +13,8 @@ from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import Context, black_pixel
 from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
 from camstudy.explain.registry import BoundMethod, separate
-
-TARGETS = ("label", "predicted")
+from camstudy.explain.targets import TARGETS, chosen_classes
+from camstudy.models.probabilities import Head
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def explain(
     mean: Sequence[float] = (0, 0, 0),
     std: Sequence[float] = (1, 1, 1),
     numbers: Sequence[int] | None = None,
+    head: Head = "softmax",
 ) -> Explanation:
     """Return the maps of several methods; those from activations and gradients share one forward pass per batch.
 
@@ -70,10 +71,11 @@ def explain(
     labels : integers (n,)
     methods : by name, as `camstudy.explain.registry.bind` returns them; a plain function is one from activations and
         gradients (n, C, h, w) to maps (n, h, w)
-    target : class whose logit is differentiated: the ``label`` or the ``predicted`` one
+    target : class whose logit is differentiated, one of `camstudy.explain.targets.TARGETS`
     batch_size : images per forward pass; halved as often as the device runs out of memory
     mean, std : of each channel, with which the images were normalised; methods that mask pixels need them
     numbers : the images' positions in the dataset, which seed random methods; by default from 0 on
+    head : what the logits mean, for methods that work with probabilities
 
     Raises `CamstudyError` for an unknown target, a label that the model has no logit for, outputs of the
     layer or the model that cannot be explained, and memory that does not suffice for one image.
@@ -99,6 +101,7 @@ def explain(
             black=black,
             numbers=numbers[part],
             batch_size=size,
+            head=head,
         )
 
     with frozen(model), torch.enable_grad(), plain_float32(device):
@@ -145,6 +148,7 @@ def _explain_batch(
     black: Tensor,
     numbers: Sequence[int],
     batch_size: int,
+    head: Head,
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]], np.ndarray, np.ndarray]:
     shared = not all(_asks(method) for method in methods.values())
     found = _shared_pass(model, layer, images, labels, target, gradients=shared)
@@ -160,6 +164,7 @@ def _explain_batch(
         target=found.target,
         numbers=numbers,
         batch_size=batch_size,
+        head=head,
     )
     maps, arrays = {}, {}
     with torch.no_grad():
@@ -182,13 +187,7 @@ def _shared_pass(
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise CamstudyError(f"{type(model).__name__} returns {found}, needed are logits (n, classes)")
-    if target == "label" and (labels.min() < 0 or labels.max() >= logits.shape[1]):
-        raise CamstudyError(
-            f"labels from {labels.min()} to {labels.max()}, but {type(model).__name__} has {logits.shape[1]} "
-            "classes; check the model's `num_classes` and the dataset"
-        )
-    predicted = logits.detach().argmax(1)
-    chosen = torch.from_numpy(labels).to(logits.device) if target == "label" else predicted
+    chosen = chosen_classes(logits, labels, target)
     output, layout = outputs[0]
     if not gradients:
         return _Pass(output.detach(), layout, None, logits, chosen)

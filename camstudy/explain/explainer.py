@@ -14,9 +14,11 @@ from camstudy.explain.engine import Explanation, explain
 from camstudy.explain.layers import TargetLayer, resolve_target_layer
 from camstudy.explain.methods import bind
 from camstudy.explain.registry import BoundMethod
+from camstudy.explain.targets import OF_LABELS, TARGETS, class_number
 from camstudy.models.build import input_config
 from camstudy.models.inputs import prepare, prepare_as_authors
 from camstudy.models.load import load_model, placed
+from camstudy.models.probabilities import Head, head_of
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,21 @@ class Explainer:
     layer : whose output is explained
     inputs : how images are prepared, from `camstudy.models.build.input_config`
     method : catalogue entry: registered ``method``, its ``parameters``, the ``target`` class, the ``geometry``
+    head : what the model's logits mean
     """
 
     model: nn.Module
     layer: TargetLayer
     inputs: Mapping
     method: Mapping
+    head: Head = "softmax"
 
     @classmethod
     def load(cls, entry: Mapping, method: Mapping, weights: str | Path, device: torch.device) -> "Explainer":
         """Return that of a model's and a method's catalogue entries, with finished weights."""
         model, inputs = placed(load_model(entry, weights), device), input_config(entry)
         layer = resolve_target_layer(model, entry["target_layer"], stage=method["stage"], size=inputs["size"])
-        return cls(model, layer, inputs, method)
+        return cls(model, layer, inputs, method, head_of(entry))
 
     @property
     def device(self) -> torch.device:
@@ -54,8 +58,14 @@ class Explainer:
         return bind(self.method["method"], self.method["parameters"])
 
     def labels(self, dataset: Dataset) -> np.ndarray:
-        """Return the labels, int64 (n,); that there are none is a `CamstudyError` where the method explains them."""
-        if self.method["target"] == "label" and dataset.labels.min() < 0:
+        """Return the labels, int64 (n,), or of a method that explains a certain class its number for each image.
+
+        That there are no labels is a `CamstudyError` where the method needs them, and so is a class of no such name.
+        """
+        number = class_number(self.method["target"], dataset.attrs.get("class_names"))
+        if number is not None:
+            return np.full(dataset.n, number, np.int64)
+        if self.method["target"] in OF_LABELS and dataset.labels.min() < 0:
             name = self.method["method"]
             raise CamstudyError(
                 f"{dataset.path}: has no labels to explain; set `target: predicted` for method `{name}`"
@@ -81,7 +91,7 @@ class Explainer:
         Parameters
         ----------
         images : prepared ones
-        labels : integers (n,)
+        labels : integers (n,), of this explainer's `labels`
         numbers : the images' positions in the dataset
         batch_size : images per forward pass, which the maps do not depend on
         targets : classes to explain instead of those that the method says
@@ -93,10 +103,11 @@ class Explainer:
             images,
             labels if targets is None else targets,
             {name: self.bound},
-            target=self.method["target"] if targets is None else "label",
+            target=self.method["target"] if targets is None and self.method["target"] in TARGETS else "label",
             batch_size=batch_size,
             mean=self.inputs["mean"],
             std=self.inputs["std"],
             numbers=numbers,
+            head=self.head,
         )
         return found.maps[name], found

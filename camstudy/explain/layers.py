@@ -2,18 +2,20 @@
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torchvision
-from timm.models import VGG, ConvNeXt, FastVit, MetaFormer, ResNet, VisionTransformer
+from timm.models import VGG, ConvNeXt, FastVit, MetaFormer, ResNet
 from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError, unknown
 from camstudy.explain.stages import missing_stage
+from camstudy.explain.tokens import prefix_tokens, refuse_windows, says_something, token_path
 
 LAYOUTS = ("nchw", "nhwc", "tokens")
 
@@ -37,33 +39,35 @@ def resolve_target_layer(
     """Return the layer of ``model`` to explain.
 
     Without an override: ResNet `layer4`; ConvNeXt and MetaFormer the last of `stages`; FastViT `final_conv`;
-    VGG the activation before the last max pooling; vision transformers (ViT, DeiT) the first norm of the last
-    block. In any other model, it is the last module to finish whose output has more than one position, found in one
-    forward pass of a blank image; that output must be 4-D, so other models that end in tokens need an override.
+    VGG the activation before the last max pooling; vision transformers the first norm of the last block, see
+    `camstudy.explain.tokens.token_path`. In any other model, it is the last module to finish whose output has more
+    than one position, found in one forward pass of a blank image: of those that run once and return square feature
+    maps, or tokens of whose positions the logits depend on at least one.
 
     Parameters
     ----------
     model : a classifier of images (n, 3, size, size)
     override : a dotted module path, or ``{path: ..., layout: nchw | nhwc | tokens}``
     stage : the output of this stage instead, whatever the override: 1 is the first after the stem, -1 the last.
-        Stages are `layer1`, `layer2`, ... of a ResNet and `stages` of ConvNeXt, MetaFormer and FastViT; FastViT's
-        last one comes before `final_conv`
+        Stages are `layer1`, `layer2`, ... of a ResNet, `stages` of ConvNeXt, MetaFormer and FastViT, and of
+        torchvision's MobileNet-V2 the last block of each resolution; FastViT's last one comes before `final_conv`
     size : side of the model's input in pixels, used for the blank image only
 
     Raises `CamstudyError` for a path that the model does not have (with the nearest ones), an unknown key or
-    layout, a stage that it does not have, and a model that has no default layer.
+    layout, a stage that it does not have, a model that has no default layer, and tokens in the order of windows.
     """
     if stage is not None:
         return _stage(model, stage)
     modules = dict(model.named_modules())
     if override is None:
-        path, layout = _family_path(model) or _last_spatial_output(model, size), None
+        path, layout = _family_path(model) or token_path(model) or _last_spatial_output(model, size), None
     else:
         path, layout = _parse(override)
     if not path or path not in modules:
         children = [name for name, _ in model.named_children()]
         names = ", ".join(f"`{name}`" for name in difflib.get_close_matches(str(path), modules, n=3) or children)
         raise CamstudyError(f"target_layer: {type(model).__name__} has no module `{path}`; near or top-level: {names}")
+    refuse_windows(model, path)
     return TargetLayer(path, modules[path], layout)
 
 
@@ -72,8 +76,8 @@ def check_output(output: object, layer: TargetLayer, n: int) -> Literal["nchw", 
 
     Of a 4-D output, the axis of the channels is told by the two equal spatial axes, which hold for any number of
     channels; one with three axes is made of tokens. Raises `CamstudyError` if the output is neither a 4-D tensor of n
-    square feature maps nor n sequences of tokens, if it contradicts ``layer.layout``, or if several layouts fit and
-    none is stated.
+    square feature maps nor n sequences of tokens, those of a square after at most 16 others, if it contradicts
+    ``layer.layout``, or if several layouts fit and none is stated.
     """
     if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != n:
         found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
@@ -82,7 +86,7 @@ def check_output(output: object, layer: TargetLayer, n: int) -> Literal["nchw", 
             f"but is {found}; name another layer"
         )
     if output.ndim == 3:
-        fitting = ["tokens"]
+        fitting = [] if prefix_tokens(output.shape[1]) is None else ["tokens"]
     else:
         _, a, b, c = output.shape
         fitting = [layout for layout, square in (("nchw", b == c), ("nhwc", a == b)) if square]
@@ -139,8 +143,6 @@ def _family_path(model: nn.Module) -> str | None:
     if isinstance(model, VGG | torchvision.models.VGG):
         pools = [i for i, module in enumerate(model.features) if isinstance(module, nn.MaxPool2d)]
         return f"features.{pools[-1] - 1}"
-    if isinstance(model, VisionTransformer):
-        return f"blocks.{len(model.blocks) - 1}.norm1"
     return None
 
 
@@ -150,6 +152,9 @@ def stage_paths(model: nn.Module) -> list[str]:
         return [f"layer{number}" for number in range(1, 5)]
     if isinstance(model, ConvNeXt | MetaFormer | FastVit):
         return [f"stages.{index}" for index in range(len(model.stages))]
+    if isinstance(model, torchvision.models.MobileNetV2):
+        # The last block of each resolution.
+        return [f"features.{index}" for index in (1, 3, 6, 13, 18)]
     return []
 
 
@@ -162,33 +167,86 @@ def _stage(model: nn.Module, stage: int) -> TargetLayer:
 
 
 def _last_spatial_output(model: nn.Module, size: int) -> str:
-    """Return the path of the last module to finish whose output has several positions; refuse tokens."""
+    """Return the path of the last module to finish, and to run once, whose output has positions to explain."""
     finished: list[tuple[str, tuple[int, ...]]] = []
 
-    def watch(path: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def note(_module: nn.Module, _inputs: object, output: object) -> None:
-            # The batch of one is a 1 in the shape; a single position adds a 1 for each spatial axis.
-            shape = tuple(output.shape) if isinstance(output, Tensor) else ()
-            if len(shape) > 2 and shape.count(1) < len(shape) - 1:
-                finished.append((path, shape))
+    def note(path: str, _module: nn.Module, output: object) -> None:
+        # The batch of one is a 1 in the shape; a single position adds a 1 for each spatial axis.
+        shape = tuple(output.shape) if isinstance(output, Tensor) else ()
+        if len(shape) > 2 and shape.count(1) < len(shape) - 1:
+            finished.append((path, shape))
 
-        return module.register_forward_hook(note)
+    image = next(model.parameters()).new_zeros(1, 3, size, size)
+    with frozen(model), torch.no_grad(), _watched(model, note):
+        model(image)
+    runs = Counter(path for path, _ in finished)
+    once = [(path, shape) for path, shape in finished if runs[path] == 1 and _has_form(shape)]
+    heard: list[str] | None = None
+    for path, shape in reversed(once):
+        if len(shape) == 4:
+            return path
+        heard = _heard(model, image, [path for path, shape in once if len(shape) == 3]) if heard is None else heard
+        # Where class tokens alone are read, what follows the last attention says nothing, and what comes within it is
+        # queries and keys: the last norm before.
+        norm = "norm" in type(model.get_submodule(path)).__name__.lower()
+        if path in heard and (norm or path == once[-1][0]):
+            return path
+    path, shape = finished[-1] if finished else ("", ())
+    raise CamstudyError(
+        f"target_layer: {type(model).__name__} has no default; its last output with positions, of module "
+        f"`{path}`, has shape {shape}, not that of square feature maps or tokens; name a module whose output has them"
+    )
 
-    parameter = next(model.parameters())
-    handles = [watch(path, module) for path, module in model.named_modules() if path]
+
+def _has_form(shape: tuple[int, ...]) -> bool:
+    """Return whether an output for one image may be feature maps or tokens."""
+    if shape[0] != 1 or len(shape) not in (3, 4):
+        return False
+    if len(shape) == 3:
+        return prefix_tokens(shape[1]) is not None
+    return shape[2] == shape[3] or shape[1] == shape[2]
+
+
+def _heard(model: nn.Module, image: Tensor, paths: list[str]) -> list[str]:
+    """Return which modules' outputs have positions that the logits depend on."""
+    outputs: dict[str, Tensor] = {}
+
+    def note(path: str, module: nn.Module, output: object) -> Tensor | None:
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            # A classifier that starts at zero hears nothing yet.
+            return output + module_inputs[module].sum(-1, keepdim=True)
+        if path in paths:
+            outputs[path] = output
+        return None
+
+    module_inputs: dict[nn.Module, Tensor] = {}
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    handles = [module.register_forward_pre_hook(lambda m, x: module_inputs.update({m: x[0]})) for module in linear]
     try:
-        with frozen(model), torch.no_grad():
-            model(parameter.new_zeros(1, 3, size, size))
+        with frozen(model), torch.enable_grad(), _watched(model, note):
+            logits = model(image.requires_grad_())
+            total = (logits * torch.linspace(1, 2, logits.shape[-1]).to(logits)).sum()
+            gradients = torch.autograd.grad(total, [*outputs.values()], allow_unused=True)
     finally:
         for handle in handles:
             handle.remove()
-    path, shape = finished[-1] if finished else ("", ())
-    if len(shape) != 4:
-        raise CamstudyError(
-            f"target_layer: {type(model).__name__} has no default; its last output with positions, of module "
-            f"`{path}`, has shape {shape}, not four dimensions; name a module whose output has them"
-        )
-    return path
+    pairs = zip(outputs.items(), gradients, strict=True)
+    return [path for (path, output), found in pairs if found is not None and says_something(output, found)]
+
+
+@contextmanager
+def _watched(model: nn.Module, note: Callable[[str, nn.Module, object], Tensor | None]) -> Iterator[None]:
+    """Tell ``note`` of each module that finishes its path and output."""
+
+    def hook(path: str) -> Callable:
+        return lambda module, _inputs, output: note(path, module, output)
+
+    handles = [module.register_forward_hook(hook(path)) for path, module in model.named_modules() if path]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _parse(override: str | Mapping[str, str]) -> tuple[str | None, str | None]:

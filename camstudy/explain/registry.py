@@ -66,7 +66,8 @@ class Method:
     the value of the parameter of that name, the side of a map. ``divided`` methods run the network so often for an
     image that large datasets are divided among jobs (`camstudy.core.parts`). A method with ``arrays`` returns
     ``(maps, {name: values})``, with values (n, ...) of the maps' kind for each name in it. ``variant`` is that which a
-    model must have for the method to explain it; studies leave out other models.
+    model must have for the method to explain it, ``attention`` says that it must be a transformer whose attention can
+    be read; with both, one will do. Studies leave out other models.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Method:
     divided: bool = False
     arrays: Mapping[str, MapArray] = field(default_factory=dict)
     variant: str | None = None
+    attention: bool = False
 
     def __post_init__(self) -> None:
         used = {dim for array in self.arrays.values() for dim in array.dims}

@@ -42,6 +42,12 @@ def facts(arch: str) -> Facts:
     return Facts(name, arch in table["renamed"], classes, table["crop_mode"].get(tagged, MODE))
 
 
+def is_timm(arch: str) -> bool:
+    """Return whether what precedes the first dot of an ``arch`` is a name of timm's that has weights, old or new."""
+    table, head = _table(), arch.partition(".")[0]
+    return head in table["default"] or head in table["renamed"] or head in table["renamed_alike"]
+
+
 def random_head(classes: int | None, wanted: int | None) -> str:
     """Return what is wrong with weights of so many ``classes`` for a model that is not trained; nothing if they fit."""
     if classes in (None, wanted):

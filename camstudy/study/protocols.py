@@ -89,7 +89,8 @@ def _check_metrics(place: Place, entry: Mapping, registered: Registered) -> Iter
     """Look up metrics that no protocol that ships has; asking the registry takes a second of every job."""
     if (family := entry.get("family")) is None:
         return
-    usual = {name for other in registered.get("protocols", {}).values() for name in other.get("metrics", ())}
+    ships = [other for other in registered.get("protocols", {}).values() if other["family"] == family]
+    usual = {name for other in ships for name in other.get("metrics", ())}
     for index, name in enumerate(entry.get("metrics", ())):
         if "metrics" not in registered or name is None or name in usual or name in registered["metrics"](family):
             continue

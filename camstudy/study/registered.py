@@ -15,9 +15,9 @@ class Registered(TypedDict, total=False):
 
     ``arrays`` are the names of what each method stores beside its maps. ``bind`` checks a method's parameters,
     given its name and them. ``methods`` explain models, ``controls`` look at none; ``references`` has the reference
-    of each, ``variants`` the variant that those have to have which explain no other model. ``rules`` are those of
-    the workflow, ``families`` the families of metrics that a table or figure shows, ``protocols`` those that ship;
-    ``metrics`` returns the metrics of a family.
+    of each, ``variants`` the variant that those have to have which explain no other model, ``attention`` are those that
+    read the attention of transformers. ``rules`` are those of the workflow, ``families`` the families of metrics that a
+    table or figure shows, ``protocols`` those that ship; ``metrics`` returns the metrics of a family.
     """
 
     bind: Callable[[str, Mapping], object]
@@ -26,6 +26,7 @@ class Registered(TypedDict, total=False):
     references: Mapping[str, str | None]
     arrays: Mapping[str, Sequence[str]]
     variants: Mapping[str, str]
+    attention: Sequence[str]
     rules: Sequence[str]
     families: Mapping[str, Sequence[str]]
     protocols: Mapping[str, Mapping]

@@ -15,7 +15,8 @@ from camstudy.data.sources.digits import SHARD_SIZE
 from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
-from camstudy.study.checks import layer_sweep
+from camstudy.study.attending import attends
+from camstudy.study.layers import layer_sweep
 from camstudy.study.protocols import chosen, scored
 from camstudy.study.stated import protocols_of
 from camstudy.tables import TABLES
@@ -39,6 +40,10 @@ class Counts(Protocol):
 
     def images(self, name: str, lists: bool = True) -> int:
         """Return the number of images of a dataset; ``lists`` says whether its files may be listed for it."""
+
+
+# What tables of the layer sweep are made from, and the family that scores it.
+STAGED = {"layers": "agreement", "layer_scores": "faithfulness"}
 
 
 class Study:
@@ -71,6 +76,10 @@ class Study:
         """Whether maps are compared with people, and so with what people reach among themselves."""
         return any("human_ceiling" in FAMILIES[family].needs for family in self.families)
 
+    def counts_all(self) -> bool:
+        """Whether all images count, whatever the models predict for them."""
+        return self.config["images"] == "all"
+
     def tables_beside(self) -> dict[str, str]:
         """Return the family of each kind of table that lies beside scores, such as `curves`."""
         return {kind: name for name, record in FAMILIES.items() for kind in record.beside}
@@ -85,7 +94,11 @@ class Study:
 
     def stages(self) -> dict[str, tuple[str, int]]:
         """Return method and stage of each method of the layer sweep by its name; nothing where it is not asked for."""
-        return layer_sweep(self.config) if self.shows("layers") else {}
+        return layer_sweep(self.config) if self.stage_families() else {}
+
+    def stage_families(self) -> list[str]:
+        """Return the families that score the layer sweep."""
+        return [family for source, family in STAGED.items() if self.shows(source)]
 
     def staged(self) -> dict[str, int]:
         """Return the stage of each method of the study that explains one."""
@@ -95,6 +108,8 @@ class Study:
 
     def maps(self, family: str = "agreement", *, with_controls: bool = True) -> list[Pair]:
         """Return model and method of a family's maps; controls have the model `control` where no model is tried."""
+        if FAMILIES[family].method:
+            return [(model, FAMILIES[family].method) for model in self.models]
         methods = [method for method in self.methods if self.is_judged(method, family)]
         own = [(model, method) for model in self.models for method in methods if self.suits(model, method)]
         if not (with_controls and FAMILIES[family].on_maps):
@@ -110,6 +125,16 @@ class Study:
         if "scanpath" in needs:
             return reference == "observers" or "scanpath" in record.arrays
         return by_gaze if reference == "observers" else not (by_gaze and reference == "human_half")
+
+    def compared(self) -> list[tuple[str, str, str]]:
+        """Return baseline, variant and method of all comparisons of two models' maps."""
+        pairs = [(pair["baseline"], pair["variant"]) for pair in self.config["comparisons"]]
+        return [
+            (*pair, method)
+            for pair in dict.fromkeys(pairs)
+            for method in self.methods
+            if all(self.suits(model, method) for model in pair)
+        ]
 
     @cached_property
     def records(self) -> "list[Record]":
@@ -132,7 +157,13 @@ class Study:
 
     def predicted(self) -> list[str]:
         """Return the datasets that the study's models predict."""
-        return list(dict.fromkeys([self.dataset, self.prediction_dataset]))
+        datasets = dict.fromkeys([self.dataset, self.prediction_dataset])
+        return [name for name in datasets if self.has_labels(name)]
+
+    def has_labels(self, dataset: str) -> bool:
+        """Whether the classes of a dataset's images are known."""
+        entry = self.catalog["datasets"][dataset]
+        return "labels" in SOURCES[entry["source"]].truths(entry)
 
     def prepared(self, *, photographs: bool) -> list[dict[str, str]]:
         """Return the wildcards of the datasets that the study needs, those of photographs or those of shards."""
@@ -156,9 +187,10 @@ class Study:
         return METHODS[entry["method"]].needs != "dataset"
 
     def suits(self, model: str, method: str) -> bool:
-        """Whether a method can explain a model, which some can only with a variant."""
-        variant = METHODS[self.catalog["methods"][method]["method"]].variant
-        return variant is None or variant in self.catalog["models"][model]["variant"]
+        """Whether a method can explain a model, which some can only with a variant or with attention."""
+        record, entry = METHODS[self.catalog["methods"][method]["method"]], self.catalog["models"][model]
+        special = record.variant is not None or record.attention
+        return not special or record.variant in entry["variant"] or (record.attention and attends(entry["arch"]))
 
     def figure_names(self, needs: str) -> str:
         """Return a wildcard constraint: the registered figures that are drawn from `scores`, or from `maps`."""

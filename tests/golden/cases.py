@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from timm.models import VisionTransformer
 from torch import nn
 
 from camstudy.explain.methods import METHODS
@@ -90,6 +91,8 @@ def evidence() -> dict[str, object]:
         "spearman": 2 * noise(N, seed=17) - 1,
         "human_ceiling": 0.65,
         "tied_share": noise(N, seed=18),
+        "input_gradient": noise(N, 3, SIDE, SIDE, seed=24) - 0.5,
+        "guided_gradient": noise(N, 3, SIDE, SIDE, seed=25) - 0.4,
         "fixations": [np.floor(noise(count, 2, seed=23) * SIDE).astype(int) for count in (3, 5, 1, 4)],
         "other_fixations": np.floor(noise(N, SIDE, SIDE, seed=24) * 3).astype(int),
         "density": human / human.sum((1, 2), keepdims=True),
@@ -124,6 +127,16 @@ class Pooled(nets.Net):
         return self.fc(self.pool(self.mixer(x) + self.side(stem)).flatten(1))
 
 
+def transformer() -> nn.Module:
+    """Return a small ViT of timm with weights made by a formula, float64."""
+    model = VisionTransformer(
+        img_size=nets.SIDE, patch_size=4, embed_dim=12, depth=2, num_heads=2, num_classes=4, fc_norm=False
+    )
+    values = weights({name: value.numpy() for name, value in model.state_dict().items()})
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in values.items()})
+    return model.double().eval()
+
+
 def images() -> torch.Tensor:
     """Return images in [0, 1], float64 (3, 3, 16, 16)."""
     return torch.from_numpy(noise(3, 3, nets.SIDE, nets.SIDE, seed=20))
@@ -138,11 +151,13 @@ def method(name: str) -> Values:
             maps = record.function(np.arange(3), {"human_half": halves, **GAZE}, **parameters)
             found |= beside(f"{number}", maps, record)
             continue
-        for tail in ("linear", "residual"):
-            model = network(tail, record.variant)
-            if record.variant:
+        tails = ("linear", "residual") if record.variant or not record.attention else ()
+        # Parameters but the first may be for the variant alone.
+        for tail in (*tails, *["transformer"] * (record.attention and not (record.variant and number))):
+            model = transformer() if tail == "transformer" else network(tail, record.variant)
+            if record.variant and tail != "transformer":
                 model = VARIANTS[record.variant].function(model, seed=0, **SHORT[record.variant][0])
-            context = nets.context(model, images())
+            context = nets.context(model, images(), layer=None if tail == "transformer" else "layer")
             if record.needs == "model":
                 with torch.no_grad():
                     maps = record.function(context, **parameters)

@@ -7,7 +7,7 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from trees import cub200, voc2012
+from trees import cifar, cub200, voc2012
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import parts
@@ -53,6 +53,12 @@ def sha256(path):
             "VOCtrainval_11-May-2012.tar",
             {"source": "voc2012", "split": "val", "keep_difficult": False},
             [19, 11, 14, 0],
+        ),
+        (
+            functools.partial(cifar, version="cifar100"),
+            "cifar-100-binary.tar.gz",
+            {"source": "cifar100", "split": "test"},
+            [94, 74, 79],
         ),
     ],
 )

@@ -442,8 +442,9 @@ EITHER = "true or false"
 RATE = "a number above 0"
 MOMENTUM = "a number of at least 0 and below 1"
 CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
-TARGET = "one of `label`, `predicted`, did you mean `predicted`?"
-SOURCES = ("cat2000", "clickme", "cub200", "digits", "gaze_table", "imagenet", "mit1003", "salicon", "voc2012")
+TARGET = "label, predicted, second, other, or the name or number of a class"
+SOURCES = ("cat2000", "cifar10", "cifar100", "clickme", "cub200", "digits", "gaze_table", "imagenet", "mit1003")
+SOURCES += ("salicon", "voc2012")
 SOURCE = f"one of {', '.join(f'`{source}`' for source in SOURCES)}, did you mean `digits`?"
 NESTED = " (within `--config key={...}` everything is text: use a file)"
 NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or digit"
@@ -488,7 +489,7 @@ NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or
         ),
         ("catalog.methods.gradcam", None, "null", "a mapping"),
         ("catalog.methods.gradcam.postprocess.floor", 1, "1", "a number of at least 0 and below 1, or null"),
-        ("catalog.methods.gradcam.target", "predict", "predict (text)", TARGET),
+        ("catalog.methods.gradcam.target", 1.5, "1.5 (a number)", TARGET),
         ("catalog.datasets.scenes.source", "digit", "digit (text)", SOURCE),
         ("catalog.datasets.scenes.human_ceiling", 0, "0", "`from_halves`, a number above 0 and at most 1, or null"),
         ("catalog.datasets.scenes.num_classes", 1000, "1000", "`10`"),

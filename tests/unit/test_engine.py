@@ -359,7 +359,7 @@ def test_what_cannot_be_explained(how, path, message):
 def test_wrong_labels_and_targets():
     images, labels = _data()
     model = _net()
-    with pytest.raises(CamstudyError, match=r"labels from 4 to 7, but Net has 4 classes"):
+    with pytest.raises(CamstudyError, match=r"labels from 4 to 7, but the model has 4 classes"):
         explain(model, _layer(model), images, np.arange(6) % 4 + 4, METHODS)
     with pytest.raises(CamstudyError, match=r"labels from -1 to 2"):
         explain(model, _layer(model), images, labels - 1, METHODS)

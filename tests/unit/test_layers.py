@@ -128,12 +128,68 @@ def test_search_leaves_no_trace():
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_token_models_need_an_override():
-    model = MlpMixer(img_size=32, patch_size=8, embed_dim=16, num_blocks=1, num_classes=5)
-    with pytest.raises(CamstudyError, match=r"MlpMixer has no default.*`norm`, has shape \(1, 16, 16\)"):
-        resolve_target_layer(model, size=32)
-    layer = resolve_target_layer(model, "norm", size=32)
-    assert check_output(torch.zeros(2, 16, 16), layer, 2) == "tokens"
+def _mixer() -> MlpMixer:
+    return MlpMixer(img_size=32, patch_size=8, embed_dim=16, num_blocks=1, num_classes=5)
+
+
+class _ClassToken(nn.Module):
+    """A transformer that timm does not have, and that reads its class token alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 12, 8, 8)
+        self.first = nn.TransformerEncoderLayer(12, 2, 24, batch_first=True, norm_first=True)
+        self.before = nn.LayerNorm(12)
+        self.qkv = nn.Linear(12, 36)
+        self.after = nn.LayerNorm(12)
+        self.fc = nn.Linear(12, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x).flatten(2).mT
+        x = self.first(torch.cat([x.mean(1, keepdim=True), x], 1))
+        q, k, v = self.qkv(self.before(x)).chunk(3, 2)
+        return self.fc(self.after(x + (q @ k.mT).softmax(-1) @ v)[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("build", "path"),
+    # A classifier of zeros, with which timm's mixer starts, hides no layer.
+    [(_mixer, "norm"), (_ClassToken, "before"), (lambda: timm.create_model("pvt_v2_b0"), "stages")],
+    ids=["all tokens are read", "the class token is read", "feature maps between tokens"],
+)
+def test_the_last_tokens_that_are_heard(build, path):
+    torch.manual_seed(0)
+    model = build()
+    layer = resolve_target_layer(model, size=32 if path != "stages" else 64)
+    assert layer.path == path
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_module_that_runs_twice_is_no_default():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+            self.relu, self.fc = nn.ReLU(), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.relu(self.second(self.relu(self.first(x)))).mean((2, 3)))
+
+    assert resolve_target_layer(Twice(), size=32).path == "second"
+
+
+def test_networks_without_positions_have_no_default():
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = nn.Linear(32, 7)
+            self.fc = nn.Linear(42, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.rows(x.reshape(len(x), 6, 32)).flatten(1))
+
+    with pytest.raises(CamstudyError, match=r"Flat has no default; .* `rows`, has shape \(1, 6, 7\), not that of sq"):
+        resolve_target_layer(Flat(), size=8)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +263,7 @@ def test_layout_of_an_output(shape, stated, layout):
         (torch.zeros(2, 5, 6, 7), None, r"fits none"),
         (torch.zeros(2, 49, 16), "nchw", r"layout nchw, but .*\(2, 49, 16\) fits tokens"),
         (torch.zeros(2, 16, 7, 7), "tokens", r"layout tokens, but .* fits nchw"),
+        (torch.zeros(2, 47, 16), None, r"\(2, 47, 16\) fits none"),
         (torch.zeros(2, 16), None, r"must be 4-D.*shape \(2, 16\)"),
         (torch.zeros(8, 16, 7, 7), None, r"one per image \(n = 2\)"),
         ((torch.zeros(2, 16, 7, 7),), None, r"is a tuple"),

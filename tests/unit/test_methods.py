@@ -35,7 +35,9 @@ SETTINGS = {
     "smoothgrad": {"samples": 3},
 }
 # Those that can explain any model; the others have tests of their own.
-NAMES = [name for name, method in METHODS.items() if method.needs != "dataset" and not method.variant]
+NAMES = [
+    name for name, method in METHODS.items() if method.needs != "dataset" and not (method.variant or method.attention)
+]
 RANDOM = ["random_cam", "smoothgrad", "rise", "pytorch_grad_cam", "meaningful_perturbation"]
 NORM = {"mean": MEAN, "std": STD}
 

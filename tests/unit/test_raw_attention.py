@@ -82,12 +82,14 @@ def test_its_maps_are_as_large_as_what_the_block_looks_at(block, side):
 def test_what_cannot_be_is_refused():
     model, images = net().float(), normalize(pixels(2)).float()
     layer, bound = resolve_target_layer(model, "layer"), {"map": bind("raw_attention", {})}
-    with pytest.raises(CamstudyError, match=r"`raw_attention`: Net has no stream; take a model with `variant: "):
+    with pytest.raises(CamstudyError, match=r"`raw_attention`: Net has no attention that can be read"):
         explain(model, layer, images, LABELS[:2], bound)
     with pytest.raises(CamstudyError, match=r"`block` must be from -2 to 1, found 2"):
         run(lively("resnet", start=3), "raw_attention", block=2)
     with pytest.raises(CamstudyError, match=r"`values` of method `raw_attention`"):
         run(lively("resnet"), "raw_attention", values="logits")
+    with pytest.raises(CamstudyError, match=r"`values` must be `softmax` where the model has no CA-Stream"):
+        explain(model, layer, images, LABELS[:2], {"map": bind("raw_attention", {"values": "scores"})})
     assert METHODS["raw_attention"].variant == "castream"
 
 

@@ -11,7 +11,9 @@ from test_pipeline import merged, study
 from torch import nn
 
 from camstudy.analysis.summary import TableInputs
-from camstudy.metrics.probing import predicted
+from camstudy.core.errors import CamstudyError
+from camstudy.explain.targets import chosen_classes, class_number
+from camstudy.metrics.probing import chosen
 from camstudy.pipeline.head import registered
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.sources import Sources
@@ -108,5 +110,72 @@ def test_the_predicted_class_is_that_of_the_largest_logit(batch_size):
     images = torch.randn(7, 3, 2, 2)
     weight, bias = (parameter.detach().numpy() for parameter in model[1].parameters())
     expected = (images.flatten(1).numpy() @ weight.T + bias).argmax(1)
-    assert np.array_equal(predicted(model.train(), images, batch_size), expected)
+    assert np.array_equal(chosen(model.train(), images, np.full(7, -1), "predicted", batch_size), expected)
     assert model.training
+
+
+LOGITS = np.array([[3.0, 1, 2], [0, 5, 5], [-1, -3, -2], [4, 4, 4]])
+
+
+@pytest.mark.parametrize(
+    ("target", "labels", "expected"),
+    [
+        ("label", [2, 2, 0, 1], [2, 2, 0, 1]),
+        ("predicted", [2, 2, 0, 1], [0, 1, 0, 0]),
+        ("second", [2, 2, 0, 1], [2, 2, 2, 1]),
+        ("other", [2, 1, 0, 0], [0, 2, 2, 1]),
+        ("predicted", [-1] * 4, [0, 1, 0, 0]),
+        ("second", [-1] * 4, [2, 2, 2, 1]),
+    ],
+)
+def test_classes_are_chosen_by_rank_and_label(target, labels, expected):
+    found = chosen_classes(torch.from_numpy(LOGITS), np.array(labels), target)
+    assert found.tolist() == expected
+
+
+def test_classes_that_cannot_be_chosen():
+    logits = torch.from_numpy(LOGITS)
+    for target in ("label", "other"):
+        with pytest.raises(CamstudyError, match="labels from -1 to -1, but the model has 3 classes"):
+            chosen_classes(logits, np.full(4, -1), target)
+    for target in ("second", "other"):
+        with pytest.raises(CamstudyError, match=f"`{target}` needs two classes"):
+            chosen_classes(logits[:, :1], np.zeros(4, np.int64), target)
+    with pytest.raises(CamstudyError, match="`predict`, did you mean `predicted`"):
+        chosen_classes(logits, np.zeros(4, np.int64), "predict")
+
+
+def test_a_class_is_named_or_numbered():
+    names = ["ant", "bee", "wasp"]
+    assert class_number("bee", names) == 1
+    assert class_number(2, None) == 2
+    assert class_number("other", [*names, "other"]) is None
+    with pytest.raises(CamstudyError, match="`wisp`, did you mean `wasp`"):
+        class_number("wisp", names)
+    with pytest.raises(CamstudyError, match="classes have no names; give the number"):
+        class_number("bee", None)
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("predicited", "unknown target `predicited`, did you mean `predicted`?"),
+        ("eleven", "unknown target `eleven`"),
+        (10, "found 10, but `scenes` has the classes 0 to 9"),
+        ("", ""),
+        (1.5, ""),
+        (-1, ""),
+    ],
+)
+def test_classes_that_the_data_lack_are_told_when_a_study_is_planned(config, target, text):  # noqa: F811
+    put(config, "catalog.methods.gradcam.target", target)
+    found = errors(config)
+    assert found.keys() == {"catalog.methods.gradcam.target"}
+    assert found["catalog.methods.gradcam.target"].startswith(text)
+
+
+@pytest.mark.parametrize("target", ["second", "other", "7", 3])
+def test_controls_are_tried_on_the_class_of_the_methods_whatever_it_is(target):
+    own = {"catalog": {"methods": {name: {"target": target} for name in ("gradcam", "layer_cam")}}}
+    names, _, _ = controls(own)
+    assert names == [f"random_{target}", f"center_bias_{target}"]

@@ -2,9 +2,11 @@
 
 import shutil
 
-from conftest import TINY, Project
-from trees import cub200
+from conftest import RESNET, TINY, Project
+from PIL import Image
+from trees import cub200, mit67
 
+from camstudy.core.ledger import read_header
 from camstudy.core.provenance import read_json, sha256_file
 from camstudy.data.archives import place_of
 
@@ -66,3 +68,33 @@ def test_archives_are_fetched_once_and_prepared_in_place(tmp_path):
     output = planned(root="../server")
     assert "Prepare birds\n" in output
     assert "Fetch" not in output
+
+
+def test_scenes_without_labels_are_explained_and_drawn(tmp_path):
+    (tmp_path / "project").mkdir()
+    project, server = Project(tmp_path / "project"), tmp_path / "server"
+    server.mkdir()
+    mit67(server, packed=True)
+    names = ("indoorCVPR_09.tar", "TrainImages.txt", "TestImages.txt")
+    archives = {name: {"url": (server / name).as_uri()} for name in names}
+    rooms = {"source": "mit67", "scenes": ["winecellar", "corridor"], "images_per_scene": 1, "archives": archives}
+    recipe = RESNET["train"] | {"trainable": ["stream"], "epochs": 1, "warmup_epochs": 0}
+    net = RESNET | {"variant": {"castream": {}}, "train": recipe}
+    catalog = {
+        "datasets": TINY["catalog"]["datasets"] | {"rooms": rooms},
+        "models": {"net": net},
+        "methods": {"raw_attention": {"target": "predicted"}},
+    }
+    lists = {"methods": ["raw_attention"], "figures": ["method_grid"]}
+    lists |= {key: [] for key in ("controls", "comparisons", "tables")}
+    project.write_study(
+        TINY | lists | {"protocols": ["castream"], "dataset": "rooms", "models": ["net"], "catalog": catalog}
+    )
+    project.run()
+    # No predictions: what they would be compared with is not known.
+    assert not list(project.path.glob("results/scores/rooms/**/prediction*"))
+    assert Image.open(project.path / "results/studies/tiny/figures/method_grid.png").height > 200
+    read = read_header(project.path / "results/data/rooms.sources.jsonl")
+    # The list of the other split was fetched, and plays no part.
+    assert sorted(read["places"]) == ["", "indoorCVPR_09.tar"]
+    assert NOTHING in project.run("--dry-run").stdout

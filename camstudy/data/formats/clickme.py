@@ -21,6 +21,7 @@ SIZE = 256
 MAP_SIZE = 64
 HALVES = "heatmap_halves"
 BOXES, MASK, FIXATIONS = "boxes", "mask", "fixations"
+LABEL_SET, PLACE = "label_set", "place"
 MODES = {"L": "grey", "RGB": "RGB colour"}
 # How exact the inverse cosine transform is: as Pillow's, or as TensorFlow's, which is faster by little.
 Decoding = Literal["exact", "fast"]
@@ -38,6 +39,8 @@ class Record:
     boxes : int64 (k, 4), edges (top, left, bottom, right) of the objects in pixels, or None if unknown
     mask : uint8 (256, 256), 1 on the objects, or None if unknown
     fixations : float32 (k, 5), observer, place in the order, row, column, milliseconds, or None if unknown
+    label_set : the classes that are in the image, of multi-label data, or None
+    place : place among the records of the same image, which follow one another
     """
 
     image: np.ndarray
@@ -49,6 +52,8 @@ class Record:
     boxes: np.ndarray | None = None
     mask: np.ndarray | None = None
     fixations: np.ndarray | None = None
+    label_set: list[int] | None = None
+    place: int = 0
 
 
 def encode_example(
@@ -59,6 +64,8 @@ def encode_example(
     boxes: np.ndarray | None = None,
     mask: np.ndarray | None = None,
     fixations: np.ndarray | None = None,
+    label_set: Sequence[int] | None = None,
+    place: int = 0,
 ) -> dict[str, bytes | int | list[bytes] | list[int]]:
     """Return the features of one ClickMe record, ready for `camstudy.data.formats.tfrecord.write_shard`.
 
@@ -73,6 +80,7 @@ def encode_example(
         at bottom 1; the real ClickMe has none
     mask : (256, 256), true on the objects; stored as PNG of one bit; the real ClickMe has none
     fixations : (k, 5), observer, place in the order, row, column and milliseconds of each; the real ClickMe has none
+    label_set, place : of multi-label data, as `Record`; the real ClickMe has none
     """
     features = {"image": _encode_jpeg(image), "heatmap": _encode_jpeg(heatmap), "label": int(label)}
     if halves is not None:
@@ -83,6 +91,8 @@ def encode_example(
         features[MASK] = _encode_mask(mask)
     if fixations is not None:
         features[FIXATIONS] = np.asarray(fixations, "<f4").tobytes()
+    if label_set is not None:
+        features |= {LABEL_SET: list(label_set), PLACE: int(place)}
     return features
 
 
@@ -193,7 +203,20 @@ def _decode(payload: bytes, shard: str, index: int, num_classes: int, jpeg: Deco
         _decode_boxes(features[BOXES], where) if BOXES in features else None,
         _decode_mask(*_feature(features, MASK, bytes, 1, where), where) if MASK in features else None,
         _decode_fixations(*_feature(features, FIXATIONS, bytes, 1, where), where) if FIXATIONS in features else None,
+        *_decode_set(features, label, num_classes, where),
     )
+
+
+def _decode_set(features: dict[str, list], label: int, num_classes: int, where: str) -> tuple[list[int] | None, int]:
+    """Return the classes of the image and the record's place among its records; None and 0 of single-label data."""
+    if LABEL_SET not in features:
+        return None, 0
+    labels, (place,) = features[LABEL_SET], _feature(features, PLACE, int, 1, where)
+    if label not in labels or not all(isinstance(one, int) and 0 <= one < num_classes for one in labels):
+        raise CamstudyError(
+            f"{where}: `{LABEL_SET}` holds {labels}, expected classes from 0 to {num_classes - 1}, {label} among them"
+        )
+    return labels, place
 
 
 def _feature(features: dict[str, list], name: str, kind: type, count: int, where: str) -> list:

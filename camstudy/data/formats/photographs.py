@@ -38,6 +38,8 @@ class Photograph:
     outside : fixations that were recorded and lie outside of the image; they are not among the others
     boxes : int64 (k, 4), of the objects of the class: top, left, bottom, right in pixels, as `formats.boxes`
     item : what tells it from the others of its file, such as a class; nothing where there are no others
+    caption : what it shows, in words, where there are no classes
+    label_set : int8 (classes,), of multi-label data: which classes are in the image, as `camstudy.data.dataset`
     """
 
     name: str
@@ -49,6 +51,8 @@ class Photograph:
     outside: int = 0
     boxes: np.ndarray | None = None
     item: str = ""
+    caption: str = ""
+    label_set: np.ndarray | None = None
 
 
 def mixed(photographs: Sequence[Photograph]) -> list[Photograph]:
@@ -210,6 +214,10 @@ def _fixed(photographs: Sequence[Photograph], own: np.ndarray, class_names: Sequ
     fixed = {"image": (("image",), names), "label": (("image",), labels)}
     if class_names:
         fixed["class_name"] = (("image",), ["" if label == NO_LABEL else class_names[label] for label in labels])
+    elif any(item.caption for item in photographs):
+        fixed["class_name"] = (("image",), [item.caption for item in photographs])
+    if len(photographs) and photographs[0].label_set is not None:
+        fixed["label_set"] = (("image", "class"), np.stack([item.label_set for item in photographs]))
     if not own.all():
         fixed["image_source"] = (("image",), np.maximum.accumulate(np.where(own, np.arange(len(own)), 0)))
     return fixed

@@ -35,9 +35,10 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     layout=lambda entry: LAYOUT,
     listing=listing,
     archives=lambda entry: ARCHIVES,
+    items=lambda entry: True,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the items of a split."""
     from camstudy.data.formats.voc import read_voc
 
-    return Collection(*read_voc(root, entry["split"], entry["keep_difficult"]))
+    return Collection(*read_voc(root, entry["split"], entry["keep_difficult"], entry.get("label_sets", False)))

@@ -46,6 +46,8 @@ class Family:
     metrics : the module of `camstudy.metrics` that defines them; None if it has none, or they are registered with it
     settings : keys of its protocols beside ``family``, ``title`` and ``metrics``
     beside : kinds of tables that it writes beside the scores, `{protocol}.{kind}.parquet`
+    method : of a family that looks at no method's maps and explains nothing anew, the catalogue's method under which a
+        model has its scores, once
     place : where a study names its protocol of the family
     batch : images at a time; None for all at once
     sample : setting with the number of images that are scored, drawn by the setting ``seed``; empty for all
@@ -62,6 +64,7 @@ class Family:
     of_models: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    method: str = ""
     place: tuple[str, ...] = ("protocols",)
     batch: int | None = 64
     sample: str = ""

@@ -39,25 +39,30 @@ def faithfulness(work: Work) -> Callable[[Batch], Evidence]:
     import numpy as np
 
     from camstudy.core.geometry import FULL, within
+    from camstudy.explain.targets import OF_MODEL
     from camstudy.metrics.faithfulness import Protocol
-    from camstudy.metrics.probing import predicted, probe
+    from camstudy.metrics.probing import chosen, probe
     from camstudy.metrics.scoring import Evidence
     from camstudy.models.build import input_config
     from camstudy.models.inputs import crop_boxes, prepare
     from camstudy.models.load import load_model, placed, weights_of
+    from camstudy.models.probabilities import head_of
 
     dataset, inputs = work.dataset, input_config(work.model)
     model = placed(load_model(work.model, weights_of(work.records["model"])), work.device)
     # Maps of the model cover what it saw; those of a control may cover more, and are of no class.
     crops = crop_boxes(inputs, dataset.shapes)
     options = {"mean": inputs["mean"], "std": inputs["std"], "protocol": Protocol.of(work.settings)}
-    asks_model = work.control and work.method["target"] == "predicted"
+    options["head"] = head_of(work.model)
+    asks_model = work.control and work.method["target"] in OF_MODEL
     options["perturbation"] = not work.wanted.isdisjoint({"positive_correct", "negative_correct"})
 
     def find(batch: Batch) -> Evidence:
         images = prepare(dataset.images(batch.images), inputs, work.device)
         view = [*map(within, crops[batch.images], batch.views)] if work.control else FULL
-        targets = predicted(model, images, work.batch_size) if asks_model else batch.targets
+        targets = batch.targets
+        if asks_model:
+            targets = chosen(model, images, batch.labels, work.method["target"], work.batch_size)
         found, work.batch_size = probe(
             model, images, batch.maps, targets, batch.labels, batch_size=work.batch_size, view=view, **options
         )
