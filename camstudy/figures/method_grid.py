@@ -71,8 +71,8 @@ def method_grid(
                 panels[0].add_patch(Rectangle((first - 0.5, upper - 0.5), *size, fill=False, ec=OBJECT, lw=1))
         if predicted and predicted[model][n] != labels[n]:
             note(panels[0], f"predicts {predicted[model][n]}", "upper left", WRONG)
-        if points is not None:
-            _dots(panels[0], points[n], images[n], FULL)
+        seen = None if points is None else points[n]
+        _dots(panels[0], seen, images[n], FULL)
         if human is not None:
             panels[1].imshow(overlay(human[n], images[n], FULL))
         box = np.broadcast_to((boxes or {}).get(model, FULL), (len(images), 4))[n]
@@ -81,15 +81,16 @@ def method_grid(
                 continue
             heat = maps[model, method][n]
             panel.imshow(overlay(heat, images[n], tuple(box)))
-            if points is not None:
-                _dots(panel, points[n], images[n], tuple(box))
+            _dots(panel, seen, images[n], tuple(box))
             if np.ptp(heat) == 0 or not np.isfinite(heat).all():
                 note(panel, "degenerate", "lower left")
     return figure
 
 
-def _dots(panel: Axes, points: np.ndarray, image: np.ndarray, box: Box) -> None:
-    """Draw points of an image over a part of it, in the pixels of a panel's picture."""
+def _dots(panel: Axes, points: np.ndarray | None, image: np.ndarray, box: Box) -> None:
+    """Draw points of an image, if there are any, over a part of it, in the pixels of a panel's picture."""
+    if points is None:
+        return
     found, inside = points_in_view(points / image.shape[:2], box, COMPARISON_SIZE)
     y, x = found[inside].T - 0.5
     panel.scatter(x, y, s=2, color="white", edgecolors="black", linewidths=0.3)
