@@ -11,8 +11,10 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 
 # A study's file, or the name of one that ships: `make study STUDY=opticam_demo`.
 STUDY ?= config/config.yaml
+# Options of Snakemake, and of the study: `make study STUDY=mine.yaml ARGS="--config device=cpu"`.
+ARGS ?=
 
-.PHONY: demo study plan records test test-all test-rest test-slow lint bench report revisions clean
+.PHONY: demo study plan verify records test test-all test-rest test-slow lint bench report revisions clean
 
 demo: $(VENV)/.installed
 	@$(CAMSTUDY) run --cores $(CORES)
@@ -25,13 +27,16 @@ demo: $(VENV)/.installed
 	@echo "report   results/studies/demo/report/index.html"
 
 study: $(VENV)/.installed
-	@$(CAMSTUDY) run $(STUDY) --cores $(CORES)
+	@$(CAMSTUDY) run $(STUDY) --cores $(CORES) $(ARGS)
 
 plan: $(VENV)/.installed
-	@$(CAMSTUDY) plan $(STUDY)
+	@$(CAMSTUDY) plan $(STUDY) $(ARGS)
+
+verify: $(VENV)/.installed
+	@$(CAMSTUDY) verify $(STUDY)
 
 report: $(VENV)/.installed
-	@$(CAMSTUDY) report $(STUDY)
+	@$(CAMSTUDY) report $(STUDY) $(ARGS)
 
 # The tiers of tests: see docs/contributing.md.
 test: $(VENV)/.installed

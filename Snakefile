@@ -1,7 +1,7 @@
 # camstudy: saliency-map studies as a workflow. A study is a YAML file; README.md says how to run one.
 #
 # results/
-# ├── raw/{dataset}/                                 TFRecord shards, drawn (demo dataset) or downloaded
+# ├── raw/                                           {dataset}/: TFRecord shards, drawn (demo) or downloaded; {archives}/: archives
 # ├── data/{dataset}.zarr + .json                    images, labels, human maps, boxes, masks
 # ├── weights/{model}.safetensors + .json            verified starting weights
 # ├── models/{model}/                                check.json, model.safetensors, model.json, history.csv
@@ -16,7 +16,7 @@
 # ├── demo_weights/                                  what `snakemake demo_weights` makes
 # └── studies/{study}/
 #     ├── config.yaml                                the configuration with every default
-#     ├── {scores,comparisons,curves,sweep,layers,steps}.parquet   the long tables
+#     ├── {scores,comparisons,curves,sweep,layers,layer_scores,steps,similarity,seeds}.parquet   the long tables
 #     ├── tables/{table}.{csv,md,tex,html}
 #     ├── figures/{figure}.{png,pdf}
 #     └── report/                                    what `make report` makes
@@ -40,6 +40,10 @@ include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/plan.smk"
+
+
+for each in workflow.rules:
+    note_signatures(each.params)
 
 
 report: "workflow/report/workflow.rst"

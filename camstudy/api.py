@@ -27,6 +27,7 @@ from camstudy.explain.methods import METHODS
 from camstudy.explain.targets import OF_LABELS, TARGETS
 from camstudy.models.build import INPUT_KEYS
 from camstudy.models.inputs import crop_boxes
+from camstudy.models.probabilities import Head, probabilities
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,6 +72,7 @@ def explain(
     layer: str | Mapping[str, str] | None = None,
     input: Mapping | None = None,
     batch_size: int = 16,
+    head: Head = "softmax",
     **parameters: object,
 ) -> list[Map]:
     """Return the maps of images, one for each.
@@ -88,6 +90,7 @@ def explain(
     input : how images are prepared: some of size, crop_pct, crop_mode, interpolation, mean and std; without, what timm
         says of the model, and for other models its defaults
     batch_size : images per pass, on which the maps do not depend
+    head : what the logits mean: ``softmax``, or ``sigmoid`` where an image can have several classes
     parameters : of the method
 
     Raises
@@ -104,7 +107,7 @@ def explain(
     if by_rank in OF_LABELS:
         raise CamstudyError(f"targets: found `{by_rank}`, but images have no labels here; give the classes' numbers")
     entry = {"method": method, "parameters": parameters, "target": by_rank, "geometry": "aligned"}
-    explainer = Explainer(model, resolve_target_layer(model, layer, size=inputs["size"]), inputs, entry)
+    explainer = Explainer(model, resolve_target_layer(model, layer, size=inputs["size"]), inputs, entry, head)
     if references is not None:
         groups = [explainer.prepare([_pixels(image) for image in group]) for group in references]
         model = Similarity(model, reference_embeddings(model, groups, batch_size))
@@ -116,7 +119,7 @@ def explain(
         seen, no_labels, numbers=range(len(pictures)), batch_size=batch_size, targets=chosen
     )
     views = crop_boxes(inputs, np.array([image.shape[:2] for image in pictures]))
-    probability = _probability(model, seen, batch_size)[np.arange(len(pictures)), found.target]
+    probability = _probability(model, seen, batch_size, head)[np.arange(len(pictures)), found.target]
     numbers = zip(found.target.tolist(), probability.tolist(), found.predicted.tolist(), strict=True)
     return [
         Map(values, *about, image, tuple(view.tolist()))
@@ -142,7 +145,7 @@ def _inputs(model: nn.Module, given: Mapping) -> dict:
     return config | {"mean": list(config["mean"]), "std": list(config["std"])}
 
 
-def _probability(model: nn.Module, images: Tensor, batch_size: int) -> np.ndarray:
+def _probability(model: nn.Module, images: Tensor, batch_size: int, head: Head) -> np.ndarray:
     with frozen(model), torch.inference_mode():
-        answers = [model(part).double().softmax(1).cpu() for part in images.split(batch_size)]
+        answers = [probabilities(model(part).double(), head).cpu() for part in images.split(batch_size)]
     return torch.cat(answers).numpy()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.errors import CamstudyError, did_you_mean, unknown
+from camstudy.pipeline.disk import amount, check_room
 from camstudy.study.written import Written
 
 ROOT = Path(__file__).parents[1]  # of the workflow, which an installation points to
@@ -19,6 +22,7 @@ STUDIES = ROOT / "config" / "studies"
 DEFAULT = "config/config.yaml"
 STUDY = f"a study file, or the name of one that ships; {DEFAULT} without"
 EXACT = {"allow_abbrev": False}  # what is not ours is Snakemake's
+_KEY = re.compile(r"[a-zA-Z_][\w-]*\w")  # of --config, as Snakemake wants it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,11 +64,22 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("study", nargs="?", help=STUDY)
         command.add_argument("--profile", help="of Snakemake: `slurm` for a cluster; profiles/local without")
         command.add_argument("--cores", default=None, help="CPU cores to use at once; all of them without")
+        command.add_argument(
+            "--configfile", nargs="+", action="extend", default=[], help="files that are laid over the study, in turn"
+        )
+        command.add_argument(
+            "--config", nargs="*", action="extend", default=[], help="KEY=VALUE: keys at the top of the study"
+        )
         command.set_defaults(function=function, takes_more=True)
     command = commands.add_parser("results", help="list what takes how much room, and which studies use it", **EXACT)
     command.add_argument("--remove", action="store_true", help="delete what no study uses, after asking")
     command.add_argument("--yes", action="store_true", help="do not ask")
     command.set_defaults(function=_results, takes_more=False)
+    command = commands.add_parser(
+        "verify", help="read all that a study rests on; what is damaged is set aside", **EXACT
+    )
+    command.add_argument("study", nargs="?", help=STUDY)
+    command.set_defaults(function=_verify, takes_more=False)
     command = commands.add_parser("bundle", help="pack a finished study for a paper's supplement", **EXACT)
     command.add_argument("study", nargs="?", help=STUDY)
     command.add_argument("--output", type=Path, help="the archive; {study}.zip without")
@@ -73,25 +88,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(asked: argparse.Namespace, others: list[str]) -> int:
-    return _call([*_snakemake(asked), *others])
+    check_room()
+    return _call([*_snakemake(asked), *others], check=others)
 
 
 def _plan(asked: argparse.Namespace, others: list[str]) -> int:
-    return _call([*_snakemake(asked, cores="1"), "--quiet", "all", *others, "--", "plan"])
+    check_room()
+    return _call([*_snakemake(asked, cores="1"), "--quiet", "all", *others, "--", "plan"], check=others)
 
 
 def _report(asked: argparse.Namespace, others: list[str]) -> int:
     path = find_study(asked.study)
     page = Path("results", "studies", str(Written(path).content.get("study")), "report", "index.html")
     page.parent.mkdir(parents=True, exist_ok=True)
-    status = _call([*_snakemake(asked, cores="1"), "--quiet", "all", *others, "--report", str(page)])
+    status = _call([*_snakemake(asked, cores="1"), "--quiet", "all", *others, "--report", str(page)], check=others)
     if status == 0:
         print(f"report   {page}")
     return status
 
 
 def _results(asked: argparse.Namespace, _: list[str]) -> int:
-    from camstudy.pipeline.rooms import amount, records_of, remove, rooms, table
+    from camstudy.pipeline.rooms import records_of, remove, rooms, table
 
     found = rooms(lambda config: records_of(config, ROOT))
     unused = [room for room in found if not room.studies]
@@ -108,14 +125,38 @@ def _results(asked: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
+def _verify(asked: argparse.Namespace, _: list[str]) -> int:
+    from camstudy.core.damage import set_aside
+    from camstudy.pipeline.rooms import records_of
+    from camstudy.pipeline.verifying import damages, records_of_tables
+
+    name, config = _finished(asked.study)
+    # Those that results are made from come first, and one that is set aside is read no more.
+    records = [*records_of(config, ROOT), *records_of_tables(name)]
+    count = 0
+    for error in damages(dict.fromkeys(records)):
+        print(set_aside(error), file=sys.stderr)
+        count += 1
+    whole = f"all {len(records)} results that `{name}` rests on are as they were written"
+    print(f"{count} damaged; `camstudy run` makes them anew" if count else whole)
+    return 1 if count else 0
+
+
+def _finished(study: str | None) -> tuple[str, Path]:
+    """Return a study's name and the configuration beside its results; `CamstudyError` if it has not run."""
+    name = str(Written(find_study(study)).content.get("study"))
+    config = Path("results", "studies", name, "config.yaml")
+    if not config.is_file():
+        raise CamstudyError(f"no {config} in {Path.cwd()}; run the study first (`camstudy run`)")
+    return name, config
+
+
 def _bundle(asked: argparse.Namespace, _: list[str]) -> int:
     from camstudy.pipeline.bundle import bundle
     from camstudy.pipeline.rooms import records_of
 
-    name = str(Written(find_study(asked.study)).content.get("study"))
-    config, target = Path("results", "studies", name, "config.yaml"), asked.output or Path(f"{name}.zip")
-    if not config.is_file():
-        raise CamstudyError(f"no {config} in {Path.cwd()}; run the study first (`camstudy run`)")
+    name, config = _finished(asked.study)
+    target = asked.output or Path(f"{name}.zip")
     count = bundle(name, records_of(config, ROOT), ROOT / "requirements.lock", target)
     print(f"{target}: {count} files")
     return 0
@@ -133,6 +174,9 @@ def find_study(name: str | None) -> Path:
     if not path.exists() and name is not None and path.name == name:
         known = {file.stem: file for file in sorted(STUDIES.glob("*.yaml"))}
         stem = name.removesuffix(".yaml")
+        if stem not in known and path.suffix:
+            text = f"{name}: no such file in {Path.cwd()}; correct the path, or name a study that ships"
+            raise CamstudyError(f"{text}{did_you_mean(stem, known)}")
         if stem not in known:
             raise unknown("study", name, known)
         path = known[stem]
@@ -144,7 +188,11 @@ def find_study(name: str | None) -> Path:
 
 def _snakemake(asked: argparse.Namespace, cores: str = "all") -> list[str]:
     """Return the command of Snakemake for a study, without targets."""
-    path, here = find_study(asked.study), Path.cwd() == ROOT
+    _check_pairs(asked.config)
+    path = find_study(asked.study or next(iter(asked.configfile), None))
+    for file in asked.configfile:
+        Written(file)
+    here = Path.cwd() == ROOT
     command = ["snakemake"] if here else ["snakemake", "--snakefile", str(ROOT / "Snakefile")]
     profile = asked.profile or (Path("profiles/local") if here else ROOT / "profiles" / "local")
     if asked.profile == "slurm" and not here:
@@ -154,14 +202,53 @@ def _snakemake(asked: argparse.Namespace, cores: str = "all") -> list[str]:
             "`--profile slurm` submits jobs with `sbatch`, which is not in reach here; log in to a submit node of the "
             "cluster, load its module of SLURM, or leave the profile out to run on this machine"
         )
-    # Not at the end, where it would take targets for files.
-    command += [] if asked.study is None else ["--configfile", str(path)]
+    # Not at the end, where they would take targets for files.
+    files = [] if asked.study is None and asked.configfile else [path]
+    files = [str(file) for file in [*files, *asked.configfile]]
+    command += ["--configfile", *files] if asked.study or asked.configfile else []
+    command += ["--config", *asked.config] if asked.config else []
     command += ["--profile", str(profile)]
     return [*command, "--cores", asked.cores or cores] if asked.cores or asked.profile is None else command
 
 
-def _call(command: list[str]) -> int:
-    """Run a command of the environment that this process belongs to, after saying it."""
+def _check_pairs(pairs: Sequence[str]) -> None:
+    """Raise `CamstudyError` for what Snakemake takes for no KEY=VALUE, with a traceback of its own."""
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise CamstudyError(f"--config {pair}: found no `=`; write `--config {key}=VALUE`")
+        if "." in key:
+            first, *inner = key.split(".")
+            for name in reversed(inner):
+                value = f"{{{name}: {value}}}"
+            raise CamstudyError(
+                f"--config {pair}: found a key within `{first}`, and only keys at the top can be set here; write "
+                f"`{first}: {value}` into the study, or into a file of its own that `--configfile` adds"
+            )
+        if not _KEY.fullmatch(key):
+            raise CamstudyError(f"--config {pair}: found `{key}`, expected a key of the study (docs/configuration.md)")
+
+
+def _check_options(command: Sequence[str]) -> None:
+    """Raise `CamstudyError` for what Snakemake does not understand, which it would tell below a page of its options."""
+    from snakemake.cli import get_argument_parser
+
+    parser = get_argument_parser()
+
+    def refuse(message: str) -> NoReturn:
+        wrong = [text for text in message.split(": ", 1)[-1].split() if text.startswith("--")]
+        near = did_you_mean(wrong[0], parser._option_string_actions) if "unrecognized" in message and wrong else ""
+        near = near if near.startswith(", did") else "; `snakemake --help` lists all"
+        raise CamstudyError(f"Snakemake's options: {message}{near}")
+
+    parser.error = refuse
+    parser.parse_args(command[1:])
+
+
+def _call(command: list[str], check: Sequence[str]) -> int:
+    """Run a command of the environment that this process belongs to, after saying it; ``check`` is a user's part."""
+    if any(word.startswith("-") for word in check):
+        _check_options(command)
     found = Path(sys.executable).with_name(command[0])
     if shutil.which(command[0]) is None:
         print(f"$ source {shlex.quote(str(found.parent / 'activate'))}", flush=True)

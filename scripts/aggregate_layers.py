@@ -1,24 +1,26 @@
 """Aggregate the layer sweep of a study: mean alignment with its interval per model, method and stage."""
 
 from camstudy.analysis.aggregate import Settings, summarize
-from camstudy.core.parts import read_tables
+from camstudy.analysis.counting import read_counting
+from camstudy.core.parts import read_tables, write_table
 from camstudy.core.provenance import read_json
 from camstudy.pipeline.job import step
-from camstudy.study.checks import layer_sweep
+from camstudy.study.layers import layer_sweep
 from camstudy.study.protocols import chosen
 from camstudy.study.stated import settings
 
 with step(snakemake):
+    counting = read_counting(snakemake.config, snakemake.input.correct)
     layers = summarize(
-        read_tables(snakemake.params.maps, snakemake.input.scores),
+        counting.frames(read_tables(snakemake.params.maps, snakemake.input.scores)),
         dataset=snakemake.config["dataset"],
         protocol=chosen(snakemake.config)["agreement"],
         ceiling=read_json(snakemake.input.ceiling[0])["human_ceiling"],
-        settings=Settings.of(settings(snakemake.config)),
+        settings=Settings.of(settings(snakemake.config), snakemake.input.items_of_maps),
         metrics=("alignment",),
     )
     # Each method at a stage, by its name: the method and the stage.
     stages = layer_sweep(snakemake.config)
     layers["stage"] = layers["method"].map(lambda name: stages[name][1])
     layers["method"] = layers["method"].map(lambda name: stages[name][0])
-    layers.to_parquet(snakemake.output.layers, index=False)
+    write_table(snakemake.output.layers, layers, snakemake.params.identity)

@@ -8,6 +8,7 @@ from camstudy.data.formats.clickme import select
 from camstudy.explain.reading import label_maps
 from camstudy.figures import FIGURES, save
 from camstudy.pipeline.job import step
+from camstudy.study.seeds import shown_pairs
 
 with step(snakemake):
     catalog, settings = snakemake.config["catalog"], snakemake.config["qualitative"]
@@ -24,7 +25,7 @@ with step(snakemake):
 
     predicted = {
         models[model]: names(read_records([record]).set_index("image").loc[chosen, "predicted"])
-        for model, record in zip(snakemake.config["models"], inputs.prediction, strict=True)
+        for model, record in zip(snakemake.config["models"], inputs.prediction, strict=bool(inputs.prediction))
     }
     maps, scores, boxes = {}, {}, {}
     tables = read_tables(snakemake.params.scored, inputs.scores)
@@ -35,15 +36,19 @@ with step(snakemake):
         if tables:
             scores[key] = tables[model, method].set_index("image").loc[chosen, "spearman"].to_numpy()
     objects = dataset.boxes(chosen) if "box" in dataset.group else None
+    fixations = dataset.fixations(chosen) if "fixation" in dataset.group else None
     figure = FIGURES[snakemake.wildcards.figure].function(
         dataset.images(chosen),
         dataset.human_map(chosen) if "human_map" in dataset.group else None,
         maps,
-        names(dataset.labels[chosen]),
+        dataset.shown(chosen),
         boxes=boxes,
         predicted=predicted,
         scores=scores,
+        fixations=fixations,
         human_title=f"human map ({what})" if (what := dataset.attrs["human_maps"]) else "human map",
+        pairs=shown_pairs(snakemake.config),
+        methods={methods[name]: catalog["methods"][name]["method"] for name in snakemake.config["methods"]},
         objects=None if objects is None else [boxes[(boxes >= 0).all(1)] for boxes in objects],
     )
     for path in snakemake.output:

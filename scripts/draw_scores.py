@@ -2,12 +2,15 @@
 
 from camstudy.analysis.summary import read_inputs
 from camstudy.figures import FIGURES, save
+from camstudy.figures.style import remark
 from camstudy.pipeline.job import step
 from camstudy.study.stated import stated_by
+from camstudy.tables.counted import counted
 
 with step(snakemake):
     record = FIGURES[snakemake.wildcards.figure]
     inputs = read_inputs(snakemake.input, stated_by(snakemake.config, record), snakemake.config["published"])
     figure = record.function(inputs)
+    remark(figure, counted(inputs, record))
     for path in snakemake.output:
         save(figure, path)

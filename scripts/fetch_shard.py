@@ -26,5 +26,5 @@ with step(snakemake):
     arriving.replace(shard)
     identity = snakemake.params.identity
     record = {"identity": identity, "accepted": parts(identity).get("accepted", ""), "sha256": digest, "records": n}
-    write_json(snakemake.output.record, record)
+    write_json(snakemake.output.record, record | {"files": {shard.name: digest}})
     print(f"{n} records, sha256 {digest}" + ("" if pin else "; pin it in `shards.sha256` of the dataset"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from camstudy.core import ledger
 from camstudy.core.identity import parts
-from camstudy.core.provenance import write_json
+from camstudy.core.provenance import sha256_file, write_json
 from camstudy.models.weights.checkpoints import save_model
 from camstudy.models.weights.fetch import fetch_weights
 from camstudy.pipeline.job import step
@@ -24,4 +24,6 @@ with step(snakemake) as run:
     if places:
         hashes = dict.fromkeys(places, record["sha256"])
         ledger.record(ledger.table_of(record_path), stats, hashes, places=places, text=accepted)
-    write_json(record_path, record | {"identity": snakemake.params.identity, "accepted": accepted})
+    files = {Path(snakemake.output.weights).name: sha256_file(snakemake.output.weights)}
+    about = {"identity": snakemake.params.identity, "accepted": accepted, "files": files}
+    write_json(record_path, record | about)

@@ -7,6 +7,7 @@ from camstudy.analysis.summary import read_inputs
 from camstudy.pipeline.job import step
 from camstudy.study.stated import stated_by
 from camstudy.tables import TABLES
+from camstudy.tables.counted import captioned, counted
 from camstudy.tables.notes import random_weights, versions
 from camstudy.tables.render import RENDERERS
 
@@ -14,6 +15,7 @@ with step(snakemake):
     record = TABLES[snakemake.wildcards.table]
     inputs = read_inputs(snakemake.input, stated_by(snakemake.config, record), snakemake.config["published"])
     table = record.function(inputs)
-    table = replace(table, notes=(*table.notes, *random_weights(inputs), *versions(inputs)))
+    caption = captioned(table.caption, counted(inputs, record))
+    table = replace(table, caption=caption, notes=(*table.notes, *random_weights(inputs), *versions(inputs)))
     for extension, path in snakemake.output.items():
         Path(path).write_text(RENDERERS[extension](table))

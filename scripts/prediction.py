@@ -1,4 +1,4 @@
-"""Classify a dataset with one model: one row per image."""
+"""Classify a dataset with one model: one row per image, or per item of an image."""
 
 import numpy as np
 import pandas as pd
@@ -7,9 +7,10 @@ from camstudy.core.parts import write_scores
 from camstudy.core.provenance import write_record
 from camstudy.data.dataset import open_dataset
 from camstudy.metrics.predicting import predict
-from camstudy.metrics.prediction import score_prediction
+from camstudy.metrics.prediction import score_label_sets, score_prediction
 from camstudy.models.build import input_config
 from camstudy.models.load import load_model, placed, weights_of
+from camstudy.models.probabilities import head_of
 from camstudy.pipeline.job import step, torch_device
 
 with step(snakemake) as run:
@@ -18,7 +19,10 @@ with step(snakemake) as run:
     model = placed(load_model(entry, weights_of(snakemake.input.model)), device)
     dataset = open_dataset(snakemake.input.dataset)
     logits = predict(model, input_config(entry), dataset, snakemake.config["explain"]["batch_size"])
-    columns = score_prediction(logits, dataset.labels)
+    if head_of(entry) == "softmax":
+        columns = score_prediction(logits, dataset.labels)
+    else:
+        columns = score_label_sets(logits, dataset.labels, dataset.label_sets)
     frame = pd.DataFrame({"image": np.arange(dataset.n), "label": dataset.labels, **columns})
     write_scores(snakemake.output.scores, frame, dataset, slice(0, dataset.n))
     files, made_from = [snakemake.output.scores], [snakemake.input.model]

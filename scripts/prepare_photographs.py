@@ -2,16 +2,20 @@
 
 from camstudy.core.identity import parts
 from camstudy.core.ledger import listing_of, table_of
+from camstudy.data.archives import check_archives
 from camstudy.data.formats.clickme import select
 from camstudy.data.formats.files import Root, start
 from camstudy.data.formats.photographs import write_photographs
+from camstudy.data.formats.pixels import write_pixels
 from camstudy.data.sources import SOURCES
+from camstudy.pipeline import paths
 from camstudy.pipeline.job import step
 
 with step(snakemake):
     name, manifest = snakemake.wildcards.dataset, snakemake.output.manifest
     entry, content = snakemake.config["catalog"]["datasets"][name], parts(snakemake.params.identity).get("content", "")
-    root = Root(entry["root"])
+    check_archives(snakemake.input.archives)
+    root = Root(paths.root(entry))
     found = SOURCES[entry["source"]].read(entry, root)
     chosen = select(len(found.photographs), entry["n_images"], entry["sample_seed"])
     photographs = [found.photographs[position] for position in chosen]
@@ -24,20 +28,18 @@ with step(snakemake):
         found.files.hash(item.name for item in photographs)
         return {"content": root.record(table_of(manifest), content)}
 
-    write_photographs(
-        manifest,
-        found.files,
-        photographs,
-        attrs={
-            "dataset": name,
-            "source": entry["source"],
-            "source_records": len(found.photographs),
-            "licence": entry["licence"],
-            "human_maps": None if found.density is None else "recorded",
-            "class_names": found.class_names,
-        },
-        identity=snakemake.params.identity,
-        density=found.density,
-        facts=facts,
-        threads=snakemake.threads,
-    )
+    attrs = {
+        "dataset": name,
+        "source": entry["source"],
+        "source_records": len(found.photographs),
+        "licence": entry["licence"],
+        "human_maps": None if found.density is None else "recorded",
+        "class_names": found.class_names,
+        **({} if found.sigma is None else {"sigma": found.sigma}),
+    }
+    about = {"attrs": attrs, "identity": snakemake.params.identity, "facts": facts}
+    if found.pixels is None:
+        options = {"density": found.density, "threads": snakemake.threads}
+        write_photographs(manifest, found.files, photographs, **options, **about)
+    else:
+        write_pixels(manifest, photographs, found.pixels[chosen], **about)

@@ -285,3 +285,103 @@ def imagenet_boxes(root, packed=False):
         (folder / name.replace(".JPEG", ".xml")).write_bytes(text)
     if packed:
         pack(folder.parent, root / "ILSVRC2012_bbox_val_v3.tgz", "w:gz", "")
+
+
+def cifar(root, version, count=3, packed=True, side=32):
+    """CIFAR in the binary version, of so many records a file: pixel values that tell channel, row and column apart.
+
+    Returns labels and pixels of each file by its name, in the order of the records.
+    """
+    names, above, files = {
+        "cifar10": (
+            "batches.meta.txt",
+            "cifar-10-batches-bin",
+            [*(f"data_batch_{n}.bin" for n in range(1, 6)), "test_batch.bin"],
+        ),
+        "cifar100": ("fine_label_names.txt", "cifar-100-binary", ["train.bin", "test.bin"]),
+    }[version]
+    classes = int(version.removeprefix("cifar"))
+    folder = root / above
+    folder.mkdir(parents=True)
+    (folder / names).write_text("".join(f"name{number}\n" for number in range(classes)) + "\n")
+    rng, made = np.random.default_rng(0), {}
+    for file in files:
+        labels = rng.permutation(classes)[:count]
+        pixels = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+        coarse = [b"\x07"] if version == "cifar100" else [b""]
+        content = [
+            coarse[0] + bytes([label]) + b"".join(image[..., channel].tobytes() for channel in range(3))
+            for label, image in zip(labels.tolist(), pixels, strict=True)
+        ]
+        (folder / file).write_bytes(b"".join(content))
+        made[file] = labels, pixels
+    if packed:
+        pack(folder, root / f"cifar-{classes}-binary.tar.gz", "w:gz", above)
+    return made
+
+
+# What the eye tracker of MIT1003 saw, (column, row) from 1: a rest in the middle, then those of each observer.
+LOOKS = {"hp": [(20, 30), (51, 11), (6, 31)], "ajs": [(20, 30), (51, 11), (500, 500)]}
+
+
+def samples(places, blink=3):
+    """Thirty samples at each place, with a jitter around it that has no influence on the median, and a blink after."""
+    jitter = np.tile([[-1.0, 1.0], [0, 0], [1, -1]], (10, 1))
+    parts = [part for place in places for part in (np.add(place, jitter), np.full((blink, 2), -32768.0))]
+    return np.concatenate(parts)
+
+
+def mit1003_observers(root, packed=False, looks=LOOKS):
+    """MIT1003's images and the samples of each observer, in a struct with the name of the image."""
+    contents = {f"ALLSTIMULI/{name}.jpeg": picture(*size) for name, size in SIZES.items()}
+    contents["__MACOSX/ALLSTIMULI/._one.jpeg"] = contents["ALLSTIMULI/._one.jpeg"] = b"a resource fork"
+    for name in SIZES:
+        for observer, places in looks.items():
+            data = np.zeros((1, 1), dtype=[("eyeData", object), ("eventTimes", object)])
+            data[0, 0]["eyeData"], data[0, 0]["eventTimes"] = samples(places), np.arange(3.0)
+            trial = {"imgName": f"{name}.jpeg", "DATA": data}
+            contents[f"DATA/{observer}/{name}.mat"] = matlab(**{name: trial})
+            contents[f"DATA/{observer}/._{name}.mat"] = b"a resource fork"
+    put(root, contents, packed)
+    return read_mit1003(root)
+
+
+GAZE_TABLE = """image,observer,order,x,y,duration
+two.jpg,anna,3,10.5,50.5,200
+one.jpg,anna,1,50.5,10.5,310
+one.jpg,anna,2,5.5,30.5,
+one.jpg,bert,1,50.5,10.5,150
+one.jpg,bert,5,64,20,150
+"""
+
+
+def gaze_table(root, text=GAZE_TABLE):
+    for name, size in SIZES.items():
+        (root / f"{name}.jpg").write_bytes(picture(*size))
+    (root / "three.jpg").write_bytes(picture(30, 30))
+    (root / "fixations.csv").write_text(text)
+
+
+# Lists of MIT-67: scene and file. `a.jpg` is in two scenes.
+MIT67 = {
+    "TrainImages.txt": ["winecellar/one.jpg", "corridor/two.jpg", "corridor/a.jpg"],
+    "TestImages.txt": [
+        "winecellar/a.jpg",
+        "corridor/4.jpg",
+        "winecellar/3.jpg",
+        "corridor/int 5.jpg",
+        "corridor/6.jpg",
+    ],
+}
+
+
+def mit67(root, packed=False):
+    """The two lists, and the folder indoorCVPR_09/Images or the archive that it comes in, with an image of no list."""
+    images = root / "indoorCVPR_09/Images"
+    for number, name in enumerate([*(name for names in MIT67.values() for name in names), "corridor/more.jpg"]):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).write_bytes(picture(20 + number, 30))
+    for name, lines in MIT67.items():
+        (root / name).write_text("".join(f"{line}\r\n" for line in lines))
+    if packed:
+        pack(root / "indoorCVPR_09", root / "indoorCVPR_09.tar", "w", "indoorCVPR_09")

@@ -41,6 +41,6 @@ def summarize_steps(
             values = kept["correlation"].to_numpy()
             found = (np.nan,) * 3
             if len(values):
-                found = values.mean(), *interval(values, **settings.bootstrap)
+                found = values.mean(), *interval(values, **settings.of_items(kept["image"]))
             rows.append((*about, step, name, *found, len(values), int(part["degenerate"].sum())))
     return pd.DataFrame(rows, columns=list(STEPS))

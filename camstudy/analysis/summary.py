@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from camstudy.analysis.published import read_published
 from camstudy.core.names import untried_name
+from camstudy.core.parts import read_table
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
 
+BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
 STRICTER_LEVELS = (0.01, 0.001)
 
 
@@ -29,13 +32,17 @@ class TableInputs:
     models : records of the models by name: title, parameters, ...
     study : validated configuration; of its catalogue, ``methods`` with ``title`` and ``target``, and ``protocols``,
         those that are shown, one of a family
-    dataset : attributes of the dataset: dataset, human_maps ("simulated" or "recorded"), ..., and human_ceiling
+    dataset : attributes of the dataset: dataset, human_maps ("simulated" or "recorded"), ..., human_ceiling, and where
+        images have several items ``images``, their number
     sweep : only where it is asked for, alignment by floor: the columns of ``scores`` and ``floor``, NaN for none; and
         what best floors are worth on other images: `camstudy.analysis.aggregate.held_out`
     layers : only where it is asked for, alignment by stage: the columns of ``scores`` and ``stage``
+    layer_scores : only where it is asked for, faithfulness by stage: the same columns
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.analysis.aggregate.CURVES`
     steps : only where it is asked for, the columns of `camstudy.analysis.steps.STEPS`
+    similarity : only where it is asked for, the columns of `camstudy.analysis.similarity.SIMILARITY`
+    seeds : only where it is asked for, `camstudy.analysis.seeds.SEEDS`; ``study`` then has ``replicates``
     timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
     versions : the versions of each library that the results were made with
     published : only where it is asked for, what `camstudy.analysis.published.read_published` returns
@@ -48,10 +55,13 @@ class TableInputs:
     dataset: Mapping
     sweep: pd.DataFrame | None = None
     layers: pd.DataFrame | None = None
+    layer_scores: pd.DataFrame | None = None
     cost: Mapping[str, Mapping] | None = None
     curves: pd.DataFrame | None = None
     published: pd.DataFrame | None = None
     steps: pd.DataFrame | None = None
+    similarity: pd.DataFrame | None = None
+    seeds: pd.DataFrame | None = None
     timing: Mapping[tuple[str, str], Mapping] | None = None
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -103,6 +113,13 @@ class TableInputs:
         if estimate is None:
             return None
         return Difference(estimate, finite(row["p"]), finite(row["p_corrected"]))
+
+    def similar(self, baseline: str, variant: str, method: str) -> "Estimate | None":
+        """Return the mean rank correlation of two models' maps; None where they were not compared."""
+        if self.similarity is None:
+            return None
+        row = _only(self.similarity, baseline=baseline, variant=variant, method=method)
+        return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
 
     def significance(self, difference: "Difference | None") -> str:
         """Return an asterisk for each of `levels` that the corrected p is below."""
@@ -201,9 +218,9 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     published : file of published values, if the study names one
     """
     named = dict(files.items())
-    records, scores = [*map(read_json, named["models"])], pd.read_parquet(named["scores"])
+    records, scores = [*map(read_json, named["models"])], read_table(named["scores"])
     titles = {name: entry["title"] for name, entry in study["catalog"]["models"].items()}
-    beside = {name: pd.read_parquet(named[name]) for name in ("sweep", "layers", "curves", "steps") if name in named}
+    beside = {name: read_table(named[name]) for name in BESIDE if name in named}
     if "cost" in named:
         beside["cost"] = dict(zip(study["models"], map(read_json, named["cost"]), strict=True))
     if "timing" in named:
@@ -214,10 +231,17 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     ceiling = read_json(named["ceiling"][0]) if named["ceiling"] else {}
     return TableInputs(
         scores=scores,
-        comparisons=pd.read_parquet(named["comparisons"]),
+        comparisons=read_table(named["comparisons"]),
         models={name: {"title": titles[name], **record} for name, record in zip(study["models"], records, strict=True)},
         study=study,
-        dataset=dict(open_store(named["dataset"]).attrs) | {"human_ceiling": ceiling.get("human_ceiling")},
+        dataset=_about(named["dataset"]) | {"human_ceiling": ceiling.get("human_ceiling")},
         versions=all_versions([*records, {"versions": scores.attrs.get("versions", {})}]),
         **beside,
     )
+
+
+def _about(manifest: str) -> dict[str, object]:
+    """Return the attributes of a dataset, and of one whose images have several items the number of images."""
+    store = open_store(manifest)
+    number = {"images": len(np.unique(store["image_source"][:]))} if "image_source" in store else {}
+    return dict(store.attrs) | number

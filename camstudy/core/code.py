@@ -52,6 +52,7 @@ class Code:
     def __init__(self, base: Path = PACKAGE.parent, cached: Path | None = None, own: tuple[str, ...] = ()) -> None:
         self._base, self._cached, self._own = base, cached, own
         self._modules: dict[str, Module | None] = {}
+        self._digests: dict[str, str] = {}
         self._changed = False
 
     @cached_property
@@ -72,8 +73,11 @@ class Code:
 
     def digest(self, root: str) -> str:
         """Return 16 hex digits for the code that ``root`` uses; of what is installed, its name alone counts."""
-        lines = [self._line(*key) for key in self.slice(root)]
-        return hashlib.sha256("\n".join(sorted(lines) or [root]).encode()).hexdigest()[:16]
+        if root not in self._digests:
+            lines = [self._line(*key) for key in self.slice(root)]
+            text = "\n".join(sorted(lines) or [root])
+            self._digests[root] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._digests[root]
 
     def slice(self, root: str) -> set[tuple[str, str]]:
         """Return the definitions that ``root`` uses, itself among them, as (module, name).

@@ -22,16 +22,20 @@ from camstudy.core.provenance import read_json, sha256_file, write_json
 
 BLOCK = 1 << 20
 TIMEOUT = 60  # seconds without a byte
+PATIENCE, LEAST_RATE = 60, 1000  # how many seconds a server may send fewer bytes a second
 _PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP states that another attempt may not meet
 _LONGEST_WAIT = 120  # seconds
 
 
 class _Interrupted(Exception):
-    """An attempt that failed for a reason that may pass; ``wait`` is the server's wish in seconds, if any."""
+    """An attempt that failed for a reason that may pass.
 
-    def __init__(self, reason: object, wait: float | None = None) -> None:
+    ``wait`` is the server's wish in seconds, if any; what came in too slowly is no progress.
+    """
+
+    def __init__(self, reason: object, wait: float | None = None, *, slow: bool = False) -> None:
         super().__init__(str(reason) or type(reason).__name__)
-        self.wait = wait
+        self.wait, self.slow = wait, slow
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,9 @@ class _Origin:
     validator: str | None  # strong ETag, else date of last modification
     size: int | None
 
-    @property
-    def known(self) -> bool:
-        """Whether a later answer can be told to be of the same file."""
-        return self.validator is not None or self.size is not None
+    def continues(self, url: str, *, pinned: bool) -> bool:
+        """Whether a later answer can be told to be of the same file: by the server's word, or by its checksum."""
+        return self.address == _address(url) and (self.validator is not None or pinned)
 
 
 def fetch(url: str, destination: Path, sha256: str | None = None, *, attempts: int = 4) -> str:
@@ -53,7 +56,8 @@ def fetch(url: str, destination: Path, sha256: str | None = None, *, attempts: i
 
     A file that is there with the wanted ``sha256`` is not fetched again; any other is replaced. While it lasts,
     the download is in ``destination`` + ``.part`` beside its origin in ``.part.json``; whoever is cut off leaves
-    both, and the next call goes on from there if the server still has the same file (by ETag, date or size).
+    both, and the next call goes on from there if the server still has the same file (by ETag or date, or by ``sha256``
+    in the end).
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ def fetch(url: str, destination: Path, sha256: str | None = None, *, attempts: i
     if urlsplit(url).scheme == "file":
         _copy(url, part)
     else:
-        _persist(url, part, attempts)
+        _persist(url, part, attempts, pinned=sha256 is not None)
     found = sha256_file(part)
     if sha256 is not None and found != sha256.lower():
         _forget(part)
@@ -92,16 +96,18 @@ def fetch(url: str, destination: Path, sha256: str | None = None, *, attempts: i
     return found
 
 
-def _persist(url: str, part: Path, attempts: int) -> None:
+def _persist(url: str, part: Path, attempts: int, *, pinned: bool) -> None:
     failures, furthest = 0, _size(part)
     while True:
         try:
-            return _download(url, part)
+            return _download(url, part, pinned=pinned)
         except _Interrupted as error:
-            failures = 1 if _size(part) > furthest else failures + 1
+            failures = 1 if _size(part) > furthest and not error.slow else failures + 1
             furthest = max(furthest, _size(part))
             if failures >= attempts:
-                kept = f"; {_size(part):,} bytes are kept and the next run goes on from there" if _size(part) else ""
+                origin = _origin(part)
+                goes_on = _size(part) and origin and origin.continues(url, pinned=pinned)
+                kept = f"; {_size(part):,} bytes are kept and the next run goes on from there" if goes_on else ""
                 raise CamstudyError(
                     f"{redact(url)}: {error} ({failures} attempts without progress){kept}. Check the connection, or"
                     " fetch the file elsewhere and give its place as file:///..."
@@ -111,10 +117,10 @@ def _persist(url: str, part: Path, attempts: int) -> None:
             time.sleep(wait)
 
 
-def _download(url: str, part: Path) -> None:
+def _download(url: str, part: Path, *, pinned: bool) -> None:
     """Make one attempt: go on with the partial file, or begin, until all that the server announced is there."""
     origin, start = _origin(part), _size(part)
-    if origin is None or origin.address != _address(url) or not origin.known:
+    if origin is None or not origin.continues(url, pinned=pinned):
         _forget(part)
         origin, start = None, 0
     if origin and start == origin.size:
@@ -126,14 +132,16 @@ def _download(url: str, part: Path) -> None:
             headers["If-Range"] = origin.validator
     try:
         with open_address(url, headers, TIMEOUT) as answer:
-            begins, answered = _answered(url, answer)
+            begins, ends, answered = _answered(url, answer)
             if origin and start and begins and not _same(origin, answered, start, begins):
                 _forget(part)
                 raise _Interrupted("the file changed on the server; starting over")
             if not begins:  # all of it: the server ignores ranges, or the file has changed
                 _forget(part)
                 write_json(_note(part), asdict(answered))
-            _receive(answer, part, begins, answered.size)
+            # An answer may not say how large the whole is: what the first one said holds then.
+            known = [origin.size] if origin and begins else []
+            _receive(answer, part, begins, next(filter(None, [answered.size, *known, ends]), None))
     except urllib.error.HTTPError as error:
         _explain(url, error, part)
     except (OSError, http.client.HTTPException) as error:
@@ -147,33 +155,40 @@ def _download(url: str, part: Path) -> None:
         raise _Interrupted(reason) from None
 
 
-def _answered(url: str, answer: http.client.HTTPResponse) -> tuple[int, _Origin]:
-    """Return where an answer begins in the file, and what file it says it is."""
+def _answered(url: str, answer: http.client.HTTPResponse) -> tuple[int, int | None, _Origin]:
+    """Return where an answer begins in the file and where it ends, if it says so, and what file it says it is."""
     tag = answer.headers.get("ETag")
     validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
     length = answer.headers.get("Content-Length")
     if answer.status != 206:
-        return 0, _Origin(_address(url), validator, int(length) if length and length.isdecimal() else None)
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+        return 0, None, _Origin(_address(url), validator, int(length) if length and length.isdecimal() else None)
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.headers.get("Content-Range", ""))
     if found is None:
         raise _Interrupted("the server sent a part without saying which")
-    return int(found[1]), _Origin(_address(url), validator, None if found[2] == "*" else int(found[2]))
+    size = None if found[3] == "*" else int(found[3])
+    return int(found[1]), int(found[2]) + 1, _Origin(_address(url), validator, size)
 
 
 def _same(origin: _Origin, answered: _Origin, start: int, begins: int) -> bool:
     """Whether a partial answer continues the partial file; servers may ignore the condition on a range."""
     pairs = [(origin.validator, answered.validator), (origin.size, answered.size)]
-    stated = [(before, now) for before, now in pairs if None not in (before, now)]
-    return begins == start and bool(stated) and all(before == now for before, now in stated)
+    return begins == start and all(before == now for before, now in pairs if None not in (before, now))
 
 
 def _receive(answer: http.client.HTTPResponse, part: Path, start: int, size: int | None) -> None:
     name = part.name.removesuffix(".part")
     progress = tqdm(total=size, initial=start, desc=name, unit="B", unit_scale=True, mininterval=10)
+    since, received = time.monotonic(), 0
     with part.open("ab" if start else "wb") as file, progress:
-        while block := answer.read(BLOCK):
+        # What there is, as waiting for a whole block would take for ever where bytes drip in.
+        while block := answer.read1(BLOCK):
             file.write(block)
             progress.update(len(block))
+            received += len(block)
+            if (passed := time.monotonic() - since) >= PATIENCE:
+                if received < LEAST_RATE * passed:
+                    raise _Interrupted(f"only {received:,} bytes came in {passed:.0f} s", slow=True)
+                since, received = time.monotonic(), 0
     if size is not None and _size(part) != size:
         raise _Interrupted(f"the connection ended after {_size(part):,} of {size:,} bytes")
 

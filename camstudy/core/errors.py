@@ -1,7 +1,8 @@
-"""The one error type for mistakes a user can mend, and the spelling help its messages use."""
+"""The error types for what a user can mend, and the spelling help their messages use."""
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class CamstudyError(Exception):
@@ -13,6 +14,22 @@ class CamstudyError(Exception):
 
 class MissingFiles(CamstudyError):
     """Files that a user is to put somewhere are not there; whoever knows where they come from adds what to do."""
+
+
+class Damaged(CamstudyError):
+    """A result that is not what was written: which one, and what is set aside so that the next run makes it anew.
+
+    Parameters
+    ----------
+    found : the file, and what is wrong with it
+    record : of the result; what is made from it waits for the record
+    files : what is damaged, if that is not the record itself
+    """
+
+    def __init__(self, found: str, record: str | Path, *files: str | Path) -> None:
+        super().__init__(f"{found}; `camstudy verify` sets it aside, and the next run makes it anew")
+        self.found = found
+        self.record, self.files = Path(record), [Path(file) for file in files]
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

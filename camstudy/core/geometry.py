@@ -148,6 +148,24 @@ def boxes_in_view(
     return np.where(kept[..., None], mapped, 0.0), np.count_nonzero(there & ~kept, axis=1)
 
 
+def points_in_view(points: np.ndarray, view: Box, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return where points lie in a part of an image, float64 (k, 2) in pixels of ``size``, and which lie inside (k,).
+
+    Parameters
+    ----------
+    points : (k, 2), rows and columns in fractions of the image
+    view : the part, in fractions of the image (top, left, bottom, right)
+    size : height and width that the part is resized to; the centre of the first pixel is (0.5, 0.5)
+
+    >>> points_in_view(np.array([[0.5, 0.5], [0.1, 0.5]]), (0.25, 0.0, 0.75, 1.0), (10, 20))
+    (array([[ 5., 10.],
+           [-3., 10.]]), array([ True, False]))
+    """
+    start, end = np.array(view[:2]), np.array(view[2:])
+    found = (np.asarray(points, np.float64) - start) / (end - start) * size
+    return found, ((found >= 0) & (found < size)).all(axis=1)
+
+
 @lru_cache(maxsize=64)
 def _weights(source: int, target: int, low: float, high: float) -> np.ndarray:
     """Return the (target, source) matrix of linear interpolation along one axis."""

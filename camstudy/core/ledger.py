@@ -15,13 +15,13 @@ import json
 import os
 import stat
 import sys
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.files import replacing
 from camstudy.core.provenance import sha256_file
 
 Stat = tuple[int, int]  # size in bytes, time of modification in nanoseconds
@@ -213,16 +213,9 @@ def _read_rows(table: str | Path) -> dict[str, tuple[int, int, str | None]]:
 
 
 def _write(table: str | Path, header: Mapping, rows: Mapping[str, tuple[int, int, str | None]]) -> None:
-    table = Path(table)
-    table.parent.mkdir(parents=True, exist_ok=True)
-    temporary = table.with_name(f".{table.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("w") as file:
-            file.write(f"{json.dumps(header)}\n")
-            file.writelines(f"{json.dumps([name, *rows[name]])}\n" for name in sorted(rows))
-        temporary.replace(table)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(table) as temporary, temporary.open("w") as file:
+        file.write(f"{json.dumps(header)}\n")
+        file.writelines(f"{json.dumps([name, *rows[name]])}\n" for name in sorted(rows))
 
 
 def _counted(stats: Mapping[str, Stat], scope: Mapping) -> dict[str, Stat]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import verify, write_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +140,7 @@ def _read_part(path: str | Path) -> _Part:
     try:
         frame = pd.read_parquet(path)
     except FileNotFoundError:
-        raise CamstudyError(f"{path}: no such file, though its record is there; delete the record and rerun") from None
+        raise CamstudyError(f"{path}: no such file; run the rule that makes it") from None
     try:
         stated = frame.attrs.pop("images")
     except KeyError:
@@ -164,9 +165,27 @@ def _read_part(path: str | Path) -> _Part:
 
 
 def read_records(records: Iterable[str | Path], kind: str = "") -> pd.DataFrame:
-    """Return the scores that lie beside the records of all parts, or with a kind those in `{record}.{kind}.parquet`."""
+    """Return the scores that lie beside the records of all parts, or with a kind those in `{record}.{kind}.parquet`.
+
+    Raises `Damaged` for a file that is not the one that its record describes.
+    """
     ending = f".{kind}.parquet" if kind else ".parquet"
-    return read_scores(Path(record).with_suffix(ending) for record in records)
+    return read_scores(verify(Path(record).with_suffix(ending), record) for record in records)
+
+
+def write_table(path: str | Path, frame: pd.DataFrame, identity: str) -> None:
+    """Write a table that a study keeps as a Parquet file, and its record beside it: ``x.parquet``, ``x.json``."""
+    frame.to_parquet(path, index=False)
+    write_record(Path(path).with_suffix(".json"), identity, path)
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Return a table that `write_table` wrote; `Damaged` if it is not that any more."""
+    import pandas as pd
+
+    record = Path(path).with_suffix(".json")
+    # An earlier version wrote none.
+    return pd.read_parquet(verify(path, record) if record.is_file() else path)
 
 
 def read_tables(

@@ -1,9 +1,8 @@
-"""What a result was made from, and by which run: canonical JSON, checksums, versions, atomic JSON files."""
+"""What a result was made from, and by which run: canonical JSON, checksums, versions, sealed JSON files."""
 
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 import time
@@ -12,10 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from camstudy import __version__
-from camstudy.core.errors import CamstudyError
-from camstudy.core.identity import canonical
+from camstudy.core.errors import CamstudyError, Damaged
+from camstudy.core.files import replacing
+from camstudy.core.identity import canonical, digest
 
 PACKAGE = Path(__file__).parents[1]
+# Keys of a JSON file: a digest of what else is in it, and where below `results` it lies.
+SEAL, PLACE = "seal", "written_as"
 
 
 def fingerprint(**parts: object) -> str:
@@ -102,19 +104,70 @@ def _commit() -> str | None:
 
 
 def read_json(path: str | Path) -> dict:
-    """Read a JSON object; a missing or broken file is a `CamstudyError`."""
+    """Read a JSON object that `write_json` wrote; a missing file is a `CamstudyError`, one that has changed `Damaged`.
+
+    Without a seal, as other programs write it, it is taken as it is.
+    """
+    path = Path(path)
     try:
-        return json.loads(Path(path).read_text())
+        content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CamstudyError(f"{path}: no such file; run the rule that makes it") from None
-    except json.JSONDecodeError as error:
-        raise CamstudyError(f"{path}: not valid JSON ({error}); delete it and run again") from None
+    except ValueError as error:
+        raise Damaged(f"{path}: not valid JSON ({error})", path) from None
+    if not isinstance(content, dict):
+        raise Damaged(f"{path}: holds no JSON object", path)
+    seal, place = content.pop(SEAL, None), content.pop(PLACE, None)
+    # Both are there, or neither.
+    if (seal, place) != (None, None) and seal != digest([place, content]):
+        raise Damaged(f"{path}: has changed since it was written", path)
+    if place is not None and not f"/{path.absolute().as_posix()}".endswith(f"/{place}"):
+        raise Damaged(f"{path}: was written as {place} and is no record of what lies here", path)
+    return content
 
 
-def write_json(path: str | Path, value: object) -> None:
-    """Write readable JSON to ``path`` in one step: readers see the old file or the whole new one."""
+def write_json(path: str | Path, value: Mapping) -> None:
+    """Write a readable JSON object to ``path`` in one step: readers see the old file or the whole new one.
+
+    It is sealed: `read_json` notices if it has changed, or lies elsewhere below `results`.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    temporary.replace(path)
+    content = {**value, PLACE: _place(path)}
+    content[SEAL] = digest([content[PLACE], value])
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _place(path: Path) -> str:
+    """Return the path of a file below the results, or only its name where it is elsewhere."""
+    parts = path.absolute().parts
+    return "/".join(parts[-parts[::-1].index("results") :]) if "results" in parts else path.name
+
+
+def stated_files(record: Mapping, path: str | Path) -> dict[Path, str]:
+    """Return the files that lie beside a record, with the sha256 (hex) that it states of each.
+
+    ``path`` is that of the record. Of a store, `camstudy.core.chunks` knows.
+    """
+    path, stated = Path(path), record.get("files", record.get("sha256", {}))
+    if "store" in record:
+        return {}
+    if isinstance(stated, str):
+        # Of a finished model; others may be of what was downloaded.
+        stated = {path.with_suffix(".safetensors").name: stated} if "entry" in record else {}
+    return {path.with_name(name): sha256 for name, sha256 in stated.items()}
+
+
+def verify(file: str | Path, record: str | Path) -> Path:
+    """Return a file after comparing it with the sha256 that the record beside it states; `Damaged` if they differ.
+
+    A record that states none, as of an earlier version, is taken as it is.
+    """
+    file = Path(file)
+    expected = stated_files(read_json(record), record).get(file)
+    if not file.is_file():
+        raise Damaged(f"{file}: no such file, though {record} is there", record)
+    if expected is not None and (found := sha256_file(file)) != expected.lower():
+        what = f"{file}: is not the file that {record} describes (sha256 {found}, expected {expected})"
+        raise Damaged(what, record, file)
+    return file

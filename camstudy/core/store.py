@@ -5,13 +5,12 @@ missing, the store may be partial, and the next writer with the same identity co
 
 Every chunk is written, empty ones too, with a checksum, and each array is one flat folder: a finished store is complete
 if a listing of these folders shows all chunks, which opening it checks. That protects arrays of which every value can
-be data, such as pixels; elsewhere what was never written is no value that data has (`ArraySpec.fill_value`).
+be data, such as pixels; elsewhere what was never written is no value that data has (`ArraySpec.fill_value`). The sha256
+of each file is kept, too, and compared when it is read: `camstudy.core.chunks`.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -20,7 +19,9 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from camstudy.core.errors import CamstudyError
+from camstudy.core import chunks
+from camstudy.core.chunks import DAMAGE, Part, naming_damage
+from camstudy.core.errors import CamstudyError, Damaged
 from camstudy.core.provenance import read_json, write_json
 
 FORMAT = 2
@@ -30,12 +31,8 @@ LABELS = ("label", "class_name")
 WRITTEN = "progress/written"
 # Elements per chunk of a ragged array: 4 MB of file contents.
 RAGGED_CHUNK = 1 << 22
-# What zarr raises for a chunk that was cut off, overwritten or exchanged.
-DAMAGE = (RuntimeError, ValueError, MemoryError)
-DESCRIPTION_ERRORS = (ValueError, KeyError, TypeError)  # and for a `zarr.json`
-_REPAIR = "copy the store again, or delete {manifest} and rerun, which makes what is missing"
+DESCRIPTION_ERRORS = (ValueError, KeyError, TypeError)  # of zarr, for a `zarr.json`
 
-Part = slice | Sequence[int] | np.ndarray
 # Dimensions and values of an array that is known from the start, as xarray writes them.
 Fixed = tuple[Sequence[str], np.ndarray | Sequence]
 
@@ -128,14 +125,23 @@ class StoreWriter:
                 return None
         except (FileNotFoundError, *DESCRIPTION_ERRORS):
             return None
-        arrays = self._for_writing(group)
+        arrays, sums = self._for_writing(group), chunks.kept_sums(self.path)
         for name, (_, values) in self._fixed.items():
-            if _lost_chunks(self.path, name, arrays[name]):
+            if chunks.unsound_chunks(self.path, name, arrays[name], sums):
                 arrays[name][...] = values
-        with _naming_damage(self.path, WRITTEN, arrays[WRITTEN], slice(None)):
+        try:
             written = arrays[WRITTEN][:] == 1
+        except DAMAGE:
+            return None
+        unsound = {name: chunks.unsound_chunks(self.path, name, arrays[name], sums) for name in self.arrays}
+        if sums and any(unsound.values()):
+            # They are not those of what is made anew.
+            chunks.forget_sums(self.path)
         for name, spec in self.arrays.items():
-            for number in _lost_chunks(self.path, name, arrays[name]):
+            chunks.remove_leftovers(self.path, name)
+            for number in unsound[name]:
+                # It may hold other images, too, and would be read before it is written.
+                Path(self.path, name, chunks.key(arrays[name], number)).unlink(missing_ok=True)
                 images = self._images_of(spec, number)
                 if written[images].any():
                     arrays[WRITTEN][images] = written[images] = 0
@@ -194,8 +200,7 @@ class StoreWriter:
 
     def pending(self) -> list[slice]:
         """Return the chunks that are still missing, as slices of image positions in ascending order."""
-        with _naming_damage(self.path, WRITTEN, self._open[WRITTEN], slice(None)):
-            written = self._open[WRITTEN][:] == 1
+        written = self._open[WRITTEN][:] == 1
         starts = range(0, self.n, self.chunk)
         slices = [slice(start, min(start + self.chunk, self.n)) for start in starts]
         return [part for part in slices if not written[part].all()]
@@ -212,7 +217,7 @@ class StoreWriter:
                 raise ValueError(f"{self.path}: `{name}` has shape {np.shape(value)}, expected {expected}")
             if np.size(value):
                 # A ragged chunk may hold other images, too, and is read first.
-                with _naming_damage(self.path, name, self._open[name], span):
+                with naming_damage(self.path, name, self._open[name], span):
                     self._open[name][span] = value
         self._open[WRITTEN][part] = 1
 
@@ -223,19 +228,21 @@ class StoreWriter:
             raise CamstudyError(f"{self.path}: {len(missing)} chunks are missing; run the rule again to fill them")
         arrays = sorted([*self.arrays, *self._fixed])
         for name in arrays:
-            _check_complete(self.manifest, name, self._open[name])
+            chunks.check_complete(self.manifest, self.path, name, self._open[name])
         facts = {"store": self.path.name, "format": FORMAT, "n_images": self.n, "arrays": arrays}
+        facts["sums"] = chunks.write_sums(self.path, {name: self._open[name] for name in arrays})
         write_json(self.manifest, {**facts, "identity": self.identity, **record})
 
 
 class StoredArray:
     """An array of a finished store, for reading: ``array[part]`` with a slice or positions of its first dimension.
 
-    ``dims`` are the names of its dimensions. A chunk that cannot be read is a `CamstudyError`, which names it.
+    ``dims`` are the names of its dimensions, ``zarr`` is the array as the library has it. A chunk that is not what was
+    written is `Damaged`, which names it.
     """
 
     def __init__(self, path: Path, name: str, array: zarr.Array) -> None:
-        self._path, self._name, self._array = path, name, array
+        self._path, self._name, self.zarr = path, name, array
         self.shape, self.chunks, self.dtype, self.size = array.shape, array.chunks, array.dtype, array.size
         self.dims: tuple[str, ...] = array.metadata.dimension_names
 
@@ -243,8 +250,8 @@ class StoredArray:
         return self.shape[0]
 
     def __getitem__(self, part: Part) -> np.ndarray:
-        with _naming_damage(self._path, self._name, self._array, part):
-            return self._array.oindex[_as_slice(part)]
+        with naming_damage(self._path, self._name, self.zarr, part):
+            return self.zarr.oindex[_as_slice(part)]
 
 
 class Store(Mapping[str, StoredArray]):
@@ -252,47 +259,47 @@ class Store(Mapping[str, StoredArray]):
 
     def __init__(self, path: Path, arrays: Mapping[str, zarr.Array], attrs: Mapping[str, object]) -> None:
         self.path, self.attrs = path, dict(attrs)
-        self._arrays = {name: StoredArray(path, name, array) for name, array in arrays.items()}
+        self.zarrs = {name: StoredArray(path, name, array) for name, array in arrays.items()}
 
     def __getitem__(self, name: str) -> StoredArray:
-        return self._arrays[name]
+        return self.zarrs[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self.zarrs)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self.zarrs)
 
 
 def open_store(manifest: str | Path, require: Sequence[str] = ()) -> Store:
     """Open a finished store for reading, given its manifest; ``require`` names arrays that must be there.
 
-    One listing of each array's folder tells that no chunk is missing. Raises `CamstudyError` for one that is, and for a
-    store that is not there, does not belong to the manifest or has another format.
+    One listing of each array's folder tells that no chunk is missing; its content is checked as it is read. Raises
+    `CamstudyError` for a store of another format, and `Damaged` for one that is not what the manifest describes.
     """
-    record = read_json(manifest)
-    path = store_path(manifest)
+    manifest = Path(manifest)
+    record, path = read_json(manifest), store_path(manifest)
+    if not path.is_dir():
+        raise Damaged(f"{path}: no such store, though {manifest} exists", manifest)
+    sums = chunks.read_sums(path, record.get("sums"), manifest)
     try:
-        group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+        group = zarr.open_group(chunks.Verified(path, sums, manifest), mode="r", zarr_format=3, use_consolidated=False)
         arrays = dict(sorted(group.arrays()))
-    except FileNotFoundError:
-        raise CamstudyError(f"{path}: no such store, though {manifest} exists; delete the manifest and rerun") from None
-    except DESCRIPTION_ERRORS as error:
-        text = f"{path}: its description cannot be read ({error}); delete it and {manifest} and rerun"
-        raise CamstudyError(text) from None
+    except (FileNotFoundError, *DESCRIPTION_ERRORS) as error:
+        raise Damaged(f"{path}: its description cannot be read ({error})", manifest) from None
     if group.attrs.get("format") != FORMAT:
         found = group.attrs.get("format", "an earlier one")
         raise CamstudyError(f"{path}: has format {found}, expected {FORMAT}; delete it and {manifest} and rerun")
     if group.attrs["identity"] != record.get("identity"):
-        raise CamstudyError(f"{path}: does not belong to {manifest} (identities differ); delete both and rerun")
+        raise Damaged(f"{path}: does not belong to {manifest} (identities differ)", manifest)
     for name in record["arrays"]:
         if name not in arrays:
-            raise CamstudyError(f"{path}: lacks the array `{name}`; {_REPAIR.format(manifest=manifest)}")
+            raise Damaged(f"{path}: lacks the array `{name}`", manifest)
     missing = [name for name in require if name not in arrays]
     if missing:
         raise CamstudyError(f"{path}: has no array `{missing[0]}`; it holds {', '.join(arrays)}")
     for name, array in arrays.items():
-        _check_complete(Path(manifest), name, array)
+        chunks.check_complete(manifest, path, name, array)
     return Store(path, arrays, group.attrs)
 
 
@@ -333,43 +340,3 @@ def _create_array(
         chunk_key_encoding={"name": "default", "separator": "."},
         compressors=ZstdCodec(checksum=True),
     )
-
-
-def _key(array: zarr.Array, number: int) -> str:
-    """Return the file name of a chunk: arrays are divided along their first dimension only."""
-    return f"c.{number}" + ".0" * (array.ndim - 1)
-
-
-def _lost_chunks(path: Path, name: str, array: zarr.Array) -> list[int]:
-    """Return the numbers of an array's chunks that are not there."""
-    with os.scandir(path / name) as entries:
-        found = {entry.name for entry in entries}
-    return [number for number in range(array.nchunks) if _key(array, number) not in found]
-
-
-def _check_complete(manifest: Path, name: str, array: zarr.Array) -> None:
-    path = store_path(manifest)
-    lost = _lost_chunks(path, name, array)
-    if lost:
-        others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        repair = _REPAIR.format(manifest=manifest)
-        raise CamstudyError(f"{path}: lacks chunk {_key(array, lost[0])} of array `{name}`{others}; {repair}")
-
-
-@contextmanager
-def _naming_damage(path: Path, name: str, array: zarr.Array, part: Part) -> Iterator[None]:
-    """Turn what zarr raises for a damaged chunk into an error that names store, array and chunk."""
-    try:
-        yield
-    except DAMAGE as error:
-        size = array.chunks[0]
-        for number in np.unique(np.arange(array.shape[0])[part] // size).tolist():
-            try:
-                array[number * size : (number + 1) * size]
-            except DAMAGE:
-                file = path / name / _key(array, number)
-                raise CamstudyError(
-                    f"{path}: chunk {file.name} of array `{name}` is damaged ({error}); copy the store again, or "
-                    f"delete {file} and {path.with_suffix('.json')} and rerun, which makes this chunk anew"
-                ) from None
-        raise

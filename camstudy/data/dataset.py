@@ -1,6 +1,6 @@
 """The dataset store: images, labels and human maps in one Zarr store, the same for every source.
 
-- `pixels`: uint8 (image, y, x, channel), 256x256 RGB
+- `pixels`: uint8 (image, y, x, channel), 256x256 RGB; of CIFAR 32x32, without human maps
 - coordinates of the images: `image`: str, the name: of a record `shard#index`, of a photograph that of its file;
   `label`: int64, -1 where there are no classes; `class_name`: str, where classes have names
 - `human_map`: float32 (image, map_y, map_x), the blurred 64x64 map of ClickMe's preprocessing
@@ -8,14 +8,19 @@
 - `box`: int64 (image, object, edge), where known: top, left, bottom, right of the objects of the image's class in
   pixels of `image`, a box of its first row ending at bottom 1; -1 in the places of images with fewer
 - `mask`: uint8 (image, y, x), where known: 1 on these objects
+- `label_set`: int8 (image, class), of multi-label data: 1 for classes that are in the image, 0 for others, -1 for those
+  that are neither. An image comes once for each class that is 1, as an *item* with that class's label and boxes
+- `image_source`: int64 (image), where items share an image: the position of the first of them
 
 Stores of photographs (`camstudy.data.formats.photographs`) have no `pixels` but the files themselves, and gaze where
 known:
 
 - `image_file`: uint8, ragged: the bytes of the JPEG or PNG files
-- `image_source`: int64 (image), where images share a file: the first of them, which alone has its bytes
+- `image_source` as above: of the items of an image, the first alone has the bytes
 - `image_size`: int64 (image, 2), height and width
-- `fixation`: float32 (..., 2), ragged: rows and columns in pixels; `observer`: int16, ragged: who made them
+- `fixation`: float32 (..., 2), ragged: rows and columns in pixels; `observer`: int16, ragged: who made them;
+  `fixation_order`: int16, ragged: at which place of the observer's fixations, from 0; `fixation_duration`: float32,
+  ragged: in milliseconds; each -1 where that is not known. The attribute `sigma` is about one degree, in pixels
 - `human_map`: the density of the fixations, 128x128 over the whole image
 - `box`: int64 (..., 4), ragged, where known: edges in pixels of the photograph, as above; at least one per image
 
@@ -68,6 +73,27 @@ class Dataset:
         """Class indices, int64 (n,)."""
         return self._read("label", slice(None))
 
+    def shown(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
+        """Return what the images show, str (k,): their class by name or number, else a caption, or nothing."""
+        labels, names = self.labels[part], self.attrs["class_names"] or []
+        if (labels < 0).any():
+            return (
+                self._read("class_name", part).astype(object)
+                if "class_name" in self.group
+                else np.full(len(labels), "")
+            )
+        return np.array([names[label] if label < len(names) else str(label) for label in labels])
+
+    @property
+    def label_sets(self) -> np.ndarray | None:
+        """Which classes are in each item's image, int8 (n, classes): 1, 0, or -1 for neither; None of other data."""
+        return self.group["label_set"][:] if "label_set" in self.group else None
+
+    @property
+    def sources(self) -> np.ndarray:
+        """The position of the first item of each item's image, int64 (n,): its own where images have one item each."""
+        return self._read("image_source", slice(None)) if "image_source" in self.group else np.arange(self.n)
+
     @property
     def sizes(self) -> np.ndarray | None:
         """Heights and widths of photographs, int64 (n, 2); None for square images."""
@@ -80,7 +106,7 @@ class Dataset:
         return np.tile(self.group["pixels"].shape[1:3], (self.n, 1)) if sizes is None else sizes
 
     def images(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray | Pictures:
-        """Return images, uint8 (k, 256, 256, 3); of photographs a sequence of uint8 (h, w, 3), decoded on demand."""
+        """Return images, uint8 (k, side, side, 3); of photographs a sequence of uint8 (h, w, 3), decoded on demand."""
         if "pixels" in self.group:
             return self._read("pixels", part)
         positions = np.arange(self.n)[part]
@@ -94,6 +120,14 @@ class Dataset:
     def observers(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
         """Return who made the fixations, for each image int16 (fixations,); -1 where that is not known."""
         return self._read_ragged("observer", part)
+
+    def orders(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
+        """Return which of its observer's fixations each one is, for each image int16 (fixations,); -1 if not known."""
+        return self._read_ragged("fixation_order", part)
+
+    def durations(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
+        """Return the milliseconds of each fixation, for each image float32 (fixations,); -1 where not known."""
+        return self._read_ragged("fixation_duration", part)
 
     def human_map(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
         """Return blurred human maps, float32 (k, 64, 64)."""

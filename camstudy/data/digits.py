@@ -2,12 +2,15 @@
 
 Digits are scikit-learn's real 8x8 scans, backgrounds are photographs that ship with scikit-image, distractors are
 pieces of other digits. Human maps are *simulated*: several annotators click on the strokes, each click paints a
-bubble, and the annotators' maps are averaged, as in ClickMe (Linsley et al. 2019, arXiv 1805.08819). Everything
-derives from (seed, split, image number), so one scene never depends on how many others are made.
+bubble, and the annotators' maps are averaged, as in ClickMe (Linsley et al. 2019, arXiv 1805.08819). Fixations are
+simulated, too: each annotator looks near the centre first, then at some of the clicked places, the nearest next.
+Everything derives from (seed, split, image number), so one scene never depends on how many others are made.
+
+Multi-label data have other scenes, of one to three digits; what is made of them are items, a scene and one digit of it.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from PIL import Image
@@ -21,6 +24,10 @@ CLICK_JITTER = 5.0
 CONTEXT_RATE = 0.2
 CONTEXT_JITTER = 30.0
 BUBBLE_RADIUS = 12
+FIXATIONS = 8  # of an annotator
+FIRST_JITTER, LANDING_JITTER = 20.0, 3.0
+FIXATION_MS = 240  # the median, whose logarithm has a standard deviation of a third
+SIGMA = 12.0  # pixels that stand for a degree of visual angle
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,18 @@ SPLITS = {
 }
 
 
+# Scenes of one, two and three digits in turns: the scene of each of six items, and its place among those of the scene.
+TURN = ((0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2))
+QUARTER = SIZE // 2
+
+
 @dataclass(frozen=True)
 class Scene:
     """One image with its truth.
 
     image : uint8 (256, 256, 3); label : 0 to 9; stroke : float32 (256, 256), the digit's opacity in [0, 1];
     heatmap : uint8 (256, 256), mean click map of all annotators; halves : uint8 (2, 256, 256), the same for two
-    random halves of them.
+    random halves of them; fixations : float32 (80, 5), simulated: annotator, place in the order, row, column, ms.
     """
 
     image: np.ndarray
@@ -56,6 +68,7 @@ class Scene:
     stroke: np.ndarray
     heatmap: np.ndarray
     halves: np.ndarray
+    fixations: np.ndarray
 
     @property
     def mask(self) -> np.ndarray:
@@ -94,7 +107,8 @@ def make_scene(split: str, index: int, seed: int) -> Scene:
             _paint(canvas, place, piece, rng)
     _paint(canvas, corner, glyph, rng)
 
-    maps = np.stack([_clicks(stroke, rng) for _ in range(ANNOTATORS)])
+    clicked = [_clicks(stroke, rng) for _ in range(ANNOTATORS)]
+    maps = np.stack([_bubbles(points) for points in clicked])
     order = rng.permutation(ANNOTATORS)
     halves = np.stack([maps[order[::2]].mean(0), maps[order[1::2]].mean(0)])
     return Scene(
@@ -103,7 +117,78 @@ def make_scene(split: str, index: int, seed: int) -> Scene:
         stroke,
         _to_uint8(maps.mean(0)),
         np.stack([_to_uint8(half) for half in halves]),
+        # Numbers of their own, so that scenes are the same with and without.
+        simulate_fixations(clicked, np.random.default_rng([seed, list(SPLITS).index(split), index, 1])),
     )
+
+
+def simulate_fixations(clicked: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Return fixations made up from the places that annotators clicked, (k, 2) each, as `Scene.fixations`."""
+    found = []
+    for annotator, points in enumerate(clicked):
+        left = rng.permutation(points)[: FIXATIONS - 1]
+        path = [SIZE / 2 + rng.normal(0, FIRST_JITTER, 2)]
+        while len(left):
+            nearest = np.linalg.norm(left - path[-1], axis=1).argmin()
+            path.append(left[nearest] + 0.5 + rng.normal(0, LANDING_JITTER, 2))
+            left = np.delete(left, nearest, axis=0)
+        durations = FIXATION_MS * np.exp(rng.normal(0, 1 / 3, FIXATIONS))
+        about = np.full(FIXATIONS, annotator), np.arange(FIXATIONS)
+        found.append(np.column_stack([*about, np.clip(path, 0.5, SIZE - 0.5), durations]))
+    return np.concatenate(found).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A scene and one of its digits: truth about that digit, the classes of all, and the digit's place among them."""
+
+    scene: Scene
+    label_set: tuple[int, ...]
+    place: int
+
+
+def make_item(split: str, index: int, seed: int) -> Item:
+    """Make item ``index`` of the scenes of a split with one to three digits, of different classes, each in a quarter.
+
+    Always the same for a seed; the items of a scene follow one another, and scenes of one, two and three take turns.
+    """
+    turn, rest = divmod(index, len(TURN))
+    scene, place = TURN[rest]
+    labels, scenes = _make_items(split, 3 * turn + scene, seed, scene + 1)
+    return Item(scenes[place], labels, place)
+
+
+@lru_cache(maxsize=1)
+def _make_items(split: str, number: int, seed: int, digits: int) -> tuple[tuple[int, ...], list[Scene]]:
+    """Return the classes of a scene in ascending order, and the scene as it is for the digit of each."""
+    # Other numbers than those of scenes of one digit.
+    rng = np.random.default_rng([seed, list(SPLITS).index(split), number, 2])
+    shown = SPLITS[split]
+    scans, known = _digits(shown.tested)
+    others = rng.permutation(np.delete(np.arange(10), number % 10))
+    labels = sorted([number % 10, *others[: digits - 1].tolist()])
+    canvas, strokes = _background(rng), []
+    for label, quarter in zip(labels, rng.permutation(4), strict=False):
+        scan = scans[rng.choice(np.flatnonzero(known == label))]
+        glyph = _glyph(scan, min(int(rng.integers(*shown.side)), QUARTER), rng)
+        start = QUARTER * np.array(divmod(int(quarter), 2))
+        corner = start + rng.integers(0, QUARTER + 1 - np.array(glyph.shape))
+        stroke = np.zeros((SIZE, SIZE), np.float32)
+        _region(stroke, corner, glyph.shape)[...] = glyph
+        _paint(canvas, corner, glyph, rng)
+        strokes.append(stroke)
+    image = canvas.clip(0, 255).round().astype(np.uint8)
+    return tuple(labels), [
+        Scene(image, label, stroke, *_clicked([_clicks(stroke, rng) for _ in range(ANNOTATORS)], rng))
+        for label, stroke in zip(labels, strokes, strict=True)
+    ]
+
+
+def _clicked(clicked: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the click map of all annotators, those of two random halves of them, and fixations, as in `Scene`."""
+    maps, order = np.stack([_bubbles(points) for points in clicked]), rng.permutation(ANNOTATORS)
+    halves = np.stack([_to_uint8(maps[order[start::2]].mean(0)) for start in (0, 1)])
+    return _to_uint8(maps.mean(0)), halves, simulate_fixations(clicked, rng)
 
 
 @cache
@@ -163,12 +248,16 @@ def _paint(canvas: np.ndarray, corner: np.ndarray, glyph: np.ndarray, rng: np.ra
 
 
 def _clicks(stroke: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Simulate one annotator: clicks on strokes, some on their surroundings, each revealing a bubble; in [0, 1]."""
+    """Simulate one annotator: rows and columns (k, 2) of clicks on strokes, some on their surroundings."""
     n = int(rng.integers(*CLICKS))
     pixels = np.flatnonzero(stroke > 0.5)
     jitter = np.where(rng.random((n, 1)) < CONTEXT_RATE, CONTEXT_JITTER, CLICK_JITTER)
     aimed = np.stack(np.unravel_index(rng.choice(pixels, n), stroke.shape), 1)
-    points = np.clip(aimed + rng.normal(0, 1, (n, 2)) * jitter, 0, SIZE - 1)
+    return np.clip(aimed + rng.normal(0, 1, (n, 2)) * jitter, 0, SIZE - 1)
+
+
+def _bubbles(points: np.ndarray) -> np.ndarray:
+    """Return what clicks reveal, each a bubble, in [0, 1]."""
     rows, columns = np.ogrid[:SIZE, :SIZE]
     seen = np.zeros((SIZE, SIZE), bool)
     for y, x in points:

@@ -12,10 +12,21 @@ from camstudy.core.errors import CamstudyError
 from camstudy.core.store import ArraySpec, StoreWriter
 from camstudy.data.dataset import ATTRIBUTES
 from camstudy.data.formats.clickme import MAP_SIZE, SIZE, Record, blur_human_map
+from camstudy.data.formats.photographs import gaze_specs
 
 
-def dataset_arrays(*, has_halves: bool, max_boxes: int = 0, has_classes: bool = True) -> dict[str, ArraySpec]:
-    """Return the arrays of a dataset store of records, those that not every source has included or left out."""
+def dataset_arrays(
+    *,
+    has_halves: bool,
+    max_boxes: int = 0,
+    has_classes: bool = True,
+    fixations: np.ndarray | None = None,
+    label_sets: int = 0,
+) -> dict[str, ArraySpec]:
+    """Return the arrays of a dataset store of records, those that not every source has included or left out.
+
+    ``fixations`` are the offsets of each image's.
+    """
     arrays = {
         "image": ArraySpec("str"),
         "pixels": ArraySpec("uint8", (SIZE, SIZE, 3), ("y", "x", "channel")),
@@ -29,7 +40,9 @@ def dataset_arrays(*, has_halves: bool, max_boxes: int = 0, has_classes: bool = 
     if max_boxes:
         arrays["box"] = ArraySpec("int64", (max_boxes, 4), ("object", "edge"))
         arrays["mask"] = ArraySpec("uint8", (SIZE, SIZE), ("y", "x"))
-    return arrays
+    if label_sets:
+        arrays |= {"label_set": ArraySpec("int8", (label_sets,), ("class",)), "image_source": ArraySpec("int64")}
+    return arrays if fixations is None else arrays | gaze_specs(fixations)
 
 
 def write_dataset(
@@ -41,6 +54,8 @@ def write_dataset(
     identity: str,
     has_halves: bool = False,
     max_boxes: int = 0,
+    fixations: int = 0,
+    label_sets: int = 0,
     facts: Mapping[str, object] | None = None,
     chunk: int = 64,
     threads: int = 1,
@@ -59,19 +74,24 @@ def write_dataset(
     identity : a line of text that is the same as long as the content is
     has_halves : whether the records carry maps of two halves of the annotators
     max_boxes : the largest number of boxes of a record; 0 where records carry neither boxes nor masks
+    fixations : those of each record; 0 where records carry none
+    label_sets : the number of classes of multi-label data, whose records are items; 0 of other data
     facts : what the manifest says beside it
     chunk : images per chunk, the step in which an interrupted job resumes
     threads : chunks in the making at the same time; decoding, blurring and compressing run outside Python's lock
 
     Raises
     ------
-    CamstudyError : a part has fewer records than images, or one lacks the halves, boxes, mask or a name of its class.
+    CamstudyError : a part has fewer records than images, or one lacks the halves, boxes, mask, fixations, label set or
+        a name of its class.
     """
     missing = ATTRIBUTES - attrs.keys()
     if missing:
         raise ValueError(f"{manifest}: attributes {sorted(missing)} are missing")
     names = attrs["class_names"]
-    arrays = dataset_arrays(has_halves=has_halves, max_boxes=max_boxes, has_classes=bool(names))
+    edges = np.arange(n + 1) * fixations if fixations else None
+    has = {"has_halves": has_halves, "max_boxes": max_boxes, "has_classes": bool(names), "label_sets": label_sets}
+    arrays = dataset_arrays(**has, fixations=edges)
     writer = StoreWriter(manifest, n=n, chunk=chunk, arrays=arrays, attrs=attrs, identity=identity)
 
     def prepare(part: slice) -> None:
@@ -79,7 +99,8 @@ def write_dataset(
         if len(batch) < part.stop - part.start:
             found = part.start + len(batch)
             raise CamstudyError(f"{manifest}: {n} images asked for, but the source has {found}; ask for fewer")
-        writer.write(part, **_arrays(batch, has_halves), **_classes(batch, names), **_objects(batch, max_boxes))
+        truths = _objects(batch, max_boxes) | _gaze(batch, fixations) | _sets(batch, part.start, label_sets)
+        writer.write(part, **_arrays(batch, has_halves), **_classes(batch, names), **truths)
 
     parts = writer.pending()
     interval = 0.1 if sys.stderr.isatty() else 30
@@ -117,6 +138,19 @@ def _classes(batch: list[Record], names: Sequence[str] | None) -> dict[str, list
     return {"class_name": [names[record.label] for record in batch]}
 
 
+def _sets(batch: list[Record], start: int, classes: int) -> dict[str, np.ndarray]:
+    if not classes:
+        return {}
+    sets = np.zeros((len(batch), classes), np.int8)
+    for row, record in zip(sets, batch, strict=True):
+        if record.label_set is None:
+            raise CamstudyError(f"{record.shard}, record {record.index}: has no set of labels")
+        row[record.label_set] = 1
+    # The first records of the source are taken, so that none of an image's is missing before another.
+    places = np.array([record.place for record in batch])
+    return {"label_set": sets, "image_source": np.arange(start, start + len(batch)) - places}
+
+
 def _objects(batch: list[Record], max_boxes: int) -> dict[str, np.ndarray]:
     if not max_boxes:
         return {}
@@ -128,3 +162,19 @@ def _objects(batch: list[Record], max_boxes: int) -> dict[str, np.ndarray]:
             raise CamstudyError(f"{record.shard}, record {record.index}: has {has}")
         row[:found] = record.boxes
     return {"box": boxes, "mask": np.stack([record.mask for record in batch])}
+
+
+def _gaze(batch: list[Record], count: int) -> dict[str, np.ndarray]:
+    if not count:
+        return {}
+    for record in batch:
+        found = 0 if record.fixations is None else len(record.fixations)
+        if found != count:
+            raise CamstudyError(f"{record.shard}, record {record.index}: has {found} fixations, expected {count}")
+    observer, order, row, column, duration = np.concatenate([record.fixations for record in batch]).T
+    return {
+        "fixation": np.column_stack([row, column]),
+        "observer": observer.astype(np.int16),
+        "fixation_order": order.astype(np.int16),
+        "fixation_duration": duration,
+    }

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from camstudy.explain.engine import explain
 from camstudy.explain.layers import TargetLayer, check_output, resolve_target_layer, stage_paths
 from camstudy.explain.orientation import check_orientation
 from camstudy.models.build import build_model, fold_variants, input_config, parameter_count
+from camstudy.models.guided import switchable
 from camstudy.models.inputs import prepare
+from camstudy.training.terms import demanded
 
 # What constructors and forward passes of anybody's networks raise at shapes and types that they cannot take.
 FAILURES = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, AttributeError)
@@ -41,8 +43,8 @@ def check_network(entry: Mapping) -> dict:
     CamstudyError
         for an architecture or arguments that do not work, images of a size that it cannot take, outputs that are not
         logits (n, classes), a layer that it does not have, that cannot be explained or whose positions are not those
-        of the image, logits that cannot be differentiated or change from pass to pass, and images that influence each
-        other.
+        of the image, logits that cannot be differentiated or change from pass to pass, images that influence each
+        other, and activations for which the recipe's guided backpropagation is not defined.
     """
     config = input_config(entry)
     noise = np.random.default_rng(0).integers(0, 256, (2, config["size"], config["size"], 3), dtype=np.uint8)
@@ -50,7 +52,9 @@ def check_network(entry: Mapping) -> dict:
     model = build_model(entry)
     parameters = parameter_count(model)
     if entry["train"]:
-        _logits(model.train(), images, entry, "in training")
+        rule = demanded(entry["train"]).switchable
+        with switchable(model, *rule) if rule else nullcontext():
+            _logits(model.train(), images, entry, "in training")
     model = fold_variants(model, entry).eval()
     _logits(model, images, entry, "in evaluation mode")
     layer = resolve_target_layer(model, entry["target_layer"], size=config["size"])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camstudy.explain.layers import TargetLayer, to_nchw
+from camstudy.models.probabilities import Head, probabilities
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Context:
     leave it as it is. ``images`` (n, 3, s, s) are as the model expects them; ``black`` (1, 3, 1, 1) is what a black
     pixel is to it. ``output`` is what the target ``layer`` returns, in ``layout``; ``logits`` (n, classes) are the
     model's, ``target`` (n,) the classes, ``numbers`` the images' positions in the dataset, from which random methods
-    are seeded. A method gives the model at most ``batch_size`` images at once.
+    are seeded. A method gives the model at most ``batch_size`` images at once. ``head`` says what logits mean.
     """
 
     model: nn.Module
@@ -32,6 +33,7 @@ class Context:
     target: Tensor
     numbers: Sequence[int]
     batch_size: int
+    head: Head = "softmax"
 
     @property
     def activations(self) -> Tensor:
@@ -46,6 +48,10 @@ class Context:
     def chosen(self, logits: Tensor) -> Tensor:
         """Return the logits (n,) of the explained classes among logits or probabilities (n, classes)."""
         return logits.gather(1, self.target[:, None])[:, 0]
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probabilities (n, classes) that logits mean: softmax, or of a sigmoid head that of each class."""
+        return probabilities(logits, self.head)
 
     def masked(self, masks: Tensor, images: Tensor) -> Tensor:
         """Return images whose pixels are multiplied by masks in [0, 1]; see `mask_pixels`."""

@@ -14,6 +14,7 @@ from camstudy.explain.context import Context, black_pixel
 from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
 from camstudy.explain.registry import BoundMethod, separate
 from camstudy.explain.targets import TARGETS, chosen_classes
+from camstudy.models.probabilities import Head
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def explain(
     mean: Sequence[float] = (0, 0, 0),
     std: Sequence[float] = (1, 1, 1),
     numbers: Sequence[int] | None = None,
+    head: Head = "softmax",
 ) -> Explanation:
     """Return the maps of several methods; those from activations and gradients share one forward pass per batch.
 
@@ -73,6 +75,7 @@ def explain(
     batch_size : images per forward pass; halved as often as the device runs out of memory
     mean, std : of each channel, with which the images were normalised; methods that mask pixels need them
     numbers : the images' positions in the dataset, which seed random methods; by default from 0 on
+    head : what the logits mean, for methods that work with probabilities
 
     Raises `CamstudyError` for an unknown target, a label that the model has no logit for, outputs of the
     layer or the model that cannot be explained, and memory that does not suffice for one image.
@@ -98,6 +101,7 @@ def explain(
             black=black,
             numbers=numbers[part],
             batch_size=size,
+            head=head,
         )
 
     with frozen(model), torch.enable_grad(), plain_float32(device):
@@ -144,6 +148,7 @@ def _explain_batch(
     black: Tensor,
     numbers: Sequence[int],
     batch_size: int,
+    head: Head,
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]], np.ndarray, np.ndarray]:
     shared = not all(_asks(method) for method in methods.values())
     found = _shared_pass(model, layer, images, labels, target, gradients=shared)
@@ -159,6 +164,7 @@ def _explain_batch(
         target=found.target,
         numbers=numbers,
         batch_size=batch_size,
+        head=head,
     )
     maps, arrays = {}, {}
     with torch.no_grad():

@@ -18,6 +18,7 @@ from camstudy.explain.targets import OF_LABELS, TARGETS, class_number
 from camstudy.models.build import input_config
 from camstudy.models.inputs import prepare, prepare_as_authors
 from camstudy.models.load import load_model, placed
+from camstudy.models.probabilities import Head, head_of
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,21 @@ class Explainer:
     layer : whose output is explained
     inputs : how images are prepared, from `camstudy.models.build.input_config`
     method : catalogue entry: registered ``method``, its ``parameters``, the ``target`` class, the ``geometry``
+    head : what the model's logits mean
     """
 
     model: nn.Module
     layer: TargetLayer
     inputs: Mapping
     method: Mapping
+    head: Head = "softmax"
 
     @classmethod
     def load(cls, entry: Mapping, method: Mapping, weights: str | Path, device: torch.device) -> "Explainer":
         """Return that of a model's and a method's catalogue entries, with finished weights."""
         model, inputs = placed(load_model(entry, weights), device), input_config(entry)
         layer = resolve_target_layer(model, entry["target_layer"], stage=method["stage"], size=inputs["size"])
-        return cls(model, layer, inputs, method)
+        return cls(model, layer, inputs, method, head_of(entry))
 
     @property
     def device(self) -> torch.device:
@@ -105,5 +108,6 @@ class Explainer:
             mean=self.inputs["mean"],
             std=self.inputs["std"],
             numbers=numbers,
+            head=self.head,
         )
         return found.maps[name], found

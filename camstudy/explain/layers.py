@@ -49,8 +49,8 @@ def resolve_target_layer(
     model : a classifier of images (n, 3, size, size)
     override : a dotted module path, or ``{path: ..., layout: nchw | nhwc | tokens}``
     stage : the output of this stage instead, whatever the override: 1 is the first after the stem, -1 the last.
-        Stages are `layer1`, `layer2`, ... of a ResNet and `stages` of ConvNeXt, MetaFormer and FastViT; FastViT's
-        last one comes before `final_conv`
+        Stages are `layer1`, `layer2`, ... of a ResNet, `stages` of ConvNeXt, MetaFormer and FastViT, and of
+        torchvision's MobileNet-V2 the last block of each resolution; FastViT's last one comes before `final_conv`
     size : side of the model's input in pixels, used for the blank image only
 
     Raises `CamstudyError` for a path that the model does not have (with the nearest ones), an unknown key or
@@ -152,6 +152,9 @@ def stage_paths(model: nn.Module) -> list[str]:
         return [f"layer{number}" for number in range(1, 5)]
     if isinstance(model, ConvNeXt | MetaFormer | FastVit):
         return [f"stages.{index}" for index in range(len(model.stages))]
+    if isinstance(model, torchvision.models.MobileNetV2):
+        # The last block of each resolution.
+        return [f"features.{index}" for index in (1, 3, 6, 13, 18)]
     return []
 
 

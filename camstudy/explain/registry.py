@@ -60,7 +60,8 @@ class Method:
     - ``"dataset"``: ``function(image_ids, dataset, **parameters)``, positions (n,) in the dataset and its
       arrays by name; needs no model; returns float32 numpy maps (n, h, w)
 
-    ``source`` is where it is defined, ``reference`` the dataset array that its maps are compared with.
+    ``source`` is where it is defined, ``reference`` the dataset array that its maps are compared with:
+    of what is made from fixations ``fixation``, or ``observers`` where each observer is compared with the others.
     ``resolution`` is that of the maps: the target ``"layer"``'s, the ``"input"``'s, one of the method's ``"own"``, or
     the value of the parameter of that name, the side of a map. ``divided`` methods run the network so often for an
     image that large datasets are divided among jobs (`camstudy.core.parts`). A method with ``arrays`` returns
@@ -73,7 +74,7 @@ class Method:
     function: Callable
     needs: Needs
     source: str
-    reference: Literal["human_map", "human_half"] = "human_map"
+    reference: Literal["human_map", "human_half", "fixation", "observers"] = "human_map"
     resolution: str = "layer"
     divided: bool = False
     arrays: Mapping[str, MapArray] = field(default_factory=dict)

@@ -57,6 +57,29 @@ def _method_grid(*images: object, **maps: object) -> Figure:
     return method_grid(*images, **maps)
 
 
+@FIGURES.register(
+    "gradients", title="Gradients of compared models", needs="maps", metrics=(), settings=("comparisons",)
+)
+def _gradients(*images: object, **maps: object) -> Figure:
+    from camstudy.figures.gradients import gradients
+
+    return gradients(*images, **maps)
+
+
+@FIGURES.register("map_pairs", title="Maps of compared models", needs="maps", metrics=(), settings=("comparisons",))
+def _map_pairs(*images: object, **maps: object) -> Figure:
+    from camstudy.figures.gradients import map_pairs
+
+    return map_pairs(*images, **maps)
+
+
+@FIGURES.register("gaze", title="Images and maps with people's fixations", needs="maps", metrics=("gaze",))
+def _gaze(*images: object, fixations: object, **maps: object) -> Figure:
+    from camstudy.figures.method_grid import method_grid
+
+    return method_grid(*images, points=fixations, **maps)
+
+
 @FIGURES.register("alignment", title="Alignment", needs="scores")
 def _alignment(inputs: TableInputs) -> Figure:
     from camstudy.figures.alignment import alignment

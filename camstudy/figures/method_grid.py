@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from camstudy.core.geometry import FULL, Box
+from camstudy.core.geometry import COMPARISON_SIZE, FULL, Box, points_in_view
 from camstudy.figures.pictures import color, note, overlay, wrap
 from camstudy.figures.style import COLORS, SOFT, TEXT, styled
 
@@ -26,6 +27,7 @@ def method_grid(
     boxes: Mapping[str, Box | np.ndarray] | None = None,
     predicted: Mapping[str, Sequence[str]] | None = None,
     objects: Sequence[np.ndarray] | None = None,
+    points: Sequence[np.ndarray] | None = None,
     human_title: str = "human map",
     **_unused: object,
 ) -> Figure:
@@ -33,7 +35,8 @@ def method_grid(
 
     Maps are drawn as in `camstudy.figures.qualitative.qualitative`, whose parameters these are; further ones play no
     part. The place of a method that cannot explain a model stays empty. ``objects`` are boxes for each image (k, 4):
-    top, left, bottom, right in pixels. ``human`` may be None.
+    top, left, bottom, right in pixels; ``points``, of each image (k, 2), are rows and columns in its pixels, drawn over
+    the image and what each model saw of it. ``human`` may be None.
     """
     models = list(dict.fromkeys(model for model, _ in maps))
     methods = list(dict.fromkeys(method for _, method in maps))
@@ -68,6 +71,8 @@ def method_grid(
                 panels[0].add_patch(Rectangle((first - 0.5, upper - 0.5), *size, fill=False, ec=OBJECT, lw=1))
         if predicted and predicted[model][n] != labels[n]:
             note(panels[0], f"predicts {predicted[model][n]}", "upper left", WRONG)
+        seen = None if points is None else points[n]
+        _dots(panels[0], seen, images[n], FULL)
         if human is not None:
             panels[1].imshow(overlay(human[n], images[n], FULL))
         box = np.broadcast_to((boxes or {}).get(model, FULL), (len(images), 4))[n]
@@ -76,6 +81,18 @@ def method_grid(
                 continue
             heat = maps[model, method][n]
             panel.imshow(overlay(heat, images[n], tuple(box)))
+            _dots(panel, seen, images[n], tuple(box))
             if np.ptp(heat) == 0 or not np.isfinite(heat).all():
                 note(panel, "degenerate", "lower left")
     return figure
+
+
+def _dots(panel: Axes, points: np.ndarray | None, image: np.ndarray, box: Box) -> None:
+    """Draw points of an image, if there are any, over a part of it, in the pixels of a panel's picture."""
+    if points is None:
+        return
+    found, inside = points_in_view(points / image.shape[:2], box, COMPARISON_SIZE)
+    y, x = found[inside].T - 0.5
+    panel.scatter(x, y, s=2, color="white", edgecolors="black", linewidths=0.3)
+    # Dots at the edge would widen it.
+    panel.set(xlim=(-0.5, COMPARISON_SIZE[1] - 0.5), ylim=(COMPARISON_SIZE[0] - 0.5, -0.5))

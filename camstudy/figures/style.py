@@ -74,6 +74,12 @@ def footer(figure: Figure, handles: list[Line2D], note: str) -> None:
         figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=SOFT)
 
 
+def remark(figure: Figure, text: str) -> None:
+    """Write a line below the note of a figure, at the lower left."""
+    note = figure.get_supxlabel()
+    figure.supxlabel(f"{note}\n{text}" if note else text, x=0.01, ha="left", fontsize=7, color=SOFT)
+
+
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG or PDF, by the path's suffix, without times: equal figures, equal bytes."""
     suffix = Path(path).suffix

@@ -104,7 +104,8 @@ def blur_kernel(side: int, sigma: float = 5.0) -> np.ndarray:
 def average_drop(probability: np.ndarray, masked: np.ndarray) -> np.ndarray:
     """Return how much of the class's probability is lost when only the mask is shown, relative to what there was.
 
-    max(0, p - o) / (p + eps) per image: p is the softmax probability of the explained class, o the same of the
+    max(0, p - o) / (p + eps) per image: p is the probability of the explained class (softmax, or with a sigmoid head
+    its own, of each item of an image), o the same of the
     image times the heatmap scaled to [0, 1], pixel by pixel, before the model's normalisation (black where the
     heatmap is lowest); eps = 2.2e-16. The mean over images is the average drop.
 
@@ -228,7 +229,8 @@ def deletion_auc(curve: np.ndarray) -> np.ndarray:
 def positive_perturbation(correct: np.ndarray) -> np.ndarray:
     """Return the top-1 accuracy when the most salient pixels are made black, averaged over how many these are.
 
-    Mean over q = 0.1, 0.2, ..., 0.9 of 1[the image's label is predicted without the q highest pixels], whose number
+    Mean over q = 0.1, 0.2, ..., 0.9 of 1[the image's label is predicted without the q highest pixels] (with a sigmoid
+    head: is more probable than not), whose number
     is rounded or truncated, as the protocol says; ``correct`` is bool (n, 9), or (n, 18) for both orders of ties.
 
     Edge cases: ties as for `insertion_auc`; images that are wrong from the start count as they come.

@@ -8,5 +8,5 @@ from camstudy.metrics.scoring import FAMILIES
 __all__ = ["METRICS"]
 
 # Those of predictions are of networks, not of maps.
-for _module in [*(family.metrics for family in FAMILIES.values() if family.metrics), "prediction"]:
+for _module in [*(f.metrics for f in FAMILIES.values() if f.metrics), "prediction", "average_precision"]:
     import_module(f"camstudy.metrics.{_module}")

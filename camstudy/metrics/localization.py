@@ -266,7 +266,7 @@ def saliency_metric(share: np.ndarray, log_probability: np.ndarray) -> np.ndarra
     """Return how small the heatmap's box is, against how well the class is recognised in it.
 
     log(clip(a, 0.05, 1)) - log p per image: a is the share of the image that the map's box covers (as for
-    `localization_error`), p the softmax probability of the explained class for the image cut to that box and
+    `localization_error`), p the probability of the explained class for the image cut to that box and
     resized to the model's input (bicubic). It needs the network, but no true boxes.
 
     Edge cases: a degenerate heatmap has an empty box: a = 0.05 and a black image. p = 0 in float64 gives a large

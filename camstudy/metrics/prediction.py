@@ -1,8 +1,9 @@
-"""Classification accuracy from logits, per image."""
+"""Classification accuracy from logits, per image; of multi-label data, what mean average precision is made from."""
 
 import numpy as np
 
 from camstudy.core.errors import CamstudyError
+from camstudy.metrics.average_precision import LABEL_SET, LOGITS
 from camstudy.metrics.registry import METRICS, image_metrics
 
 FAMILY = "prediction"
@@ -16,6 +17,30 @@ def score_prediction(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.nda
     """
     scores = {metric.name: metric.function(logits, labels) for metric in image_metrics(FAMILY)}
     return {"predicted": np.argmax(logits, axis=1).astype(np.int64), **scores}
+
+
+def score_label_sets(logits: np.ndarray, labels: np.ndarray, sets: np.ndarray) -> dict[str, np.ndarray | list]:
+    """Return what is known of items of multi-label data, by name, from logits whose probabilities are sigmoids.
+
+    ``predicted`` as `score_prediction`; ``probability`` of the item's class, float64 (n,); and of its image, for mean
+    average precision, lists of n arrays (classes,): ``class_logit``, float32, and ``label_set``, int8.
+
+    Parameters
+    ----------
+    logits : finite (n, classes)
+    labels : the items' classes, integers (n,)
+    sets : which classes are in their images, (n, classes), see `camstudy.data.dataset`
+    """
+    logits, labels = _check(logits, labels)
+    if sets.shape != logits.shape:
+        raise ValueError(f"expected label sets {logits.shape}, found {sets.shape}")
+    own = logits[np.arange(len(labels)), labels]
+    return {
+        "predicted": np.argmax(logits, axis=1).astype(np.int64),
+        "probability": np.exp(-np.logaddexp(0, -own)),
+        LOGITS: list(logits.astype(np.float32)),
+        LABEL_SET: list(sets.astype(np.int8)),
+    }
 
 
 def check_labels(labels: np.ndarray, classes: int, where: str) -> None:
@@ -74,11 +99,13 @@ def top5(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     range=(0.0, 1.0),
     level="image",
     label="Probability of the label",
-    source="softmax of the logits, in float64",
+    source="softmax or sigmoid of the logits, in float64",
     needs=("logits", "label"),
 )
 def probability(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the softmax probability of the label, exp(y) / sum_k exp(y_k), as float64 (n,) in [0, 1].
+
+    With a sigmoid head, that of the item's class, 1 / (1 + exp(-y)).
 
     Edge cases: none; logits must be finite.
     """

@@ -20,6 +20,7 @@ from camstudy.explain.layers import frozen
 from camstudy.explain.targets import chosen_classes
 from camstudy.metrics.faithfulness import Protocol, Ties, blur_kernel
 from camstudy.metrics.localization import map_box
+from camstudy.models.probabilities import Head, is_predicted, log_probabilities
 
 # Returns the network's inputs (b, 3, s, s) for images and steps, both (b,).
 Inputs = Callable[[Tensor, Tensor], Tensor]
@@ -38,11 +39,13 @@ def probe(
     perturbation: bool = False,
     batch_size: int = 32,
     view: Box | Sequence[Box] = FULL,
+    head: Head = "softmax",
 ) -> tuple[dict[str, np.ndarray], int]:
     """Return the evidence for `camstudy.metrics.registry.score_family`, and the batch size to continue with.
 
     The model runs in float32 and evaluation mode on the device of its parameters, and is left as it was.
-    Probabilities are softmax in float64. Neither other images nor the batch size matter, up to rounding.
+    Probabilities are softmax, or of a sigmoid head that of the class alone, in float64. Neither other images nor the
+    batch size matter, up to rounding.
 
     Parameters
     ----------
@@ -56,6 +59,7 @@ def probe(
     perturbation : whether to remove pixels for positive and negative perturbation too, 18 more passes
     batch_size : network inputs per forward pass; halved as often as the device runs out of memory
     view : part of the maps that the model saw, in fractions of their extent, for all or for each
+    head : what the logits mean; with a sigmoid, a label is predicted where it is more probable than not
 
     Returns
     -------
@@ -78,7 +82,7 @@ def probe(
     images = images.to(device)
     weights = torch.from_numpy(masks[:, None]).to(device, torch.float32)
     black = black_pixel(mean, std, images)
-    network = _Network(model, targets, labels, batch_size)
+    network = _Network(model, targets, labels, batch_size, head)
     with frozen(model), torch.no_grad(), plain_float32(device):
         clean = network.ask(1, lambda image, _: images[image])
         masked = network.ask(1, lambda image, _: mask_pixels(images[image], weights[image], black))
@@ -190,7 +194,7 @@ def _merged(values: list[Tensor]) -> Tensor:
 
 
 class _Answers(NamedTuple):
-    """Of each image and step (n, steps): log probability of the explained class, and whether the label came first."""
+    """Of each image and step (n, steps): log probability of the explained class, and whether the label is predicted."""
 
     log_probability: Tensor
     correct: Tensor
@@ -199,8 +203,8 @@ class _Answers(NamedTuple):
 class _Network:
     """A network that is asked about steps of images, so many inputs at a time as its memory allows."""
 
-    def __init__(self, model: nn.Module, targets: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
-        self.model, self.batch_size = model, batch_size
+    def __init__(self, model: nn.Module, targets: np.ndarray, labels: np.ndarray, batch_size: int, head: Head) -> None:
+        self.model, self.batch_size, self.head = model, batch_size, head
         self.device = next(model.parameters()).device
         self.classes = int(np.min(targets)), int(np.max(targets))
         self.targets = torch.as_tensor(targets, dtype=torch.int64, device=self.device)
@@ -220,8 +224,8 @@ class _Network:
                     f"{logits.shape[1]} classes; score maps with the model that they explain"
                 )
             # In float64: of a probability near 1, float32 keeps little of what is missing.
-            chosen = logits.double().log_softmax(1).gather(1, self.targets[image, None])[:, 0]
-            return chosen, logits.argmax(1) == self.labels[image]
+            chosen = log_probabilities(logits.double(), self.head).gather(1, self.targets[image, None])[:, 0]
+            return chosen, is_predicted(logits, self.labels[image], self.head)
 
         answers, self.batch_size = in_batches(work, n * steps, self.batch_size, self.device)
         chosen, correct = (torch.cat(values).view(n, steps) for values in zip(*answers, strict=True))

@@ -28,7 +28,7 @@ class Metric:
     label: str  # column title in tables
     source: str
     needs: tuple[str, ...]  # what its positional arguments are, in order
-    unit: Literal["1", "%", "nat"] = "1"  # in tables; "%": they print 100 times the value, which is a share
+    unit: Literal["1", "%", "nat", "bit"] = "1"  # in tables; "%": they print 100 times the value, which is a share
     partial: bool = False  # whether it may be missing (NaN) for an image, which then does not count
 
     @property

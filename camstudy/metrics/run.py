@@ -89,6 +89,9 @@ def _tables(work: Work, batch: Batch, found: Evidence) -> dict[str, pd.DataFrame
 def _scores(work: Work, found: Evidence) -> pd.DataFrame:
     """Return the metrics of single images, and what a metric of the whole dataset is made from in the end."""
     scores = score_family(work.family.name, found.arrays, found.parameters, work.metrics)
+    if found.of is not None and found.counted is not None:
+        means = pd.DataFrame(scores, index=found.of).groupby(level=0).mean()
+        return means.reindex(range(len(found.counted)))
     frame = pd.DataFrame(scores | {name: list(found.arrays[name]) for name in work.kept})
     if found.counted is not None:
         frame = frame.reindex(range(len(found.counted)))  # there may be no column to tell how many rows there are

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import verify
 from camstudy.models.build import apply_variants, build_model, fold_variants
 from camstudy.models.seeding import seeded
 from camstudy.models.weights.checkpoints import load_weights
@@ -21,12 +21,9 @@ def includes_variant(entry: Mapping) -> bool:
 def weights_of(record: str | Path) -> Path:
     """Return the weights that lie beside the record of a model, or of weights to start from.
 
-    Raises `CamstudyError` if they are gone.
+    Raises `Damaged` if they are gone, or are not those that the record describes.
     """
-    weights = Path(record).with_suffix(".safetensors")
-    if not weights.is_file():
-        raise CamstudyError(f"{weights}: no such file, though {record} is there; delete the record and rerun")
-    return weights
+    return verify(Path(record).with_suffix(".safetensors"), record)
 
 
 def initial_model(entry: Mapping, weights: str | Path | None, seed: int) -> nn.Module:

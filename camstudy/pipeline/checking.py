@@ -23,7 +23,7 @@ class Checks:
 
     def __init__(self, identity: Identities) -> None:
         self._identity = identity
-        self._is_done = cache(self._done)
+        self._is_done, self._is_made = cache(self._done), cache(self._made)
 
     def before_weights(self, wildcards: Wildcards) -> list[str]:
         """What the fetching of a model's weights waits for."""
@@ -36,7 +36,9 @@ class Checks:
         return self._before(model, paths.model(model), lambda: self._identity.model(model))
 
     def before_maps(self, wildcards: Wildcards) -> list[str]:
-        """What explaining waits for, where a finished model gets another layer to explain."""
+        """What explaining waits for, where a finished model gets another layer to explain; others wait themselves."""
+        if not self._is_made(wildcards.model):
+            return []
         names = wildcards.dataset, wildcards.model, wildcards.method
         return self._before(
             wildcards.model, paths.heatmaps(*names, wildcards.part), lambda: self._identity.explanation(*names)
@@ -46,6 +48,9 @@ class Checks:
         if self._is_done(model) or _identity_of(result) == identity():
             return []
         return [paths.check(model)]
+
+    def _made(self, model: str) -> bool:
+        return _identity_of(paths.model(model)) == self._identity.model(model)
 
     def _done(self, model: str) -> bool:
         return _identity_of(paths.check(model)) == self._identity.check(model)

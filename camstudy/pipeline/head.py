@@ -12,6 +12,7 @@ from camstudy.explain.methods import METHODS, bind
 from camstudy.figures import FIGURES
 from camstudy.pipeline.checking import refuse_known_missing_stages
 from camstudy.pipeline.identities import Identities
+from camstudy.pipeline.job import count_gpus
 from camstudy.pipeline.listings import Listings
 from camstudy.pipeline.records import complaint, find_unrecorded
 from camstudy.pipeline.results import results
@@ -44,6 +45,7 @@ def registered(folder: str | Path) -> Registered:
         "methods": [name for name, kind in kinds.items() if kind == "methods"],
         "controls": [name for name, kind in kinds.items() if kind == "controls"],
         "references": {name: method.reference for name, method in METHODS.items()},
+        "arrays": {name: [*method.arrays] for name, method in METHODS.items()},
         "rules": [script.stem for script in Path(folder, "scripts").glob("*.py")] + ["score_on_model"],
         "families": {
             **{name: record.metrics for name, record in TABLES.items()},
@@ -109,6 +111,23 @@ def is_planned() -> bool:
     if "plan" in sys.argv[1:]:
         os.environ[PLANNING] = "1"
     return PLANNING in os.environ
+
+
+def check_device(workflow: "Workflow", device: str) -> None:
+    """Raise `CamstudyError` where jobs of this machine are to use a GPU, and it has none."""
+    jobs = workflow.persistence.dag.needrun_jobs()
+    if device != "cuda" or not workflow.local_exec or not any(job.resources.get("gpu") for job in jobs):
+        return
+    # Importing torch takes seconds: where the driver of NVIDIA has its files, jobs will tell.
+    if count_gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise CamstudyError(
+            f"`device: cuda`, but torch {torch.__version__} finds no GPU on this machine. Check the driver "
+            "(`nvidia-smi`); or compute on the CPU with `--config device=cpu`, or on a cluster with `--profile slurm`"
+        )
 
 
 def wrong_triggers(workflow: "Workflow") -> str:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
 from camstudy.core.names import CONTROL
-from camstudy.data.sources import SOURCES
+from camstudy.data.sources import SOURCES, has_items
 from camstudy.explain.methods import bind
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.models import timm_names
 from camstudy.pipeline.sources import Sources
+from camstudy.study.counting import compared_alone
+from camstudy.study.seeds import replicates
 from camstudy.study.stated import resolved, settings, stated_by, stated_by_maps
-from camstudy.study.study import Study, is_photographs
+from camstudy.study.study import STAGED, Study, is_photographs
 from camstudy.tables import TABLES
 from camstudy.training.terms import asked
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
 ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
+HEAD = ("head",)
 INPUT = ("input",)
 EXPLANATION = ("method", "target", "geometry", "stage")
 SCORING = ("postprocess",)
@@ -34,7 +37,7 @@ SCORING = ("postprocess",)
 CORRECTED = {"authors": {"resized": "tensorflow"}}
 NOT_TRAINING = ("gpu", "dataset")
 NOT_WEIGHTS = ("sha256", "path", "url")
-NOT_DATA = ("human_ceiling", "root", "shards")
+NOT_DATA = ("human_ceiling", "root", "archives", "shards")
 NOT_PROTOCOL = ("title",)
 
 
@@ -72,6 +75,10 @@ class Identities:
             )
         address, accepted = self.sources.shard(dataset, number)
         return line(code=self._code("fetch_shard"), address=digest(address), accepted=accepted)
+
+    def archive(self, place: str, file: str) -> str:
+        """Return the identity of an archive that is fetched: its address is in the name of its place."""
+        return line(code=self._code("fetch_archive"), accepted=self.sources.archive(place, file))
 
     def dataset(self, name: str) -> str:
         """Return the identity of a prepared dataset."""
@@ -139,12 +146,12 @@ class Identities:
                     "input": self._input(entry),
                     "data": digest(self.dataset(recipe["dataset"])),
                 }
-            terms = [f"term:{term}" for term in asked(recipe)] if recipe else []
+            terms = [f"term:{term}" for term in asked(recipe, entry["head"])] if recipe else []
             drawn = recipe or isinstance(weights, str) or entry["variant"]
             return line(
                 code=self._code("train" if recipe else "assemble_model", *self._variants(entry), *terms)
                 + self._own_code(entry),
-                architecture=digest(view(entry, ARCHITECTURE, "model")),
+                architecture=digest(view(entry, (*ARCHITECTURE, *HEAD), "model")),
                 start=start,
                 seed=str(entry["seed"]) if drawn else None,
                 **made,
@@ -211,57 +218,85 @@ class Identities:
 
     def scores(self, dataset: str, model: str, method: str, protocol: str) -> str:
         """Return the identity of scores under a protocol of any family."""
-        entry, stated = self._catalog["methods"][method], self._catalog["protocols"][protocol]
-        needs, units = FAMILIES[stated["family"]].needs, [f"family:{stated['family']}"]
-        made: dict[str, str | None] = {}
-        if "method" in needs:
-            units.append(f"method:{entry['method']}")
-            made |= {"layer": self._layer(model, method), **self._method(method)}
-        if {"maps", "raw_maps"} & {*needs}:
-            maps = self.explanation(dataset, CONTROL if self.study.is_control(method) else model, method)
-            made["maps"] = digest(maps)
-        if "maps" in needs:
-            made["postprocess"] = digest(view(entry, SCORING, "method"))
-        if "model" in needs:
-            made |= self._seen(model, dataset)
-        if "prediction" in needs and model != CONTROL:
-            made["prediction"] = digest(self.prediction(dataset, model))
-        metrics = [f"metric:{name}" for name in stated.get("metrics", ())]
-        return line(
-            code=self._code("score", *units, *metrics),
-            data=digest(self.dataset(dataset)),
-            protocol=self._protocol(protocol),
-            **made,
-        )
+
+        def make() -> str:
+            entry, stated = self._catalog["methods"][method], self._catalog["protocols"][protocol]
+            needs, units = FAMILIES[stated["family"]].needs, [f"family:{stated['family']}"]
+            made: dict[str, str | None] = {}
+            if "method" in needs:
+                units.append(f"method:{entry['method']}")
+                made |= {"layer": self._layer(model, method), **self._method(method)}
+            if {"maps", "raw_maps"} & {*needs}:
+                maps = self.explanation(dataset, CONTROL if self.study.is_control(method) else model, method)
+                made["maps"] = digest(maps)
+            if "maps" in needs:
+                made["postprocess"] = digest(view(entry, SCORING, "method"))
+            if "model" in needs:
+                made |= self._seen(model, dataset)
+            if "prediction" in needs and model != CONTROL:
+                made["prediction"] = digest(self.prediction(dataset, model))
+            metrics = [f"metric:{name}" for name in stated.get("metrics", ())]
+            return line(
+                code=self._code("score", *units, *metrics),
+                data=digest(self.dataset(dataset)),
+                protocol=self._protocol(protocol),
+                **made,
+            )
+
+        return self._once("scores", dataset, model, method, protocol, make=make)
 
     def configuration(self) -> str:
         """Return the identity of the resolved configuration that lies beside a study's results."""
         return line(code=self._code("record_study"), stated=digest(resolved(self.study.config)))
 
     def aggregate(self, what: str) -> str:
-        """Return the identity of a long table: `scores`, `sweep`, `layers`, `curves` or `steps`."""
+        """Return the identity of a long table, called as its file: `scores`, `sweep`, `curves` ..."""
 
         def make() -> str:
             study, name = self.study, self.study.dataset
-            if what == "scores":
+            if what in ("scores", "seeds"):
                 made_from = [
                     self.scores(name, model, method, study.protocols[family])
                     for family in study.families
                     for model, method in study.maps(family)
                 ] + [self.prediction(study.prediction_dataset, model) for model in study.models]
+            elif what == "similarity":
+                made_from = [
+                    self.explanation(name, model, method) for *pair, method in study.compared() for model in pair
+                ]
             elif what == "sweep":
                 pairs = [*product(study.models, study.swept())]
                 made_from = [self.scores(name, model, method, study.protocols["sweep"]) for model, method in pairs]
             else:
-                family = {"layers": "agreement", **study.tables_beside()}[what]
-                pairs = [*product(study.models, study.stages())] if what == "layers" else study.maps(family)
+                family = {**STAGED, **study.tables_beside()}[what]
+                pairs = [*product(study.models, study.stages())] if what in STAGED else study.maps(family)
                 made_from = [self.scores(name, model, method, study.protocol(family)) for model, method in pairs]
             if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
                 made_from.append(self.ceiling(name))
             stated = settings(study.config) if what != "curves" else {}
-            if what == "scores":
+            if what == "similarity":
+                entries = {method: self._catalog["methods"][method] for method in study.methods}
+                stated["postprocess"] = {key: view(entry, SCORING, "method") for key, entry in entries.items()}
+                stated["compared"] = study.compared()
+            if what != "similarity" and not study.counts_all():
+                stated["images"] = study.config["images"]
+                made_from += [self.prediction(name, model) for model in study.models]
+            if what == "seeds":
+                stated["replicates"] = replicates(study.config)
+            if what in ("scores", "seeds"):
                 stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
-            return line(code=self._code(f"aggregate_{what}"), made_from=digest(made_from), stated=digest(stated))
+                # Beside what was compared before there was a primary metric.
+                if also := compared_alone(study.config)[1:]:
+                    stated["compared"] = also
+            predicted = [study.prediction_dataset] if what == "scores" else []
+            has_any = any(has_items(self._catalog["datasets"][dataset]) for dataset in (name, *predicted))
+            return line(
+                code=self._code(f"aggregate_{what}"),
+                # Intervals and tests over images, not over their items, as they once were.
+                items="by_image" if has_any and what != "curves" else None,
+                made_from=digest(made_from),
+                stated=digest(stated),
+            )
 
         return self._once("aggregate", what, make=make)
 
@@ -277,11 +312,12 @@ class Identities:
         """Return the identity of a figure that is drawn from maps."""
         study, dataset = self.study, self.study.dataset
         made_from = [self.explanation(dataset, *pair) for pair in study.maps(with_controls=False)]
-        made_from += [self.prediction(dataset, model) for model in study.models]
+        if study.has_labels(dataset):
+            made_from += [self.prediction(dataset, model) for model in study.models]
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
-            stated=digest(stated_by_maps(study.config)),
+            stated=digest(stated_by_maps(study.config, FIGURES[name])),
         )
 
     def _drawn(self, record: "Record", *units: str) -> str:

@@ -3,11 +3,15 @@
 from itertools import product
 from typing import TYPE_CHECKING
 
+from camstudy.core.damage import made_anew
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
+from camstudy.data.archives import archives_of, place_of
+from camstudy.data.sources import has_items
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline import paths
+from camstudy.pipeline.results import Nameless, results
 from camstudy.pipeline.wildcards import Wildcards
 from camstudy.study.study import Study
 from camstudy.tables import TABLES
@@ -26,6 +30,11 @@ class Inputs:
         """Records of the shards that the workflow makes for a dataset; a user's own shards have none."""
         folder = self.study.shard_folder(wildcards.dataset)
         return [paths.shard(folder, number) for number in self.study.shard_numbers(wildcards.dataset)]
+
+    def archives(self, wildcards: Wildcards) -> list[str]:
+        """Records of the archives that are fetched for a dataset of photographs; none where `root` is given."""
+        entry = self.catalog["datasets"][wildcards.dataset]
+        return [paths.archive(place_of(entry), file) for file in archives_of(entry)]
 
     def start(self, wildcards: Wildcards) -> list[str]:
         """Record of the weights that a model starts from; nothing for one that starts at random."""
@@ -66,9 +75,17 @@ class Inputs:
         """What people reach among themselves, where maps are compared with theirs."""
         return [paths.ceiling(self.study.dataset)] if self.study.reaches_ceiling() else []
 
+    def items(self, dataset: str) -> list[str]:
+        """Manifest of a dataset whose images have several items, which says which; nothing for others."""
+        return [paths.dataset(dataset)] if has_items(self.catalog["datasets"][dataset]) else []
+
     def predictions(self, dataset: str) -> list[str]:
         """Records of what the study's models predict for a dataset."""
         return [paths.prediction(dataset, model) for model in self.study.models]
+
+    def correct(self) -> list[str]:
+        """Records of what the models predict for the study's images, where it decides which of them count."""
+        return [] if self.study.counts_all() else self.predictions(self.study.dataset)
 
     def models(self) -> list[str]:
         """Records of the study's models."""
@@ -83,6 +100,18 @@ class Inputs:
             for part in self.study.score_parts(dataset, family)
         ]
 
+    def compared_maps(self, role: str) -> list[tuple[str, str, str, str]]:
+        """Return (baseline, variant, method, manifest) of the maps of each comparison's `baseline`, or `variant`."""
+        return [
+            (baseline, variant, method, manifest)
+            for baseline, variant, method in self.study.compared()
+            for manifest in self._heatmaps(self.study.dataset, {"baseline": baseline, "variant": variant}[role], method)
+        ]
+
+    def drawn_predictions(self) -> list[str]:
+        """Records of the predictions that a figure of maps shows; none where images have no labels to predict."""
+        return self.predictions(self.study.dataset) if self.study.has_labels(self.study.dataset) else []
+
     def all_scores(self) -> list[tuple[str, str, str, str]]:
         """Return (family, model, method, record) of all scores of the study's maps."""
         return [(family, *key) for family in self.study.families for key in self.scores(family)]
@@ -95,12 +124,13 @@ class Inputs:
             for model, method in product(study.models, study.swept())
         ]
 
-    def stage_scores(self) -> list[tuple[str, str, str]]:
-        """Return (model, method at a stage, record) of the layer sweep's scores."""
+    def stage_scores(self, family: str = "agreement") -> list[tuple[str, str, str]]:
+        """Return (model, method at a stage, record) of the layer sweep's scores by a family."""
         study = self.study
         return [
-            (model, method, paths.scores(study.dataset, model, method, study.protocol("agreement")))
+            (model, method, paths.scores(study.dataset, model, method, study.protocol(family), part))
             for model, method in product(study.models, study.stages())
+            for part in study.score_parts(study.dataset, family)
         ]
 
     def drawn_scores(self) -> list[tuple[str, str, str]]:
@@ -120,9 +150,8 @@ class Inputs:
     def beside_scores(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        sources: dict[str, str | list[str]] = {
-            name: paths.study(study.name, f"{name}.parquet") for name in ("sweep", "layers", "curves", "steps")
-        }
+        tables = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
+        sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in tables}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [
             paths.timing(cost, study.dataset, model, method) for model, method in study.maps(with_controls=False)
@@ -136,8 +165,9 @@ class Inputs:
         return TABLES[wildcards.table] if "table" in dict(wildcards.items()) else FIGURES[wildcards.figure]
 
     def targets(self) -> list[str]:
-        """Targets: the study's tables and figures, and its configuration beside them."""
-        return [*self.tables(), *self.figures(), paths.study(self.study.name, "config.yaml")]
+        """Targets: the study's tables and figures, its configuration beside them, and what was set aside as damaged."""
+        anew = made_anew(path for path, _ in results(self.study, Nameless()))
+        return [*self.tables(), *self.figures(), paths.study(self.study.name, "config.yaml"), *anew]
 
     def tables(self) -> list[str]:
         """Targets: the study's tables."""

@@ -6,14 +6,16 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from camstudy.core import plugins
-from camstudy.core.errors import CamstudyError
+from camstudy.core.damage import set_aside
+from camstudy.core.errors import CamstudyError, Damaged
 from camstudy.core.provenance import run_record_path, write_run_record
+from camstudy.pipeline.disk import disk_mistake
 from camstudy.pipeline.gpus import promised
 
 if TYPE_CHECKING:
@@ -42,32 +44,44 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
     """Send everything that the block prints to the file ``log``, that of libraries and subprocesses too.
 
     What the block gets is a function that prints a line there and on the terminal, for the user to act on.
-    A `CamstudyError` ends the process with status 1 and its message, in the log and on the terminal; other
-    exceptions keep their traceback, in both.
+    A `CamstudyError` ends the process with status 1 and its message, in the log and on the terminal, and so does a
+    disk that is full or may not be written; what is `Damaged` is set aside then, so that the next run makes it anew.
+    Other exceptions keep their traceback, in both.
     """
     terminal = os.dup(sys.stderr.fileno())
     sys.stdout.flush()
     sys.stderr.flush()
     # Line by line: a killed job's log is complete, and a subprocess's lines stay in their place among the others.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # its type leaves open what it is
-    with open(log, "w", buffering=1) as file:  # noqa: PTH123 - a path as Snakemake gives it
+
+    def tell(message: str) -> None:
+        for stream in (terminal, sys.stderr.fileno()):
+            # A full disk takes no more lines.
+            with suppress(OSError):
+                os.write(stream, f"{message}\n".encode())
+
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         for stream in (sys.stdout, sys.stderr):
-            os.dup2(file.fileno(), stream.fileno())
-
-        def tell(message: str) -> None:
-            file.write(f"{message}\n")
-            os.write(terminal, f"{message}\n".encode())
-
+            os.dup2(file, stream.fileno())
+        yield tell
+    except Damaged as error:
         try:
-            yield tell
-        except CamstudyError as error:
+            tell(f"error: {set_aside(error)}")
+        except OSError:
             tell(f"error: {error}")
+        raise SystemExit(1) from None
+    except CamstudyError as error:
+        tell(f"error: {error}")
+        raise SystemExit(1) from None
+    except Exception as error:
+        if told := disk_mistake(error):
+            tell(f"error: {told}")
             raise SystemExit(1) from None
-        except Exception:
-            # A bug: the log keeps the traceback, the interpreter's own handler shows it on the terminal.
-            traceback.print_exc()
-            os.dup2(terminal, sys.stderr.fileno())
-            raise
+        # A bug: the log keeps the traceback, the interpreter's own handler shows it on the terminal.
+        traceback.print_exc()
+        os.dup2(terminal, sys.stderr.fileno())
+        raise
 
 
 @dataclass
@@ -99,9 +113,9 @@ def step(job: Job) -> Iterator[Step]:
     known where Snakemake has no record of it; no rule takes it as input. The block has the study's plugins.
     """
     started = time.time()
-    # Of a run before, if this one makes nothing.
-    run_record_path(job.output[0]).unlink(missing_ok=True)
     with logged(job.log[0]) as tell:
+        # Of a run before, if this one makes nothing.
+        run_record_path(job.output[0]).unlink(missing_ok=True)
         plugins.load(job.config.get("plugins", ()))
         done = Step(tell)
         yield done

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
+from inspect import signature
 
 from camstudy.core.parts import PART
 from camstudy.metrics.scoring import FAMILIES
@@ -18,6 +19,7 @@ class Jobs:
     def __init__(self, study: Study) -> None:
         self.study, self.config = study, study.config
         self._is_grouped = cache(self._takes_minutes)
+        self._requested: tuple[object, dict[str, int]] = (None, {})
 
     @cached_property
     def _gpus_here(self) -> int:
@@ -38,11 +40,11 @@ class Jobs:
 
     def memory(self, rule: str) -> Callable[[Wildcards, int], int]:
         """Resource `mem_mb`: what a job of a rule is estimated to need, more of it at each attempt."""
-        return lambda wildcards, attempt: self._request(rule, wildcards, attempt)["mem_mb"]
+        return self._asked(rule, "mem_mb")
 
     def minutes(self, rule: str) -> Callable[[Wildcards, int], int]:
         """Resource `runtime`: as for `memory`."""
-        return lambda wildcards, attempt: self._request(rule, wildcards, attempt)["runtime"]
+        return self._asked(rule, "runtime")
 
     def is_brief(self, rule: str, jobs: Iterable[Mapping[str, str]]) -> bool:
         """Whether a rule's jobs, given by their wildcards, are so short that they run beside Snakemake on a cluster."""
@@ -72,9 +74,22 @@ class Jobs:
         number = int(part[1]) // PART // together
         return "-".join(filter(None, [wildcards.dataset, wildcards.model, wildcards.method, protocol, str(number)]))
 
+    def _asked(self, rule: str, what: str) -> Callable[[Wildcards, int], int]:
+        def asked(wildcards: Wildcards, attempt: int) -> int:
+            return self._request(rule, wildcards, attempt)[what]
+
+        # Snakemake asks for it several times a job.
+        asked.__signature__ = signature(asked)  # type: ignore[attr-defined]
+        return asked
+
     def _request(self, rule: str, wildcards: Wildcards, attempt: int) -> dict[str, int]:
-        images_of = self.study.expected_images
-        return request(self.config, rule, wildcards, attempt, gpu=bool(self.gpus()), images_of=images_of)
+        # Memory and time are asked for one after the other.
+        job = rule, attempt, *wildcards.items()
+        if job != self._requested[0]:
+            images_of = self.study.expected_images
+            found = request(self.config, rule, wildcards, attempt, gpu=bool(self.gpus()), images_of=images_of)
+            self._requested = job, found
+        return self._requested[1]
 
     def _estimate(self, rule: str, wildcards: Mapping[str, str], *, gpu: bool) -> float:
         """Return how many seconds a job takes."""

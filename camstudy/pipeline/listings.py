@@ -19,7 +19,7 @@ from camstudy.pipeline import paths
 
 List = Callable[[Mapping, object], Listing | None]
 
-NOT_LISTED = ("root", "licence", "human_ceiling", "human_maps", "n_images", "sample_seed", "boxes", "sigma")
+NOT_LISTED = ("root", "archives", "licence", "human_ceiling", "human_maps", "n_images", "sample_seed", "boxes", "sigma")
 
 
 class Listings:
@@ -89,7 +89,7 @@ class Listings:
 def _list_root(listing: List, entry: Mapping) -> tuple[Listing | None, dict]:
     from camstudy.data.formats.files import Root
 
-    root = Root(entry["root"])
+    root = Root(paths.root(entry))
     found = listing(entry, root)
     return found, {"places": [*root.opened], "absent": root.absent}
 
@@ -100,7 +100,7 @@ def _list_shards(listing: List, entry: Mapping) -> tuple[Listing | None, dict]:
 
 def _seen(entry: Mapping, known: Mapping) -> str:
     """Return what stands for names, sizes and times of the files that a listing is made from."""
-    root = entry.get("root", ".")
+    root = "." if entry.get("shards") else paths.root(entry)
     came = [name for name in known["absent"] if Path(root, name).exists()]
     return ledger.listing_of(ledger.survey(root, known["places"]), came)
 

@@ -4,12 +4,26 @@ Patterns stand literally in workflow/rules, where readers look for the data flow
 shared by all studies.
 """
 
+from collections.abc import Mapping
+
+from camstudy.data.archives import place_of
+
 RESULTS = "results"
 
 
 def shard(dataset: str, number: int) -> str:
     """Record of a TFRecord shard, drawn or downloaded; the shard lies beside it."""
     return f"{RESULTS}/raw/{dataset}/{number}.json"
+
+
+def archive(place: str, file: str) -> str:
+    """Record of an archive that is fetched; the archive lies beside it."""
+    return f"{RESULTS}/raw/{place}/{file}.json"
+
+
+def root(entry: Mapping) -> str:
+    """Folder with the files that a dataset of photographs is prepared from: the user's, or that of its archives."""
+    return entry.get("root") or f"{RESULTS}/raw/{place_of(entry)}"
 
 
 def dataset(name: str) -> str:

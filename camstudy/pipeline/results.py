@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
+from camstudy.data.archives import archives_of, place_of
 from camstudy.figures import FIGURES
 from camstudy.pipeline import paths
 from camstudy.pipeline.identities import Identities
@@ -24,6 +25,10 @@ def results(study: Study, identity: Identities | Nameless) -> Iterator[tuple[str
         yield from (
             (paths.shard(folder, number), identity.shard(folder, number)) for number in study.shard_numbers(name)
         )
+        entry = study.catalog["datasets"][name]
+        for file in archives_of(entry):
+            place = place_of(entry)
+            yield paths.archive(place, file), identity.archive(place, file)
         yield paths.dataset(name), identity.dataset(name)
     for model in study.models:
         weights = study.catalog["models"][model]["weights"]
@@ -44,12 +49,13 @@ def results(study: Study, identity: Identities | Nameless) -> Iterator[tuple[str
                 yield paths.scores(data, model, method, protocol, part), identity.scores(data, model, method, protocol)
     swept = study.swept() if study.shows("sweep") else []
     again = [("sweep", pair) for pair in product(study.models, swept)]
-    again += [("agreement", pair) for pair in product(study.models, study.stages())]
+    again += [(family, pair) for family in study.stage_families() for pair in product(study.models, study.stages())]
     for family, (model, method) in again:
         for part in study.map_parts(data, model, method):
             yield paths.heatmaps(data, model, method, part), identity.explanation(data, model, method)
         protocol = study.protocol(family)
-        yield paths.scores(data, model, method, protocol), identity.scores(data, model, method, protocol)
+        for part in study.score_parts(data, family):
+            yield paths.scores(data, model, method, protocol, part), identity.scores(data, model, method, protocol)
     if study.shows("cost") or study.shows("timing"):
         protocol = study.protocol("cost")
         yield from ((paths.cost(protocol, model), identity.cost(model, protocol)) for model in study.models)

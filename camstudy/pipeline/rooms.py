@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
+from camstudy.pipeline.disk import amount
 from camstudy.pipeline.paths import RESULTS
 from camstudy.pipeline.results import Nameless, results
 
@@ -56,17 +57,6 @@ def table(found: Iterable[Room]) -> str:
     return "\n".join([*text, f"{amount(sum(groups.values())):>{widths[0]}}  in all"])
 
 
-def amount(size: float) -> str:
-    """Return a number of bytes as text.
-
-    >>> amount(999), amount(25_300_000)
-    ('999 B', '25.3 MB')
-    """
-    units = ("B", "kB", "MB", "GB", "TB")
-    power = next((power for power in range(len(units)) if size < 1000 ** (power + 1)), len(units) - 1)
-    return f"{size / 1000**power:.{1 if power else 0}f} {units[power]}"
-
-
 def remove(found: Iterable[Room]) -> None:
     """Delete what belongs to records, the record itself first: what is left of one that is cut off is no result."""
     for room in found:
@@ -90,8 +80,12 @@ def _places(record: Path) -> list[Path]:
     """Return what lies beside a record under its name; all of the folder of a model."""
     if record.name == "model.json":
         return sorted(record.parent.iterdir())
-    # A method in parts is a folder of the method's name, whose parts are records of their own.
-    return [place for place in sorted(record.parent.iterdir()) if place.name.startswith(f"{record.stem}.")]
+    # A method in parts is a folder of the method's name, whose parts are records of their own. As names may have dots,
+    # what begins with the name of another record, too, belongs to the longer one.
+    others = {path.stem for path in record.parent.glob("*.json") if path.stem.startswith(f"{record.stem}.")}
+    longer = tuple(f"{name}." for name in others if not name.endswith((".run", ".listing")))
+    places = (place for place in sorted(record.parent.iterdir()) if place.name.startswith(f"{record.stem}."))
+    return [place for place in places if not place.name.startswith(longer)]
 
 
 def _size(place: Path) -> int:

@@ -23,7 +23,7 @@ class Sources:
         entry = self.study.catalog["datasets"][name]
         table = table_of(paths.dataset(name))
         if is_photographs(entry):
-            return outside(table, entry["root"])
+            return outside(table, paths.root(entry))
         return "" if self.study.shard_numbers(name) else listed(table, entry["shards"])
 
     def shard(self, dataset: str, number: int) -> tuple[str, str]:
@@ -33,6 +33,10 @@ class Sources:
         pin = pins[number] if number < len(pins) else None
         address = addresses.identity(stated["url"].replace("{i}", str(number)))
         return address, accepted(pin, _record(paths.shard(dataset, number)))
+
+    def archive(self, place: str, file: str) -> str:
+        """Return what stands for the checksum that an archive must have."""
+        return accepted(self.study.archives[place][file].archive.sha256, _record(paths.archive(place, file)))
 
     def weights(self, model: str) -> tuple[str, str]:
         """Return where a model's weights come from, and what stands for their content or the checksum stated."""

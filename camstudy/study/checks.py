@@ -8,17 +8,22 @@ from typing import Any
 
 from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
-from camstudy.data.sources import SOURCES
+from camstudy.data.archives import missing_root
 from camstudy.models.timm_names import facts, random_head
 from camstudy.study.attending import unsuited
+from camstudy.study.counting import check_counting
+from camstudy.study.heads import check_heads
+from camstudy.study.layers import add_stages, layer_sweep, shows, sweeps_layers
 from camstudy.study.protocols import check_protocols
+from camstudy.study.recipes import check_recipe
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
+from camstudy.study.seeds import check_seeds, make_replicates
 from camstudy.study.targets import check_controls, check_targets, match_controls
 from camstudy.study.trials import check_trial, make_trial
 from camstudy.study.written import Place
 
-__all__ = ["layer_sweep", "validate"]
+__all__ = ["validate"]
 
 Mistakes = Iterator[tuple[Place, str]]
 SWEEP_ROLES = ("relu_after_sum", "relu_before_sum")
@@ -113,14 +118,26 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
         # Numbers stand in the place of {i}.
         if wrong := address and mistake(address.replace("{i}", "0")):
             yield ("catalog", "datasets", name, "shards", "url"), f"found {redact(address)}, but {wrong}"
+        for file, stated in _at(dataset, "archives").items():
+            if wrong := mistake(address := _at(stated).get("url") or "file://"):
+                yield ("catalog", "datasets", name, "archives", file, "url"), f"found {redact(address)}, but {wrong}"
     yield from _check_origins(_at(config, "catalog", "models"))
     if "published" in config["tables"] and config["published"] is None:
         yield ("published",), "missing, and `tables` has `published`; name a file, such as config/published/dcls.csv"
-    if "pooling" in config["tables"] and not config["comparisons"]:
-        yield ("comparisons",), "there are none, and the table `pooling` shows them; name pairs of models"
+    if "gradients" in config["figures"]:
+        used = {_at(config, "catalog", "methods", name).get("method") for name in config.get("methods", ())}
+        if not {"input_gradient", "guided_backprop"} <= used:
+            text = "`gradients` shows the methods `input_gradient` and `guided_backprop`; add both to `methods`"
+            yield ("figures", config["figures"].index("gradients")), text
+    shown = [name for name in ("pooling", "ablation") if name in config["tables"]]
+    if shown and not config["comparisons"]:
+        yield ("comparisons",), f"there are none, and the table `{shown[0]}` shows them; name pairs of models"
+    yield from check_heads(config)
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
+    yield from check_counting(config)
     yield from check_trial(config)
+    yield from check_seeds(config)
     yield from _check_registered(config, known)
     if check_files:
         yield from _check_files(config)
@@ -183,29 +200,8 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
         limit = f"at most kernel_size x kernel_size ({dcls['kernel_size'] ** 2})"
         yield (*place, "variant", "dcls", "kernel_count"), f"found {dcls['kernel_count']}, expected {limit}"
     yield from _check_learned(place, model, written)
-    recipe = model["train"]
-    if recipe is None:
-        return
-    if recipe["min_learning_rate"] > recipe["learning_rate"]:
-        limit = f"at most `learning_rate` ({show(recipe['learning_rate'])})"
-        yield (*place, "train", "min_learning_rate"), f"found {show(recipe['min_learning_rate'])}, expected {limit}"
-    if recipe["warmup_epochs"] >= recipe["epochs"]:
-        limit = f"less than `epochs` ({recipe['epochs']}), as the learning rate would only rise; 0 for no warm-up"
-        yield (*place, "train", "warmup_epochs"), f"found {show(recipe['warmup_epochs'])}, expected {limit}"
-    batch, passes = recipe["batch_size"], recipe["accumulate"]
-    if batch % passes:
-        limit = f"a divisor of `batch_size` ({batch}), which the passes share evenly"
-        yield (*place, "train", "accumulate"), f"found {passes}, expected {limit}"
-    elif batch // passes % recipe["gpu"]:
-        shared = f"`batch_size` ({batch})" if passes == 1 else f"`batch_size` / `accumulate` ({batch} / {passes})"
-        limit = f"a divisor of {shared}, which the GPUs share evenly"
-        yield (*place, "train", "gpu"), f"found {recipe['gpu']}, expected {limit}"
-    if recipe["select"] == "best" and not recipe["hold_out"]:
-        text = "found best, but no images are held out to tell; set `hold_out`, or `select: last`"
-        yield (*place, "train", "select"), text
-    scale = recipe["augment"]["scale"]
-    if None not in scale and scale[0] > scale[1]:
-        yield (*place, "train", "augment", "scale"), f"found {show(scale)}, expected the smaller share first"
+    if model["train"] is not None:
+        yield from check_recipe((*place, "train"), model["train"])
 
 
 def _check_learned(place: Place, model: Mapping, written: Mapping) -> Mistakes:
@@ -233,9 +229,9 @@ def _check_origins(models: Mapping) -> Mistakes:
 
 def _swept(config: Mapping) -> Iterator[tuple[Place, str]]:
     """Yield the methods of the sweeps that are asked for, and where they are named."""
-    if _shows(config, "threshold_sweep"):
+    if shows(config, "threshold_sweep"):
         yield from ((("sweep", role), config["sweep"][role]) for role in SWEEP_ROLES)
-    if _shows(config, "layer_sweep"):
+    if sweeps_layers(config):
         yield from (
             (("layer_sweep", "methods", index), name) for index, name in enumerate(config["layer_sweep"]["methods"])
         )
@@ -244,7 +240,7 @@ def _swept(config: Mapping) -> Iterator[tuple[Place, str]]:
 def _check_sweeps(config: Mapping) -> Mistakes:
     """Refuse sweeps that lack what their tables show, and stages' names that mean something else."""
     methods = _at(config, "catalog", "methods")
-    if _shows(config, "threshold_sweep"):
+    if shows(config, "threshold_sweep"):
         name, protocol = config["sweep"]["relu_before_sum"], config["sweep"]["protocol"]
         floor = _at(methods, name, "postprocess").get("floor")
         floors = _at(config, "catalog", "protocols", protocol).get("floors", (None, floor))
@@ -254,7 +250,7 @@ def _check_sweeps(config: Mapping) -> Mistakes:
             if needed not in floors:
                 text = f"`{protocol}` has the floors {show(floors)}, expected {show(needed)} among them"
                 yield ("sweep", "protocol"), f"{text}; name or make a protocol that has it"
-    if _shows(config, "layer_sweep"):
+    if sweeps_layers(config):
         for name, (_, stage) in layer_sweep(config).items():
             found = _at(methods, name).get("stage", stage)
             if found != stage:
@@ -313,10 +309,8 @@ def _check_files(config: Mapping) -> Mistakes:
         shards = shards if isinstance(shards, list) else ()  # a mapping: they are yet to be downloaded
         files += [(("catalog", "datasets", name, "shards", index), path) for index, path in enumerate(shards)]
         entry = _at(config, "catalog", "datasets", name)
-        if "root" in entry and "source" in entry and not Path(entry["root"]).is_dir():
-            layout = SOURCES[entry["source"]].layout
-            text = f"no directory `{entry['root']}` in {Path.cwd()}; make it"
-            yield ("catalog", "datasets", name, "root"), f"{text} and {layout(entry)}" if layout else text
+        if (wrong := missing_root(entry)) is not None:
+            yield ("catalog", "datasets", name, "root"), wrong
     for place, path in files:
         if path is not None and not Path(path).is_file():
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"
@@ -337,26 +331,11 @@ def _derive(config: dict) -> dict:
             entry["title"] = entry["title"] or name
     for comparison in config["comparisons"]:
         comparison["title"] = comparison["title"] or catalog["models"][comparison["baseline"]]["title"]
-    if _shows(config, "layer_sweep"):
-        for name, (method, stage) in layer_sweep(config).items():
-            base = catalog["methods"][method]
-            # A stage before the last has its gradients through the rest of the network: forward, and back.
-            own = {"title": f"{base['title']}, stage {stage}", "stage": stage, "passes": 3 * base["passes"]}
-            catalog["methods"].setdefault(name, copy.deepcopy(base) | own)
+    add_stages(config)
     match_controls(config)
+    make_replicates(config)
     make_trial(config)
     return config
-
-
-def layer_sweep(config: Mapping) -> dict[str, tuple[str, int]]:
-    """Return method and stage of each entry of the layer sweep by its name, whether it is asked for or not."""
-    sweep = config["layer_sweep"]
-    return {f"{method}_stage{stage}": (method, stage) for method in sweep["methods"] for stage in sweep["stages"]}
-
-
-def _shows(config: Mapping, name: str) -> bool:
-    """Whether a study has a table or figure of this name."""
-    return name in config["tables"] or name in config["figures"]
 
 
 def _report(errors: Mapping[Place, str], where: Callable[[Place], str]) -> str:

@@ -27,7 +27,9 @@ from 0 to 1, also where tables print percent.
 - A **degenerate** heatmap is constant or has a value that is not finite. It gets the score that each metric states
   below, and is counted in every table (`degenerate: skip` leaves it out of the means instead, and counts it all the
   same).
-- Probabilities are the softmax, in float64, of logits computed in float32.
+- Probabilities are the softmax, in float64, of logits computed in float32; with `head: sigmoid`, the sigmoid.
+- Where an image has several items, one for each class that is in it, values are those of items, and intervals and
+  tests are over images.
 """
 
 PREDICTION = ("Predictions", "Of a model's logits, without heatmaps: `prediction.parquet`.")

@@ -40,7 +40,9 @@ def _beside(stated: list[str], files: Iterable[str | Path]) -> list[Path]:
     for file in reversed([*files]):
         # JSON is YAML, too.
         content = load_yaml(file)
-        if isinstance(content, Mapping) and content.get("plugins") == stated:
+        # A workflow that has this one as a module keeps the study below a key.
+        parts = [content, *content.values()] if isinstance(content, Mapping) else []
+        if any(isinstance(part, Mapping) and part.get("plugins") == stated for part in parts):
             return [Path(file).parent]
     return []
 

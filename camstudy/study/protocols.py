@@ -1,6 +1,6 @@
 """Protocols: which ones ship, which ones a study uses, and whether it may."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -74,6 +74,7 @@ def check_protocols(config: Mapping, registered: Registered) -> Iterator[tuple[P
     yield from _check_chosen(config, entries)
     yield from _check_evidence(config, entries)
     yield from _check_controls(config, registered.get("references", {}))
+    yield from _check_scanpaths(config, entries, registered.get("arrays", {}))
     yield from _check_drawn(config, entries, registered.get("families", {}))
 
 
@@ -88,7 +89,8 @@ def _check_metrics(place: Place, entry: Mapping, registered: Registered) -> Iter
     """Look up metrics that no protocol that ships has; asking the registry takes a second of every job."""
     if (family := entry.get("family")) is None:
         return
-    usual = {name for other in registered.get("protocols", {}).values() for name in other.get("metrics", ())}
+    ships = [other for other in registered.get("protocols", {}).values() if other["family"] == family]
+    usual = {name for other in ships for name in other.get("metrics", ())}
     for index, name in enumerate(entry.get("metrics", ())):
         if "metrics" not in registered or name is None or name in usual or name in registered["metrics"](family):
             continue
@@ -149,12 +151,19 @@ def _unstated(dataset: Mapping) -> str:
 
 
 def _check_controls(config: Mapping, references: Mapping[str, str | None]) -> Iterator[tuple[Place, str]]:
-    """Find controls that need maps of two halves of the annotators where the data have none."""
+    """Find controls that need maps of two halves of the annotators, or fixations, where the data have none."""
     catalog = config.get("catalog", {})
     dataset = catalog.get("datasets", {}).get(config.get("dataset"), {})
     if "source" not in dataset:
         return
     truths = SOURCES[dataset["source"]].truths(dataset)
+    if "fixations" not in truths:
+        for index, name in enumerate(config.get("controls", ())):
+            if references.get(catalog.get("methods", {}).get(name, {}).get("method")) in ("fixation", "observers"):
+                yield (
+                    ("controls", index),
+                    f"found `{name}`, but dataset `{config['dataset']}` has no fixations; drop it",
+                )
     if "human_halves" in truths or dataset.get("human_ceiling") == "from_halves":
         return
     for index, name in enumerate(config.get("controls", ())):
@@ -166,6 +175,21 @@ def _check_controls(config: Mapping, references: Mapping[str, str | None]) -> It
             elif dataset["source"] != "clickme":
                 hint = ""
             yield ("controls", index), f"found `{name}`, but dataset `{config['dataset']}` has {has}; drop it{hint}"
+
+
+def _check_scanpaths(
+    config: Mapping, entries: Mapping, arrays: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[Place, str]]:
+    """Find protocols of scanpaths in studies of methods that have none."""
+    methods = config.get("catalog", {}).get("methods", {})
+    used = [methods.get(name, {}).get("method") for name in config.get("methods", ())]
+    if not arrays or any("scanpath" in arrays.get(method, ()) for method in used):
+        return
+    for index, name in enumerate(config["protocols"]):
+        family = entries.get(name, {}).get("family")
+        if family in FAMILIES and "scanpath" in FAMILIES[family].needs:
+            text = f"found `{name}`, of {family}, but none of `methods` stores scanpaths (an array `scanpath`)"
+            yield ("protocols", index), f"{text}; add a method that does, or drop `{name}`"
 
 
 def _check_drawn(config: Mapping, entries: Mapping, families: Mapping) -> Iterator[tuple[Place, str]]:

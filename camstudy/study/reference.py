@@ -18,7 +18,7 @@ A second file, given with `--configfile`, is laid over the first: it adds to map
 and replaces lists and single values. `--config key=value` replaces a single value at the top level.
 
 In the tables, a dotted key is a key within a mapping (`statistics.alpha` is `alpha` below `statistics`), and
-`[]` stands for each item of a list.
+`[]` stands for each item of a list, `{name}` for each name of a mapping.
 """
 
 
@@ -46,6 +46,9 @@ def _rows(schema: Mapping, prefix: str) -> Iterator[str]:
         if "title" not in part:
             yield from _rows(part, f"{prefix}{key}.")
             yield from _rows(part.get("items", {}), f"{prefix}{key}[].")
+            named = part.get("additionalProperties")
+            if isinstance(named, Mapping) and "title" not in resolve(named):
+                yield from _rows(named, f"{prefix}{key}.{{name}}.")
 
 
 def _titled(schema: Mapping) -> Iterator[dict]:

@@ -262,7 +262,9 @@ def explain(error: jsonschema.ValidationError) -> Iterator[tuple[Place, str]]:
     elif error.validator == "additionalProperties":
         valid = schema["properties"]
         for key in found.keys() - valid.keys():
-            yield (*place, key), f"unknown key{did_you_mean(key, valid)}"
+            outer, dot, inner = key.partition(".")
+            nested = f"; write `{outer}: {{{inner}: ...}}`" if dot and outer in valid else did_you_mean(key, valid)
+            yield (*place, key), f"unknown key{nested}"
     elif error.validator == "required":
         for key in schema["required"]:
             if key not in found:
@@ -292,6 +294,7 @@ def _hint(value: object, schema: Mapping, *, nested: bool) -> str:
         near = did_you_mean(value, filter(None, schema.get("enum", ())))
         if near.startswith(","):
             hint = near
+        hint = schema.get("x-hints", {}).get(value.partition(":")[0].lower(), hint)
     elif isinstance(value, bool) and ("string" in types or "enum" in schema):
         hint = "; YAML reads yes, no, on and off as true and false: put quotes around text"
     elif isinstance(value, int | float) and "string" in types:

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from camstudy.explain.methods import bind
+from camstudy.metrics.scoring import FAMILIES
+from camstudy.study.counting import SINCE, stated_since
 from camstudy.study.protocols import chosen, scored
+from camstudy.study.seeds import replicated_pairs, replicates
 
 if TYPE_CHECKING:
     from camstudy.study.registered import Record
@@ -52,29 +55,44 @@ def stated_by(config: Mapping, record: "Record") -> dict:
     """
     catalog, methods = config["catalog"], [*config["methods"], *config["controls"]]
     kept = {key: config[key] for key in (*STATED, *record.settings)}
+    # In captions; what is the primary metric, tables do not say.
+    kept |= {key: value for key, value in stated_since(config).items() if key == "images"}
     if "sweep" in record.sources:
         kept["sweep"] = config["sweep"]
         methods += [config["sweep"][role] for role in ("relu_after_sum", "relu_before_sum")]
-    if "layers" in record.sources:
+    if "layers" in record.sources or "layer_scores" in record.sources:
         kept["layer_sweep"] = config["layer_sweep"]
         methods += config["layer_sweep"]["methods"]
+    if "seeds" in record.sources:
+        kept["replicates"] = replicates(config)
+        kept["pairs"] = [[*pair, title] for pair, title in replicated_pairs(config).items()]
+    methods += [own for family in protocols_of(config, record) if (own := _own_method(family)) and own not in methods]
     entries = {name: catalog["methods"][name] for name in methods}
     protocols = {name: catalog["protocols"][name] for name in protocols_of(config, record).values()}
+    models = [*config["models"], *(name for name in kept.get("replicates", ()) if name not in config["models"])]
     kept["catalog"] = {
         "methods": {name: {key: entry[key] for key in METHOD} for name, entry in entries.items()},
-        "models": {name: {"title": catalog["models"][name]["title"]} for name in config["models"]},
+        "models": {name: {"title": catalog["models"][name]["title"]} for name in models},
         "protocols": protocols,
     }
     return kept
 
 
-def stated_by_maps(config: Mapping) -> dict:
-    """Return the part of a configuration that a figure of maps depends on: titles, floors, the choice of images."""
+def _own_method(family: str) -> str:
+    return FAMILIES[family].method if family in FAMILIES else ""
+
+
+def stated_by_maps(config: Mapping, record: "Record") -> dict:
+    """Return the part of a configuration that a figure of maps depends on: titles, floors, the choice of images.
+
+    ``record`` is the registered one of the figure, which may state more.
+    """
     models = {name: config["catalog"]["models"][name]["title"] for name in config["models"]}
     entries = {name: config["catalog"]["methods"][name] for name in config["methods"]}
     methods = {name: [entry["title"], entry["postprocess"]] for name, entry in entries.items()}
     # In their order, which canonical text would sort.
-    return {"models": [*models.items()], "methods": [*methods.items()], "qualitative": config["qualitative"]}
+    kept = {"models": [*models.items()], "methods": [*methods.items()], "qualitative": config["qualitative"]}
+    return kept | {key: config[key] for key in record.settings}
 
 
 def protocols_of(config: Mapping, record: "Record") -> dict[str, str]:
@@ -104,7 +122,8 @@ def resolved(config: Mapping) -> dict:
         kind: {name: _without(entry) for name, entry in catalog[kind].items() if name in {*names}}
         for kind, names in used.items()
     }
-    return {key: value for key, value in config.items() if key not in HOW} | {"catalog": entries}
+    kept = {key: value for key, value in config.items() if key not in (*HOW, *SINCE)}
+    return kept | stated_since(config) | {"catalog": entries}
 
 
 def _without(entry: Mapping) -> dict:

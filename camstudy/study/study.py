@@ -1,19 +1,22 @@
 """A validated configuration with what follows from it: which protocols, maps, shards and parts a study has."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
 from camstudy.core.parts import part_names
-from camstudy.data.sources import SOURCES, expected_images
+from camstudy.data.archives import archives_of, place_of
+from camstudy.data.sources import SOURCES, Archive, expected_images
 from camstudy.data.sources.digits import SHARD_SIZE
 from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.attending import attends
-from camstudy.study.checks import layer_sweep
+from camstudy.study.layers import layer_sweep
 from camstudy.study.protocols import chosen, scored
 from camstudy.study.stated import protocols_of
 from camstudy.tables import TABLES
@@ -24,11 +27,23 @@ if TYPE_CHECKING:
 Pair = tuple[str, str]  # model and method
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """An archive that is fetched, and the names of the catalogue's datasets that are made from it."""
+
+    archive: Archive
+    datasets: list[str]
+
+
 class Counts(Protocol):
     """What is known of datasets, see `camstudy.pipeline.listings.Listings`."""
 
     def images(self, name: str, lists: bool = True) -> int:
         """Return the number of images of a dataset; ``lists`` says whether its files may be listed for it."""
+
+
+# What tables of the layer sweep are made from, and the family that scores it.
+STAGED = {"layers": "agreement", "layer_scores": "faithfulness"}
 
 
 class Study:
@@ -61,6 +76,10 @@ class Study:
         """Whether maps are compared with people, and so with what people reach among themselves."""
         return any("human_ceiling" in FAMILIES[family].needs for family in self.families)
 
+    def counts_all(self) -> bool:
+        """Whether all images count, whatever the models predict for them."""
+        return self.config["images"] == "all"
+
     def tables_beside(self) -> dict[str, str]:
         """Return the family of each kind of table that lies beside scores, such as `curves`."""
         return {kind: name for name, record in FAMILIES.items() for kind in record.beside}
@@ -75,7 +94,11 @@ class Study:
 
     def stages(self) -> dict[str, tuple[str, int]]:
         """Return method and stage of each method of the layer sweep by its name; nothing where it is not asked for."""
-        return layer_sweep(self.config) if self.shows("layers") else {}
+        return layer_sweep(self.config) if self.stage_families() else {}
+
+    def stage_families(self) -> list[str]:
+        """Return the families that score the layer sweep."""
+        return [family for source, family in STAGED.items() if self.shows(source)]
 
     def staged(self) -> dict[str, int]:
         """Return the stage of each method of the study that explains one."""
@@ -85,11 +108,33 @@ class Study:
 
     def maps(self, family: str = "agreement", *, with_controls: bool = True) -> list[Pair]:
         """Return model and method of a family's maps; controls have the model `control` where no model is tried."""
-        own = [(model, method) for model in self.models for method in self.methods if self.suits(model, method)]
+        if FAMILIES[family].method:
+            return [(model, FAMILIES[family].method) for model in self.models]
+        methods = [method for method in self.methods if self.is_judged(method, family)]
+        own = [(model, method) for model in self.models for method in methods if self.suits(model, method)]
         if not (with_controls and FAMILIES[family].on_maps):
             return own
         places = self.models if FAMILIES[family].on_model else [CONTROL]
-        return own + [(place, control) for place in places for control in self.controls]
+        controls = [control for control in self.controls if self.is_judged(control, family)]
+        return own + [(place, control) for place in places for control in controls]
+
+    def is_judged(self, method: str, family: str) -> bool:
+        """Whether a family scores a method or control: people's maps only beside what is left of the same people's."""
+        record, needs = METHODS[self.catalog["methods"][method]["method"]], FAMILIES[family].needs
+        reference, by_gaze = record.reference, "fixations" in needs
+        if "scanpath" in needs:
+            return reference == "observers" or "scanpath" in record.arrays
+        return by_gaze if reference == "observers" else not (by_gaze and reference == "human_half")
+
+    def compared(self) -> list[tuple[str, str, str]]:
+        """Return baseline, variant and method of all comparisons of two models' maps."""
+        pairs = [(pair["baseline"], pair["variant"]) for pair in self.config["comparisons"]]
+        return [
+            (*pair, method)
+            for pair in dict.fromkeys(pairs)
+            for method in self.methods
+            if all(self.suits(model, method) for model in pair)
+        ]
 
     @cached_property
     def records(self) -> "list[Record]":
@@ -112,7 +157,13 @@ class Study:
 
     def predicted(self) -> list[str]:
         """Return the datasets that the study's models predict."""
-        return list(dict.fromkeys([self.dataset, self.prediction_dataset]))
+        datasets = dict.fromkeys([self.dataset, self.prediction_dataset])
+        return [name for name in datasets if self.has_labels(name)]
+
+    def has_labels(self, dataset: str) -> bool:
+        """Whether the classes of a dataset's images are known."""
+        entry = self.catalog["datasets"][dataset]
+        return "labels" in SOURCES[entry["source"]].truths(entry)
 
     def prepared(self, *, photographs: bool) -> list[dict[str, str]]:
         """Return the wildcards of the datasets that the study needs, those of photographs or those of shards."""
@@ -185,6 +236,24 @@ class Study:
         if each and entry["n_images"] and entry["sample_seed"] is None:
             count = min(count, -(-entry["n_images"] // each))
         return range(count)
+
+    @cached_property
+    def archives(self) -> dict[str, dict[str, Fetched]]:
+        """The archives that the catalogue's datasets are fetched from, by place and name of the file."""
+        found: dict[str, dict[str, Fetched]] = {}
+        for name, entry in self.catalog["datasets"].items():
+            for file, archive in archives_of(entry).items():
+                place = found.setdefault(place_of(entry), {})
+                known = place.get(file, Fetched(archive, []))
+                # A checksum that one entry states holds for all.
+                pinned = known.archive if known.archive.sha256 else archive
+                place[file] = Fetched(pinned, [*known.datasets, name])
+        return found
+
+    def archive_names(self, *, files: bool = False) -> str:
+        """Return a wildcard constraint: the places of archives that are fetched, or the names of the ``files``."""
+        names = {file for place in self.archives.values() for file in place} if files else self.archives
+        return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
     def demo_weights(self) -> Iterator[str]:
         """Yield the names of the weights that ship with the repository: models called `{name}_pretraining`."""

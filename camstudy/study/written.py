@@ -149,9 +149,17 @@ class Places:
         """Return file and line, or what is around the value; `--config` where no file has it."""
         stated = _at(self._config, place)
         for file in reversed(self._files):
-            if place in file.lines:
-                return file.find(place)[1] if _at(file.content, place) == stated else "--config"
+            inside = (*self._above(file), *place)
+            if inside in file.lines:
+                return file.find(inside)[1] if _at(file.content, inside) == stated else "--config"
         return locate(self._files, place) if stated is None else "--config"
+
+    def _above(self, file: Written) -> Place:
+        """Return the key below which a file has the study, where this workflow is a module of another."""
+        if "study" in file.content or "study" not in self._config:
+            return ()
+        parts = ((key, part) for key, part in file.content.items() if isinstance(part, Mapping))
+        return next(((key,) for key, part in parts if part.get("study") == self._config["study"]), ())
 
 
 def _at(value: object, place: Place) -> object:

@@ -22,9 +22,9 @@ __all__ = ["TABLES", "TableRecord"]
 class TableRecord:
     """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
 
-    ``sources`` names what it is made from beside the scores: ``sweep``, ``layers``, ``cost``, ``published``,
-    ``timing`` of the inputs. ``metrics`` are the families of metrics that the study must have, ``settings`` keys of
-    the study that it alone states.
+    ``sources`` names what it is made from beside the scores: ``sweep``, ``layers``, ``layer_scores``, ``cost``,
+    ``published``, ``timing``, ``seeds`` of the inputs. ``metrics`` are the families of metrics that the study must
+    have, ``settings`` keys of the study that it alone states.
     """
 
     name: str
@@ -71,10 +71,24 @@ def _localization(inputs: TableInputs) -> Table:
     return localization(inputs)
 
 
+@TABLES.register("gaze", title="Agreement with gaze", metrics=("gaze",), settings=("show_intervals",))
+def _gaze(inputs: TableInputs) -> Table:
+    from camstudy.tables.gaze import gaze
+
+    return gaze(inputs)
+
+
+@TABLES.register("scanpaths", title="Agreement with scanpaths", metrics=("scanpath",), settings=("show_intervals",))
+def _scanpaths(inputs: TableInputs) -> Table:
+    from camstudy.tables.gaze import scanpaths
+
+    return scanpaths(inputs)
+
+
 @TABLES.register(
     "pooling",
     title="Poolings compared",
-    sources=("cost", "published"),
+    sources=("cost", "published", "similarity"),
     metrics=("faithfulness",),
     settings=("show_intervals",),
 )
@@ -82,6 +96,38 @@ def _pooling(inputs: TableInputs) -> Table:
     from camstudy.tables.pooling import pooling
 
     return pooling(inputs)
+
+
+@TABLES.register(
+    "ablation",
+    title="Ablations of a variant",
+    sources=("cost", "published", "similarity"),
+    metrics=("faithfulness",),
+    settings=("show_intervals",),
+)
+def _ablation(inputs: TableInputs) -> Table:
+    from camstudy.tables.ablation import ablation
+
+    return ablation(inputs)
+
+
+@TABLES.register("recognition", title="Recognition over seeds", sources=("seeds", "published"), metrics=())
+def _recognition(inputs: TableInputs) -> Table:
+    from camstudy.tables.seeds import recognition
+
+    return recognition(inputs)
+
+
+@TABLES.register(
+    "interpretable_recognition",
+    title="Faithfulness over seeds",
+    sources=("seeds", "published"),
+    metrics=("faithfulness",),
+)
+def _interpretable_recognition(inputs: TableInputs) -> Table:
+    from camstudy.tables.seeds import interpretable_recognition
+
+    return interpretable_recognition(inputs)
 
 
 @TABLES.register("threshold_sweep", title="Sensitivity to the threshold", sources=("sweep",))
@@ -96,6 +142,15 @@ def _layer_sweep(inputs: TableInputs) -> Table:
     from camstudy.tables.sweeps import layer_sweep
 
     return layer_sweep(inputs)
+
+
+@TABLES.register(
+    "layer_faithfulness", title="Faithfulness by stage", sources=("layer_scores",), metrics=("faithfulness",)
+)
+def _layer_faithfulness(inputs: TableInputs) -> Table:
+    from camstudy.tables.layers import layer_faithfulness
+
+    return layer_faithfulness(inputs)
 
 
 @TABLES.register("cost", title="Cost beside alignment", sources=("cost",))

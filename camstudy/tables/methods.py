@@ -195,8 +195,8 @@ def _notes(
     inputs: TableInputs, metrics: Sequence[str], facts: Sequence[str], published: Mapping[Key, pd.Series]
 ) -> Iterator[str]:
     study, scores = inputs.study, inputs.scores[inputs.scores["metric"].isin(metrics)]
-    counts = notes.numbers(scores["n"])
-    yield f"Dataset: {inputs.dataset['dataset']}, {counts} images. Metrics are defined in docs/metrics.md."
+    counts = notes.images(inputs, scores["n"])
+    yield f"Dataset: {inputs.dataset['dataset']}, {counts}. Metrics are defined in docs/metrics.md."
     yield from notes.targets(inputs, study["methods"])
     yield from facts
     yield "Bold: best method of a model, underlined (italic in Markdown): second best, by the arrow's direction."

@@ -3,7 +3,7 @@
 from camstudy.metrics.registry import Metric
 
 ARROWS = {"up": "↑", "down": "↓"}
-UNITS = {"%": " (%)", "nat": " (nat)"}
+UNITS = {"%": " (%)", "nat": " (nat)", "bit": " (bit)"}
 
 
 def heading(metric: Metric) -> str:

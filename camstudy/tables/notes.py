@@ -13,7 +13,7 @@ TIED = 0.05  # share of an image's pixels from which on ties are worth a note
 def about(inputs: TableInputs, alignment: pd.DataFrame, family: str = "agreement") -> Iterator[str]:
     """Yield the dataset with the number of images of these scores, its human maps, and the alignment by a protocol."""
     dataset = inputs.dataset
-    yield f"Dataset: {dataset['dataset']}, {numbers(alignment['n'])} images."
+    yield f"Dataset: {dataset['dataset']}, {images(inputs, alignment['n'])}."
     others = {"simulated": ("simulated", "the simulation"), "model": ("made by a model", "that model")}
     if dataset["human_maps"] in others:
         made, what = others[dataset["human_maps"]]
@@ -28,8 +28,9 @@ def about(inputs: TableInputs, alignment: pd.DataFrame, family: str = "agreement
 
 def targets(inputs: TableInputs, methods: Iterable[str]) -> Iterator[str]:
     """Yield which class is explained, method by method only where they differ."""
+    label = "the image's label" if inputs.dataset.get("images") is None else "the item's"
     words = {
-        "label": "the image's label",
+        "label": label,
         "predicted": "the class that the model predicts",
         "second": "the class of the model's second largest logit",
         "other": "the class of the model's largest logit but for the label's",
@@ -74,6 +75,13 @@ def tied(inputs: TableInputs, ties: str) -> Iterator[str]:
             f"Tied pixels, of the most frequent value of a map, come {orders[ties]}; their share, where it is "
             f"{100 * TIED:.0f} % or more: {'; '.join(names)}."
         )
+
+
+def images(inputs: TableInputs, counts: pd.Series) -> str:
+    """Return how many images are in scores; where images have several items, how many items, and of how many images."""
+    if inputs.dataset.get("images") is None:
+        return f"{numbers(counts)} images"
+    return f"{numbers(counts)} items (an image and a class that is in it) of {inputs.dataset['images']:,} images"
 
 
 def intervals(inputs: TableInputs) -> str:
@@ -122,7 +130,8 @@ def tested(inputs: TableInputs, counts: Iterable[int]) -> str:
         "none": f"not corrected for {tests} tests",
     }
     chosen = correction[inputs.study["statistics"]["correction"]]
-    return f"p: Wilcoxon signed-rank test (two-sided, zeros by Pratt), {chosen}"
+    of = " of the means of images" if inputs.dataset.get("images") is not None else ""
+    return f"p: Wilcoxon signed-rank test{of} (two-sided, zeros by Pratt), {chosen}"
 
 
 def marks(inputs: TableInputs) -> str:

@@ -15,6 +15,7 @@ SHOWN = ("average_drop", "average_gain", "average_increase", "insertion_auc", "d
 # Of models: key, header, format, and the scale in which papers print it.
 ABOUT: dict[str, tuple[str, Format, float]] = {
     "top1": ("Top-1 ↑ (%)", "percent", 100.0),
+    "mean_average_precision": ("mAP ↑ (%)", "percent", 100.0),
     "parameters": ("Parameters (M)", "millions", 1.0),
     "stream_parameters": ("Stream (M)", "millions", 1.0),
     "added_parameters_percent": ("Added parameters (%)", "number", 100.0),
@@ -31,14 +32,29 @@ def pooling(inputs: TableInputs) -> Table:
     metrics of faithfulness and a row per comparison with paired differences, their intervals and marks of
     significance. The CSV has all p-values.
     """
+    groups: dict[str, list[Mapping]] = {}
+    for pair in inputs.study["comparisons"]:
+        groups.setdefault(pair["baseline"], []).append(pair)
+    return compared(inputs, "pooling", "Poolings", "Network", groups)
+
+
+def compared(inputs: TableInputs, name: str, what: str, about: str, groups: Mapping[str, Sequence[Mapping]]) -> Table:
+    """Return a table with a part for each group of comparisons, which have a title: its models, and their differences.
+
+    Parameters
+    ----------
+    name, what : of the table, in files and in its caption
+    about : header of the groups' titles
+    groups : comparisons by whatever they have in common, in their order
+    """
     joined = _joined(inputs)
     found = {
         (row["model"], row["method"], row["metric"]): row for _, row in joined[joined["published"].notna()].iterrows()
     }
     metrics = [metric for metric in SHOWN if (inputs.scores["metric"] == metric).any()]
     rows = []
-    for baseline, pairs in _by_baseline(inputs).items():
-        models = [baseline, *(pair["variant"] for pair in pairs)]
+    for pairs in groups.values():
+        models = list(dict.fromkeys(pair[role] for role in ("baseline", "variant") for pair in pairs))
         rows += [_about(inputs, joined, found, pairs[0]["title"], model) for model in models]
         for method in inputs.study["methods"]:
             rows += [_scores(inputs, found, pairs[0]["title"], model, method, metrics) for model in models]
@@ -46,27 +62,23 @@ def pooling(inputs: TableInputs) -> Table:
     # Not every method can explain every model.
     rows = [row for row in rows if row is not None]
     return Table(
-        name="pooling",
-        caption=f"Poolings on {inputs.dataset['dataset']}: accuracy, cost, and faithfulness of the explanations.",
-        columns=tuple(_columns(inputs, metrics, bool(found))),
+        name=name,
+        caption=f"{what} on {inputs.dataset['dataset']}: accuracy, cost, and faithfulness of the explanations.",
+        columns=tuple(_columns(inputs, about, metrics, bool(found))),
         rows=tuple(rows),
         notes=tuple(_notes(inputs, metrics, found)),
     )
 
 
-def _by_baseline(inputs: TableInputs) -> dict[str, list[Mapping]]:
-    found: dict[str, list[Mapping]] = {}
-    for pair in inputs.study["comparisons"]:
-        found.setdefault(pair["baseline"], []).append(pair)
-    return found
-
-
-def _columns(inputs: TableInputs, metrics: Sequence[str], published: bool) -> Iterator[Column]:
-    yield Column("title", "Network")
+def _columns(inputs: TableInputs, about: str, metrics: Sequence[str], published: bool) -> Iterator[Column]:
+    yield Column("title", about)
     yield Column("method_title", "Method")
     yield Column("pooling", "Pooling")
     yield from (Column(key, shown=False) for key in ("model", "method", "baseline"))
+    accuracies = {*inputs.scores["metric"]} & {"top1", "mean_average_precision"} or {"top1"}
     for key, (title, form, _) in ABOUT.items():
+        if form == "percent" and key not in accuracies:
+            continue
         header, group = ("Measured", title) if published else (title, "")
         yield Column(key, header, group, form, interval=inputs.study["show_intervals"])
         yield Column(f"{key}_published", "Published", group, form, shown=published, interval=False)
@@ -79,6 +91,8 @@ def _columns(inputs: TableInputs, metrics: Sequence[str], published: bool) -> It
         yield Column(f"{metric}_published", "Published", group, "percent", shown=published, interval=False)
         yield from (Column(f"{metric}_{key}", format="p", shown=False) for key in ("p", "p_corrected"))
         yield Column(f"{metric}_n", shown=False)
+    similar = inputs.similarity is not None and len(inputs.similarity) > 0
+    yield Column("map_correlation", "Correlation of maps", format="score", shown=similar, interval=True)
 
 
 def _about(inputs: TableInputs, joined: pd.DataFrame, found: Mapping[Key, pd.Series], title: str, model: str) -> Row:
@@ -116,14 +130,16 @@ def _difference(inputs: TableInputs, pair: Mapping, method: str, metrics: Sequen
     baseline, variant = pair["baseline"], pair["variant"]
     cells, marks = _names(inputs, pair["title"], variant, method), {}
     cells |= {"pooling": f"{inputs.title(variant)} − {inputs.title(baseline)}", "baseline": baseline}
-    compared = False
+    shown = False
     for metric in metrics:
         found = inputs.difference(baseline, variant, method, metric, scale=_scale(metric))
         if found is not None:
-            compared = True
+            shown = True
             cells |= {metric: found.estimate, f"{metric}_p": found.p, f"{metric}_p_corrected": found.p_corrected}
             marks[metric] = inputs.significance(found)
-    return Row(cells, {metric: mark for metric, mark in marks.items() if mark}) if compared else None
+    if (similar := inputs.similar(baseline, variant, method)) is not None:
+        cells["map_correlation"], shown = similar, True
+    return Row(cells, {metric: mark for metric, mark in marks.items() if mark}) if shown else None
 
 
 def _names(inputs: TableInputs, title: str, model: str, method: str) -> dict[str, object]:
@@ -191,7 +207,7 @@ def _with_added(inputs: TableInputs, published: pd.DataFrame) -> pd.DataFrame:
 
 def _notes(inputs: TableInputs, metrics: Sequence[str], found: Mapping[Key, pd.Series]) -> Iterator[str]:
     study, scores = inputs.study, inputs.scores[inputs.scores["metric"].isin(metrics)]
-    yield f"Dataset: {inputs.dataset['dataset']}, {notes.numbers(scores['n'])} images."
+    yield f"Dataset: {inputs.dataset['dataset']}, {notes.images(inputs, scores['n'])}."
     yield f"Faithfulness by the protocol {inputs.protocol_title('faithfulness')}; metrics: docs/metrics.md."
     yield from notes.targets(inputs, study["methods"])
     yield (
@@ -203,6 +219,12 @@ def _notes(inputs: TableInputs, metrics: Sequence[str], found: Mapping[Key, pd.S
         test = notes.tested(inputs, tests["n_tests"])
         yield f"Rows with a minus: paired differences, mean over the same images; {test} of each metric."
         yield f"{notes.marks(inputs)}."
+    if inputs.similarity is not None and len(inputs.similarity):
+        images = notes.numbers(inputs.similarity["n"])
+        yield (
+            f"Correlation of maps: mean over {images} images of Spearman's rank correlation of the two models' maps, "
+            "at the resolution that they were made at; 1 where the order of all places is the same."
+        )
     yield notes.intervals(inputs)
     of_one = scores[scores["metric"] == metrics[0]] if metrics else scores
     yield notes.degenerate(inputs, of_one, scored="scored as each metric says")

@@ -9,7 +9,11 @@ from camstudy.analysis.summary import Estimate, TableInputs, finite
 from camstudy.tables.table import Column, Row, Table
 
 # In the order of the columns, with the unit in which papers print them.
-METRICS = {"top1": ("Top-1 (%)", 100.0), "alignment": ("Alignment", 1.0)}
+METRICS = {
+    "top1": ("Top-1 (%)", 100.0),
+    "mean_average_precision": ("mAP (%)", 100.0),
+    "alignment": ("Alignment", 1.0),
+}
 
 
 def published(inputs: TableInputs) -> Table:
@@ -27,7 +31,10 @@ def published(inputs: TableInputs) -> Table:
         Column("method_title", "Method"),
         Column("method", shown=False),
     ]
+    has_sets = (inputs.scores["metric"] == "mean_average_precision").any()
     for metric, (title, _) in METRICS.items():
+        if metric == ("top1" if has_sets else "mean_average_precision"):
+            continue
         columns += [
             Column(f"{metric}_measured", "Measured", title, "estimate"),
             Column(f"{metric}_published", "Published", title, "number"),
@@ -70,7 +77,11 @@ def _cells(inputs: TableInputs, joined: pd.DataFrame, model: str, method: str) -
 def _notes(inputs: TableInputs, joined: pd.DataFrame) -> Iterator[str]:
     found = joined.dropna(subset="published")
     of = inputs.study["prediction_dataset"] or inputs.study["dataset"]
-    yield f"Top-1: share of the images of {of} whose label has the largest logit. Values are published for ImageNet."
+    if (inputs.scores["metric"] == "mean_average_precision").any():
+        yield f"mAP: mean average precision over the classes of {of}."
+    else:
+        share = f"share of the images of {of} whose label has the largest logit"
+        yield f"Top-1: {share}. Values are published for ImageNet."
     yield f"Published: {len(found)} of {len(joined)} numbers of this study; blank where none is known."
     if "agreement" in {entry["family"] for entry in inputs.study["catalog"]["protocols"].values()}:
         yield f"Protocol: {inputs.protocol_title('agreement')}."

@@ -21,6 +21,8 @@ def scores(inputs: TableInputs) -> Table:
     """
     metrics = _metrics(inputs)
     methods = ["", *inputs.study["methods"], *inputs.study["controls"]]
+    # Of families that look at no maps.
+    methods += [name for name in dict.fromkeys(inputs.scores["method"]) if name not in methods]
     places = [*inputs.study["models"], CONTROL]
     rows = [row for model in places for method in methods if (row := _row(inputs, model, method, metrics))]
     return Table(
@@ -77,8 +79,11 @@ def _notes(inputs: TableInputs, metrics: list[Metric]) -> Iterator[str]:
     yield f"Dataset: {inputs.dataset['dataset']}. Metrics are defined in docs/metrics.md."
     for family in dict.fromkeys(metric.family for metric in metrics):
         names = [metric.name for metric in metrics if metric.family == family]
-        images = f"{notes.numbers(table[table['metric'].isin(names)]['n'])} images"
+        counts = table[table["metric"].isin(names)]["n"]
+        images = notes.images(inputs, counts)
         if family == PREDICTION:
+            of_images = table[table["metric"] == "mean_average_precision"]["n"]
+            images = f"{notes.numbers(of_images if len(of_images) else counts)} images"
             where = study["prediction_dataset"] or inputs.dataset["dataset"]
             yield f"Prediction: without maps, on {where}, {images}."
             continue

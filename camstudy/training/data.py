@@ -12,7 +12,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.data.dataset import Dataset as ImageStore
 from camstudy.data.formats.photographs import Pictures
 from camstudy.training.distributed import ALONE, Group
-from camstudy.training.validation import batches, held_out
+from camstudy.training.validation import batches, held_out, targets
 
 # Chunks shuffled together: enough to mix classes, few enough to stay in memory (16 x 64 images of 256 px: 200 MB; as
 # many encoded photographs of ImageNet: 110 MB).
@@ -77,14 +77,21 @@ class BatchShare(BatchSampler):
 def augmentation(config: Mapping, size: int, mean: list[float], std: list[float]) -> v2.Transform:
     """Return the random transform of a training sample: uint8 (3, y, x) -> float32 (3, size, size).
 
-    ``config`` is the recipe's ``augment`` entry: ``scale`` (area range of the random resized crop), ``flip``
-    (probability), ``color_jitter`` (strength of brightness, contrast and saturation), ``erase`` (probability).
+    ``config`` is the recipe's ``augment`` entry: ``scale`` (area range of the random resized crop), ``padding`` (pixels
+    of black around the image, from which a random square is cut instead), ``flip`` (probability), ``rotation`` (degrees
+    either way, nearest neighbours, black corners), ``color_jitter`` (strength of brightness, contrast and saturation),
+    ``erase`` (probability).
     """
-    jitter = config["color_jitter"]
+    jitter, padding, rotation = config["color_jitter"], config.get("padding"), config.get("rotation")
+    crop: list[v2.Transform] = [v2.RandomResizedCrop(size, scale=tuple(config["scale"]), antialias=True)]
+    if padding is not None:
+        # The first is nothing to images of the input's size.
+        crop = [v2.Resize((size, size), antialias=True), v2.RandomCrop(size, padding=padding)]
     return v2.Compose(
         [
-            v2.RandomResizedCrop(size, scale=tuple(config["scale"]), antialias=True),
+            *crop,
             v2.RandomHorizontalFlip(config["flip"]),
+            v2.RandomRotation(rotation) if rotation else v2.Identity(),
             v2.ColorJitter(jitter, jitter, jitter) if jitter else v2.Identity(),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(mean, std),
@@ -99,14 +106,14 @@ class TrainingSamples(Dataset):
     def __init__(self, store: ImageStore, transform: v2.Transform, seed: int) -> None:
         self.store, self.transform, self.seed = store, transform, seed
         # Asking the store would read them for every image.
-        self.labels, self.chunk = store.labels, store.chunk
+        self.labels, self.chunk = targets(store), store.chunk
         self.epoch = 0
         self._chunks: OrderedDict[int, np.ndarray | Pictures] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, np.integer | np.ndarray]:
         chunk, offset = divmod(index, self.chunk)
         # A copy: pixels of photographs, which are decoded here, cannot be written to.
         image = torch.from_numpy(np.array(self._chunk(chunk)[offset])).permute(2, 0, 1)
@@ -115,7 +122,7 @@ class TrainingSamples(Dataset):
             torch.default_generator.manual_seed(
                 int(np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)[0])
             )
-            return self.transform(image), int(self.labels[index])
+            return self.transform(image), self.labels[index]
 
     def _chunk(self, number: int) -> np.ndarray | Pictures:
         """Return the images of a chunk; photographs stay files until they are needed."""
@@ -129,7 +136,7 @@ class TrainingSamples(Dataset):
 
 class TrainingLoader:
     """Batches of one epoch at a time: ``loader.epoch(3)`` yields (images, labels) tensors, the last batch dropped
-    if it is incomplete.
+    if it is incomplete. Of multi-label data labels are sets (n, classes), and each image comes once, not once an item.
 
     With ``accumulate`` passes a step, each batch comes in as many pieces, one after the other; ``len(loader)`` counts
     the pieces. In a group of processes each gets its part of them, of ``batch_size / accumulate / group.size`` images;
@@ -148,13 +155,16 @@ class TrainingLoader:
     ) -> None:
         transform = augmentation(recipe["augment"], input_config["size"], input_config["mean"], input_config["std"])
         self._samples = TrainingSamples(store, transform, seed)
-        self.highest_label = int(self._samples.labels.max())
-        held = held_out(store.n, recipe["hold_out"], seed)
+        labels = self._samples.labels
+        self.highest_label = int(labels.max()) if labels.ndim == 1 else labels.shape[1] - 1
+        images = np.arange(store.n) if labels.ndim == 1 else np.unique(store.sources)
+        held = images[held_out(len(images), recipe["hold_out"], seed)]
         if recipe["hold_out"] and not len(held):
             raise CamstudyError(
-                f"train.hold_out: {recipe['hold_out']} of {store.n} images is none; hold out a larger share"
+                f"train.hold_out: {recipe['hold_out']} of {len(images)} images is none; hold out a larger share"
             )
-        self._sampler = ChunkShuffle(store.n, store.chunk, seed, held)
+        others = np.setdiff1d(np.arange(store.n), images)
+        self._sampler = ChunkShuffle(store.n, store.chunk, seed, np.concatenate([held, others]))
         self._store, self._input = store, input_config
         self._held = np.array_split(held, group.size)[group.rank]
         self._pass = recipe["batch_size"] // recipe["accumulate"] // group.size

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 
 import torch
-from timm.scheduler import CosineLRScheduler, StepLRScheduler
+from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler, StepLRScheduler
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
@@ -56,7 +56,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Mapping, steps_per_e
     """Return a schedule with linear warm-up, to be advanced after every step of the optimizer with ``step_update``.
 
     A cosine, whose warm-up ends before the last step at the latest; or, where the recipe has ``drops``, the learning
-    rate times ``factor`` after every ``epochs``.
+    rate times ``factor`` after every ``epochs``, or after each of them.
     """
     steps = recipe["epochs"] * steps_per_epoch
     shared = {
@@ -66,6 +66,10 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Mapping, steps_per_e
         "t_in_epochs": False,
     }
     if recipe["drops"] is not None:
-        every, factor = recipe["drops"]["epochs"] * steps_per_epoch, recipe["drops"]["factor"]
-        return StepLRScheduler(optimizer, decay_t=every, decay_rate=factor, **shared)
+        epochs, factor = recipe["drops"]["epochs"], recipe["drops"]["factor"]
+        if isinstance(epochs, int):
+            return StepLRScheduler(optimizer, decay_t=epochs * steps_per_epoch, decay_rate=factor, **shared)
+        # timm has a drop one update before it is due.
+        after = [epoch * steps_per_epoch + 1 for epoch in sorted(epochs)]
+        return MultiStepLRScheduler(optimizer, decay_t=after, decay_rate=factor, **shared)
     return CosineLRScheduler(optimizer, t_initial=steps, lr_min=recipe["min_learning_rate"], **shared)

@@ -9,6 +9,7 @@ from torch import nn
 from camstudy.data.dataset import open_dataset
 from camstudy.models.build import input_config
 from camstudy.models.load import initial_model
+from camstudy.models.probabilities import head_of
 from camstudy.training.data import TrainingLoader
 from camstudy.training.distributed import ALONE, Group, launch
 from camstudy.training.loop import train
@@ -28,7 +29,7 @@ def train_entry(
     """Train a catalogue entry and return ``(model, history)``, as `camstudy.training.loop.train` does.
 
     The result does not depend on the number of processes, up to rounding and to the random numbers of dropout and
-    stochastic depth, of which each process draws its own (and see `synchronise_norms` for the CPU). A
+    stochastic depth, of which each process draws its own (and see `camstudy.training.norms` for the CPU). A
     run that was killed goes on with any number of them.
 
     Parameters
@@ -86,4 +87,5 @@ def _train(
         checkpoint=Path(checkpoint),
         fingerprint=fingerprint,
         group=group,
+        head=head_of(entry),
     )

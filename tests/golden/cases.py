@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from timm.models import VisionTransformer
 from torch import nn
 
 from camstudy.explain.methods import METHODS
@@ -31,6 +32,8 @@ SHORT = {
     "pointing_game": [{}, {"ties": "any"}, {"ties": "first", "tolerance": 0}],
     "energy_pointing_game": [{}, {"max_box_share": 0.3, "negative": "relu"}],
     "pixel_f1": [{}, {"over_boxes": "mean"}],
+    "sim": [{}, {"minmax": True}],
+    "scanmatch": [{}, {"rows": 3, "columns": 2, "threshold": 1.5, "gap": -0.1}],
     "cross_entropy": [{"label_smoothing": 0.1}],
     "repulsion": [{"from_epoch": 1}],
     "raw_attention": [{}, {"block": 0, "values": "scores"}],
@@ -44,6 +47,15 @@ SHORT = {
         for version in ("v0", "v1", "gauss")
         for init in ("random", "preserve")
     ],
+}
+
+# What controls of gaze are made from: the fixations of two observers on each of three images.
+GAZE = {
+    "human_map": noise(3, 8, 8, seed=26).astype(np.float32),
+    "pixels": np.empty((3, 9, 7, 3), np.uint8),
+    "fixation": noise(9, 2, seed=27).astype(np.float32) * 7,
+    "fixation_offset": np.array([0, 4, 6, 9]),
+    "observer": np.array([0, 0, 1, 1, 0, 1, 0, 1, 1], np.int16),
 }
 
 
@@ -79,6 +91,16 @@ def evidence() -> dict[str, object]:
         "spearman": 2 * noise(N, seed=17) - 1,
         "human_ceiling": 0.65,
         "tied_share": noise(N, seed=18),
+        "input_gradient": noise(N, 3, SIDE, SIDE, seed=24) - 0.5,
+        "guided_gradient": noise(N, 3, SIDE, SIDE, seed=25) - 0.4,
+        "fixations": [np.floor(noise(count, 2, seed=23) * SIDE).astype(int) for count in (3, 5, 1, 4)],
+        "other_fixations": np.floor(noise(N, SIDE, SIDE, seed=24) * 3).astype(int),
+        "density": human / human.sum((1, 2), keepdims=True),
+        "baseline": noise(N, SIDE, SIDE, seed=25),
+        "scanpath": [noise(count, 2, seed=28) * SIDE for count in (3, 5, 1, 4)],
+        "human_scanpaths": [[noise(count, 2, seed=29) * SIDE, noise(4, 2, seed=30) * SIDE] for count in (3, 1, 6, 4)],
+        "frame": np.full((N, 2), SIDE),
+        "multimatch": noise(N, 4, seed=31),
     }
 
 
@@ -105,6 +127,16 @@ class Pooled(nets.Net):
         return self.fc(self.pool(self.mixer(x) + self.side(stem)).flatten(1))
 
 
+def transformer() -> nn.Module:
+    """Return a small ViT of timm with weights made by a formula, float64."""
+    model = VisionTransformer(
+        img_size=nets.SIDE, patch_size=4, embed_dim=12, depth=2, num_heads=2, num_classes=4, fc_norm=False
+    )
+    values = weights({name: value.numpy() for name, value in model.state_dict().items()})
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in values.items()})
+    return model.double().eval()
+
+
 def images() -> torch.Tensor:
     """Return images in [0, 1], float64 (3, 3, 16, 16)."""
     return torch.from_numpy(noise(3, 3, nets.SIDE, nets.SIDE, seed=20))
@@ -116,14 +148,16 @@ def method(name: str) -> Values:
     for number, parameters in enumerate(SHORT.get(name, [{}])):
         if record.needs == "dataset":
             halves = noise(3, 2, 8, 8, seed=21).astype(np.float32)
-            maps = record.function(np.arange(3), {"human_half": halves}, **parameters)
+            maps = record.function(np.arange(3), {"human_half": halves, **GAZE}, **parameters)
             found |= beside(f"{number}", maps, record)
             continue
-        for tail in ("linear", "residual"):
-            model = network(tail, record.variant)
-            if record.variant:
+        tails = ("linear", "residual") if record.variant or not record.attention else ()
+        # Parameters but the first may be for the variant alone.
+        for tail in (*tails, *["transformer"] * (record.attention and not (record.variant and number))):
+            model = transformer() if tail == "transformer" else network(tail, record.variant)
+            if record.variant and tail != "transformer":
                 model = VARIANTS[record.variant].function(model, seed=0, **SHORT[record.variant][0])
-            context = nets.context(model, images())
+            context = nets.context(model, images(), layer=None if tail == "transformer" else "layer")
             if record.needs == "model":
                 with torch.no_grad():
                     maps = record.function(context, **parameters)

@@ -46,7 +46,9 @@ def entry(**stated: object) -> dict:
 
 
 def test_a_network_is_described():
-    assert check_network(entry(train={"epochs": 1})) == {
+    assert check_network(
+        entry(train={"label_smoothing": 0, "positions": {"repulsive_loss": False}, "backward": "plain"})
+    ) == {
         "network": "Net",
         "parameters": 6 * 27 + 6 + 12 + CLASSES * 6 + CLASSES,
         "classes": CLASSES,

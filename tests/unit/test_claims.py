@@ -1,10 +1,9 @@
 """What a protocol's name stands for in results/: the same study may change it, another may not."""
 
-import json
-
 import pytest
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import read_json
 from camstudy.study.claims import claim, refuse_taken
 
 FIRST = {"family": "faithfulness", "title": "Mine", "step": 12544, "blur": 11}
@@ -22,7 +21,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def noted(place):
-    return json.loads((place / "results/protocols/mine.json").read_text())
+    return read_json(place / "results/protocols/mine.json")
 
 
 def test_the_first_study_to_score_says_what_a_name_stands_for(elsewhere):

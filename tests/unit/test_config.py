@@ -57,6 +57,7 @@ FLOORS, SPEED = "catalog.protocols.floors.floors", "catalog.protocols.speed"
 STATED = {"human_ceiling": 0.7, "human_maps": "recorded"}
 CLICKME = {"source": "clickme", "shards": ["a.tfrecords"]}
 KNOWN = {"methods": ["gradcam", "threshold_gradcam"], "controls": ["random", "center_bias"]}
+GAZE_CONTROLS = ["gaze_center_bias", "human_observers"]
 
 
 @pytest.fixture
@@ -368,7 +369,7 @@ def test_shipped_catalogues_are_valid(config):
     put(config, "dataset", "digits_clickme")
     put(config, "controls", ["random", "center_bias", "human_split_half"])
     methods = [method.name for method in METHODS.values() if method.needs != "dataset"]
-    known = {"methods": methods, "controls": [*KNOWN["controls"], "human_split_half"]}
+    known = {"methods": methods, "controls": [*KNOWN["controls"], *GAZE_CONTROLS, "human_split_half"]}
     validate(config, known)
 
 
@@ -442,7 +443,19 @@ RATE = "a number above 0"
 MOMENTUM = "a number of at least 0 and below 1"
 CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
 TARGET = "label, predicted, second, other, or the name or number of a class"
-SOURCES = ("cat2000", "clickme", "cub200", "digits", "imagenet", "mit1003", "salicon", "voc2012")
+SOURCES = (
+    "cat2000",
+    "cifar10",
+    "cifar100",
+    "clickme",
+    "cub200",
+    "digits",
+    "gaze_table",
+    "imagenet",
+    "mit1003",
+    "mit67",
+)
+SOURCES += ("salicon", "voc2012")
 SOURCE = f"one of {', '.join(f'`{source}`' for source in SOURCES)}, did you mean `digits`?"
 NESTED = " (within `--config key={...}` everything is text: use a file)"
 NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or digit"
@@ -888,6 +901,45 @@ def test_controls_that_the_data_cannot_serve_are_refused(config, dataset, has):
         return
     text = f"found `halves`, but dataset `scenes` has {has}"
     assert errors(config, known=known, check_files=False) == {"controls[1]": text}
+
+
+@pytest.mark.parametrize("name", GAZE_CONTROLS)
+def test_controls_of_gaze_need_fixations(config, name):
+    put(config, "catalog.methods.looked", {"method": name})
+    put(config, "controls", ["random", "looked"])
+    put(config, "protocols", ["masked"])
+    put(config, "catalog.datasets.scenes", {"source": "digits", "split": "val"})
+    references = {name: method.reference for name, method in METHODS.items()}
+    known = KNOWN | {"controls": ["random", *GAZE_CONTROLS], "references": references}
+    text = "found `looked`, but dataset `scenes` has no fixations; drop it"
+    assert errors(config, known=known, check_files=False) == {"controls[1]": text}
+    put(config, "catalog.datasets.scenes.fixations", True)
+    validate(config, known, check_files=False)
+
+
+def test_scanpaths_need_a_method_that_stores_them(config):
+    put(config, "catalog.datasets.scenes", {"source": "digits", "split": "val", "fixations": True})
+    put(config, "catalog.protocols.paths", {"family": "scanpath"})
+    put(config, "protocols", ["masked", "paths"])
+    without, with_paths = {"gradcam": []}, {"gradcam": ["scanpath"]}
+    text = "found `paths`, of scanpath, but none of `methods` stores scanpaths (an array `scanpath`)"
+    found = errors(config, known=KNOWN | {"arrays": without}, check_files=False)
+    assert found == {"protocols[1]": f"{text}; add a method that does, or drop `paths`"}
+    study = Study(validate(config, KNOWN | {"arrays": with_paths}, check_files=False))
+    assert study.maps("scanpath") == []
+    assert study.maps("faithfulness")
+
+
+def test_who_is_compared_with_gaze(config):
+    """People are no control where they are compared with themselves; the annotators' halves are none of gaze."""
+    for name in (*GAZE_CONTROLS, "human_split_half"):
+        put(config, f"catalog.methods.{name}", {"method": name})
+    put(config, "controls", ["random", *GAZE_CONTROLS, "human_split_half"])
+    study = Study(validate(config, check_files=False))
+    judged = {family: {name for _, name in study.maps(family)} & {*study.controls} for family in ("gaze", "agreement")}
+    assert judged["gaze"] == {"random", *GAZE_CONTROLS}
+    assert judged["agreement"] == {"random", "gaze_center_bias", "human_split_half"}
+    assert {name for _, name in study.maps("scanpath")} == {"human_observers"}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from torch import nn
 from camstudy.core.errors import CamstudyError
 from camstudy.models.variants import dcls
 from camstudy.training.distributed import ALONE, Group, launch
-from camstudy.training.loop import synchronise_norms
+from camstudy.training.norms import synchronise_norms
 from camstudy.training.run import train_entry
 
 torch.set_num_threads(1)
@@ -49,6 +49,9 @@ RECIPE = {
     "label_smoothing": 0.1,
     "ema_decay": 0.8,
     "clip_grad_norm": 0.5,
+    "backward": "plain",
+    "divergence": "error",
+    "log_gradient_norm": False,
     "precision": "float32",
     "augment": {"scale": [0.5, 1.0], "flip": 0.5, "color_jitter": 0.2, "erase": 0.2},
     "positions": {"learning_rate_factor": 5, "repulsive_loss": True, "repulsive_from_epoch": 1},

@@ -23,8 +23,8 @@ class Server:
 
     def __init__(self):
         self.content, self.etag, self.date = CONTENT, '"one"', "Mon, 01 Jan 2024 00:00:00 GMT"
-        self.ranges = self.length = self.obeys_condition = True
-        self.faults, self.requests = [], []
+        self.ranges = self.length = self.obeys_condition = self.total = True
+        self.faults, self.requests, self.stopped = [], [], threading.Event()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,12 +64,20 @@ class Server:
         if self.length:
             handler.send_header("Content-Length", str(len(body)))
         if wanted:
-            handler.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
+            handler.send_header(
+                "Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content) if self.total else '*'}"
+            )
         if self.etag:
             handler.send_header("ETag", self.etag)
         if self.date:
             handler.send_header("Last-Modified", self.date)
         handler.end_headers()
+        if "drip" in fault:
+            for position in range(len(body)):
+                if self.stopped.wait(fault["drip"]):
+                    break
+                handler.wfile.write(body[position : position + 1])
+                handler.wfile.flush()
         handler.wfile.write(body[: fault.get("cut", len(body))])
         handler.close_connection = True
 
@@ -82,6 +90,7 @@ class Server:
 def server():
     made = Server()
     yield made
+    made.stopped.set()
     made.http.shutdown()
     made.http.server_close()
 
@@ -135,16 +144,12 @@ def test_as_many_cuts_as_it_takes_while_there_is_progress(server, tmp_path, wait
     assert waits == [1] * 9
 
 
-@pytest.mark.parametrize(("etag", "sent"), [(None, "Mon, 01 Jan 2024 00:00:00 GMT"), ('W/"weak"', None)])
-def test_other_ways_to_know_that_the_file_is_the_same(server, tmp_path, etag, sent):
-    """A date where there is no strong tag; without either, the size alone."""
-    server.etag = etag
-    if etag:
-        server.date = None
+def test_a_date_tells_that_the_file_is_the_same_where_there_is_no_strong_tag(server, tmp_path):
+    server.etag = 'W/"weak"'
     server.faults = [{"cut": 1000}]
     assert fetch(server.url, tmp_path / "w") == SHA256
     assert server.asked_ranges == [None, "bytes=1000-"]
-    assert server.requests[1].get("If-Range") == sent
+    assert server.requests[1].get("If-Range") == server.date
 
 
 def test_without_tag_date_and_length_it_begins_anew(server, tmp_path):
@@ -186,6 +191,48 @@ def test_a_changed_size_is_noticed_without_tag_and_date(server, tmp_path, monkey
     monkeypatch.setattr(download.time, "sleep", lambda _: setattr(server, "content", OTHER + b"more"))
     fetch(server.url, tmp_path / "w")
     assert (tmp_path / "w").read_bytes() == OTHER + b"more"
+
+
+def test_a_file_of_the_same_size_is_not_mixed_without_tag_and_date(server, tmp_path, monkeypatch):
+    server.etag = server.date = None
+    server.faults = [{"cut": 100_000}]
+    monkeypatch.setattr(download.time, "sleep", lambda _: setattr(server, "content", OTHER))
+    assert fetch(server.url, tmp_path / "w") == hashlib.sha256(OTHER).hexdigest()
+    assert server.asked_ranges == [None, None]
+
+
+def test_a_mixture_of_two_files_has_another_checksum_than_the_pin(server, tmp_path, monkeypatch):
+    server.etag = server.date = None
+    server.faults = [{"cut": 100_000}]
+    monkeypatch.setattr(download.time, "sleep", lambda _: setattr(server, "content", OTHER))
+    with pytest.raises(CamstudyError, match="nothing was kept"):
+        fetch(server.url, tmp_path / "w", SHA256)
+    assert server.asked_ranges == [None, "bytes=100000-"]
+    assert only(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_rest_of_unknown_total_counts_as_whole_only_when_it_is(server, tmp_path, length):
+    server.total, server.length = False, length
+    server.faults = [{"cut": 100_000}, {"cut": 50_000}]
+    # Without a length, what comes first and is cut off cannot be told from a whole file.
+    server.faults = server.faults if length else [{"status": 503}]
+    if not length:
+        part = tmp_path / "w.part"
+        part.write_bytes(CONTENT[:100_000])
+        origin = {"address": download._address(server.url), "validator": '"one"', "size": None}
+        download.write_json(tmp_path / "w.part.json", origin)
+        server.faults = [{"cut": 50_000}]
+    assert fetch(server.url, tmp_path / "w") == SHA256
+    assert server.asked_ranges[-2:] == ["bytes=100000-", "bytes=150000-"]
+
+
+def test_a_server_that_drips_is_not_waited_for_without_end(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.1)
+    server.faults = [{"drip": 0.01}] * 9
+    with pytest.raises(CamstudyError, match=r"only [0-9]+ bytes came in [01] s \(3 attempts without progress\)"):
+        fetch(server.url, tmp_path / "w", attempts=3)
+    assert len(server.requests) == 3
 
 
 def test_a_part_of_another_address_is_not_continued(server, tmp_path):

@@ -1,5 +1,6 @@
 """Folders, tar and zip archives read by name: the same files in each, and the ways they can break."""
 
+import gzip
 import tarfile
 import zipfile
 
@@ -116,3 +117,37 @@ def test_damaged_member_of_a_zip_is_named(folder):
     path.write_bytes(data)
     with pytest.raises(CamstudyError, match=r"packed\.zip, deep/er/B\.TXT: cannot be read"):
         Files(path).read("deep/er/B.TXT")
+
+
+def entries(path):
+    """Return where the headers of a tar archive begin, and where it ends."""
+    with tarfile.open(path) as archive:
+        return [member.offset for member in archive], archive.offset
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_no_damage_of_a_tar_s_headers_loses_files_in_silence(tmp_path, folder, ending):
+    """`tarfile` takes a damaged header for the end of the archive."""
+    path = pack(folder, ".tar")
+    content, (starts, end) = path.read_bytes(), entries(path)
+    assert len(starts) > 2
+    damaged = [(f"a header is damaged, at byte {start:,}", flipped(content, start + 3)) for start in starts[1:]]
+    damaged += [(f"was cut off, at byte {start:,}", content[:start]) for start in [*starts[1:], end]]
+    damaged += [("something that belongs to no file follows its end", content + b"more")]
+    for message, changed in damaged:
+        path = tmp_path / f"damaged{ending}"
+        path.write_bytes(gzip.compress(changed) if ending.endswith("gz") else changed)
+        with pytest.raises(CamstudyError, match=rf"damaged\.tar.*: cannot be read as .*{message}"):
+            Files(path)
+
+
+def flipped(content, position):
+    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+
+
+def test_a_compressed_tar_s_own_checksum_is_compared(tmp_path, folder):
+    path = tmp_path / "damaged.tar.gz"
+    content = gzip.compress(pack(folder, ".tar").read_bytes())
+    path.write_bytes(flipped(content, len(content) - 6))
+    with pytest.raises(CamstudyError, match="CRC check failed"):
+        Files(path)

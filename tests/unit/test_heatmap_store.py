@@ -12,6 +12,7 @@ from stores import CLASSES, INPUT, names_of, squares, write_store
 from torch import nn
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import read_json
 from camstudy.data.dataset import Dataset
 from camstudy.explain.engine import explain
 from camstudy.explain.explainer import Explainer
@@ -167,8 +168,8 @@ def test_attributes_are_complete(tmp_path, dataset, model):
 
 def test_the_manifest_tells_of_the_maps_and_what_is_returned_of_the_run(tmp_path, dataset, model):
     told = run(tmp_path / "gradcam.json", dataset, model)
-    record = json.loads((tmp_path / "gradcam.json").read_text())
-    assert record.keys() == {"store", "format", "n_images", "arrays", "identity", "versions"}
+    record = read_json(tmp_path / "gradcam.json")
+    assert record.keys() == {"store", "format", "n_images", "arrays", "identity", "versions", "sums"}
     assert (record["store"], record["n_images"], record["identity"]) == ("gradcam.zarr", N, "f")
     assert record["versions"].keys() == {"torch", "timm", "DCLS", "grad-cam"}
     assert (told["device"], told["batch_size"], told["peak_memory_mb"]) == ("cpu", 3, None)

@@ -1,5 +1,7 @@
 """ImageNet in miniature, in each layout in which people have it: always the same labels."""
 
+import tarfile
+
 import numpy as np
 import pytest
 import scipy.io
@@ -134,4 +136,14 @@ def test_incomplete_and_damaged_kits_are_refused(tmp_path):
         read_imagenet(tmp_path, num_classes=4)
     (tmp_path / "ILSVRC2012_devkit_t12/data/meta.mat").unlink()
     with pytest.raises(CamstudyError, match=r"has no data/meta\.mat"):
+        read_imagenet(tmp_path, num_classes=4)
+
+
+def test_an_archive_with_fewer_images_than_the_development_kit_knows_is_damaged(tmp_path):
+    write_images(tmp_path / "images", NAMES[2:5])
+    with tarfile.open(tmp_path / "ILSVRC2012_img_val.tar", "w") as archive:
+        archive.add(tmp_path / "images", ".")
+    write_devkit(tmp_path)
+    message = r"ILSVRC2012_img_val\.tar: has 3 images, but the development kit knows 7; fetch it again"
+    with pytest.raises(CamstudyError, match=message):
         read_imagenet(tmp_path, num_classes=4)

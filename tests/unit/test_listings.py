@@ -130,6 +130,17 @@ def test_gaze(here, name, packed):
     assert listings(d={"source": name, "root": "."}).listing("d") == Listing(len(photographs))
 
 
+def test_observers_of_gaze(here):
+    trees.mit1003_observers(here)
+    trees.gaze_table(here)
+    known = listings(
+        eyes={"source": "mit1003", "root": "."}, own={"source": "gaze_table", "root": ".", "table": "fixations.csv"}
+    )
+    assert known.images("eyes") == 2
+    # Those of the other data set lie below the same folder.
+    assert known.images("own") == 5
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_boxes(here, packed):
     trees.voc2012(here, packed)

@@ -216,3 +216,20 @@ def test_adamw_by_default():
     optimizer = make_optimizer(convnext(), RECIPE)
     assert type(optimizer) is torch.optim.AdamW
     assert {group["lr"] for group in optimizer.param_groups} == {0.01}
+
+
+@pytest.mark.parametrize("epochs", [[1, 4, 5], [4, 5, 1], 2])
+def test_drops_come_after_the_epochs_that_are_listed(epochs):
+    """As torch's MultiStepLR has them, epoch by epoch."""
+    recipe = RECIPE | {"epochs": 7, "warmup_epochs": 0, "optimizer": "sgd", "drops": {"epochs": epochs, "factor": 0.2}}
+    ours = make_optimizer(nn.Linear(2, 2), recipe)
+    schedule = make_schedule(ours, recipe, STEPS)
+    theirs = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=recipe["learning_rate"])
+    milestones = sorted(epochs) if isinstance(epochs, list) else [2, 4, 6]
+    reference = torch.optim.lr_scheduler.MultiStepLR(theirs, milestones, gamma=0.2)
+    for epoch in range(7):
+        for step in range(STEPS):
+            assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
+            schedule.step_update(epoch * STEPS + step + 1)
+        theirs.step()
+        reference.step()

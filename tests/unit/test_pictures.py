@@ -33,6 +33,12 @@ def grid():
     return FIGURES["method_grid"].function(*inputs, **stated, scores={}, objects=objects)
 
 
+def gaze():
+    inputs, stated = photographs()
+    fixations = [np.array([[32, 40], [45, 34], [5, 5]]), np.array([[20, 50]])]
+    return FIGURES["gaze"].function(*inputs, **stated, scores={}, fixations=fixations)
+
+
 def qualitative():
     inputs, stated = photographs()
     scores = {("Net", "Grad-CAM"): np.array([0.12, 0.61])}
@@ -43,7 +49,7 @@ def of_scores(name, make):
     return lambda: FIGURES[name].function(make())
 
 
-PICTURES = {"qualitative": qualitative, "method_grid": grid}
+PICTURES = {"qualitative": qualitative, "method_grid": grid, "gaze": gaze}
 MADE = {
     ("alignment", "accuracy_alignment"): make_inputs,
     ("threshold_sweep", "layer_sweep", "alignment_cost"): lambda: with_sweeps(make_inputs()),

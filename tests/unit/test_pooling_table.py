@@ -10,6 +10,7 @@ from conftest import ROOT
 from studies import FAITHFULNESS, SCORE
 
 from camstudy.analysis.published import read_published
+from camstudy.analysis.similarity import SIMILARITY
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.metrics.families import METRICS
 from camstudy.tables import TABLES
@@ -181,6 +182,70 @@ def test_every_published_number_of_imagenet_has_a_place():
     assert here["catalog_model"].ne("").all()
     assert here.loc[here["method"] != "", "catalog_method"].ne("").all()
     assert set(found["dataset"]) == {"imagenet_val", "cub200_test", "voc2012_val"}
+
+
+def test_published_numbers_of_other_data_have_names_and_metrics():
+    found = read_published(ROOT / "config/published/castream.csv")
+    other = found[found["dataset"] != "imagenet_val"]
+    names = {("cub200_test", name) for name in ("resnet50_cub", "resnet50_cub_castream")}
+    names |= {("voc2012_val", name) for name in ("resnet50_voc", "resnet50_voc_castream")}
+    assert {*zip(other["dataset"], other["catalog_model"], strict=True)} == names
+    assert other.groupby("catalog_model").size().to_dict() == {name: 16 for _, name in names}
+    assert set(other["metric"]) == {*SHOWN, "top1", "mean_average_precision"}
+    assert other.loc[other["method"] != "", "catalog_method"].ne("").all()
+
+
+def test_how_alike_maps_are_stands_in_the_rows_of_differences():
+    inputs = make_inputs()
+    row = ["imagenet_val", *MODELS, "gradcam", 0.83, 0.81, 0.85, 50, 1]
+    similar = dataclasses.replace(inputs, similarity=pd.DataFrame([row], columns=SIMILARITY))
+    made = TABLES["pooling"].function(similar)
+    rows = rows_of(made)
+    assert float(rows["CA − GAP", "gradcam"]["map_correlation"]) == 0.83
+    assert float(rows["CA − GAP", "gradcam"]["map_correlation_ci_high"]) == 0.85
+    assert not any(rows[name, "gradcam"]["map_correlation"] for name in ("GAP", "CA"))
+    assert "0.83 [0.81, 0.85]" in RENDERERS["md"](made)
+    assert any(note.startswith("Correlation of maps: mean over 50 images") for note in made.notes)
+    for empty in (inputs, dataclasses.replace(inputs, similarity=similar.similarity[:0])):
+        assert "Correlation of maps" not in RENDERERS["md"](TABLES["pooling"].function(empty))
+
+
+def test_ablations_are_parts_with_what_was_published_of_each():
+    inputs = make_inputs(published=read_published(ROOT / "config/published/castream.csv"))
+    names = {"resnet50_projca": 18_126_272, "resnet50_ca_s1": 6_952_704, "resnet50_ca_s4": 4_198_400}
+    titles = ("Block design", "Placement", "Placement")
+    named = zip(names, titles, strict=True)
+    pairs = [{"baseline": MODELS[1], "variant": name, "title": title} for name, title in named]
+    models = [*MODELS, *names]
+    row = inputs.scores[inputs.scores["model"] == MODELS[1]]
+    cost = {name: {"parameters": 25_557_032 + more, "multiply_adds": {"dense": 0}} for name, more in names.items()}
+    made = TABLES["ablation"].function(
+        dataclasses.replace(
+            inputs,
+            study=inputs.study | {"models": models, "comparisons": [*inputs.study["comparisons"], *pairs]},
+            models=inputs.models | {name: {"title": name} for name in names},
+            cost=inputs.cost | cost,
+            scores=pd.concat([inputs.scores, *(row.assign(model=name) for name in names)]),
+        )
+    )
+    about = [row.cells for row in made.rows if not row.cells["method"]]
+    assert [(cells["title"], cells["model"]) for cells in about] == [
+        *(("ResNet-50", name) for name in MODELS),
+        *(("Block design", name) for name in (MODELS[1], "resnet50_projca")),
+        *(("Placement", name) for name in (MODELS[1], "resnet50_ca_s1", "resnet50_ca_s4")),
+    ]
+    # Tables 4 and 5 of the paper: parameters of the stream in millions, accuracy.
+    published = {"resnet50_ca": (6.96, 74.70), "resnet50_projca": (18.13, 74.41), "resnet50_ca_s4": (4.20, 74.63)}
+    for cells in about[2:]:
+        if cells["model"] in published:
+            found = [cells["stream_parameters_published"], cells["top1_published"].value]
+            assert found == pytest.approx([published[cells["model"]][0] * 1e6, published[cells["model"]][1]])
+            assert cells["stream_parameters"] == pytest.approx(found[0], abs=1.1e4)
+    (gradcam,) = [r for r in made.rows if (r.cells["model"], r.cells["method"]) == ("resnet50_ca_s4", "gradcam")]
+    assert gradcam.cells["insertion_auc_published"].value == pytest.approx(74.32)
+    assert made.name == "ablation"
+    for form in RENDERERS.values():
+        assert form(made)
 
 
 def test_values_are_estimates_that_tables_can_show():

@@ -13,15 +13,18 @@ import pytest
 import yaml
 
 from camstudy.core import provenance
-from camstudy.core.errors import CamstudyError
+from camstudy.core.damage import set_aside
+from camstudy.core.errors import CamstudyError, Damaged
 from camstudy.core.identity import canonical
 from camstudy.core.provenance import (
     fingerprint,
     read_json,
     run_record_path,
     sha256_file,
+    verify,
     versions,
     write_json,
+    write_record,
     write_run_record,
 )
 
@@ -98,7 +101,8 @@ def test_the_commit_is_that_of_the_repository_of_the_code(tmp_path, monkeypatch)
 def test_json_is_written_in_one_step(tmp_path):
     path = tmp_path / "new" / "record.json"
     write_json(path, {"b": "ü", "a": [1]})
-    assert json.loads(path.read_text()) == read_json(path) == {"a": [1], "b": "ü"}
+    assert read_json(path) == {"a": [1], "b": "ü"}
+    assert json.loads(path.read_text()).keys() == {"a", "b", "seal", "written_as"}
     with pytest.raises(TypeError):
         write_json(path, {"bad": object()})
     assert read_json(path) == {"a": [1], "b": "ü"}
@@ -125,5 +129,45 @@ def test_missing_and_broken_json_are_the_users_to_mend(tmp_path):
     with pytest.raises(CamstudyError, match=r"record\.json: no such file; run the rule"):
         read_json(path)
     path.write_text('{"a": ')
-    with pytest.raises(CamstudyError, match=r"record\.json: not valid JSON .*delete it"):
+    with pytest.raises(CamstudyError, match=r"record\.json: not valid JSON"):
         read_json(path)
+
+
+def test_json_that_has_changed_or_is_another_s_is_damaged(tmp_path):
+    path = tmp_path / "results" / "models" / "net" / "model.json"
+    write_json(path, {"parameters": 1234, "training": None, "ratio": 0.1})
+    content, noticed = path.read_bytes(), 0
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 7
+        path.write_bytes(changed)
+        try:
+            # Other spaces say the same.
+            assert read_json(path) == {"parameters": 1234, "training": None, "ratio": 0.1}
+        except Damaged:
+            noticed += 1
+    assert noticed > 0.9 * len(content)
+    path.write_bytes(content)
+    other = tmp_path / "results" / "models" / "other" / "model.json"
+    other.parent.mkdir()
+    other.write_bytes(content)
+    with pytest.raises(Damaged, match=r"other/model\.json: was written as models/net/model\.json and is no record of"):
+        read_json(other)
+    # The whole of the results may lie elsewhere.
+    moved = (tmp_path / "results").rename(tmp_path / "kept")
+    assert read_json(moved / "models" / "net" / "model.json")["parameters"] == 1234
+
+
+def test_files_are_what_their_records_describe(tmp_path):
+    table, record = tmp_path / "a.parquet", tmp_path / "a.json"
+    table.write_bytes(b"scores")
+    write_record(record, "one", table)
+    assert verify(table, record) == table
+    table.write_bytes(b"scored")
+    with pytest.raises(Damaged, match=r"a\.parquet: is not the file that .*a\.json describes \(sha256 ") as error:
+        verify(table, record)
+    set_aside(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json.damaged", "a.parquet.damaged"]
+    write_record(record, "one", tmp_path / "a.parquet.damaged")
+    with pytest.raises(Damaged, match=r"a\.parquet: no such file, though"):
+        verify(table, record)

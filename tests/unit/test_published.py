@@ -50,8 +50,8 @@ def test_shipped_files_are_sound(path):
 
 def test_every_name_of_the_catalogue_exists():
     models, methods = {}, {}
-    for path in (ROOT / "config/catalog").glob("*.yaml"):
-        catalog = yaml.safe_load(path.read_text())["catalog"]
+    for path in [*(ROOT / "config/catalog").glob("*.yaml"), *(ROOT / "config/studies").glob("*.yaml")]:
+        catalog = yaml.safe_load(path.read_text()).get("catalog", {})
         models |= catalog.get("models", {})
         methods |= catalog.get("methods", {})
     for path in FILES:

@@ -335,7 +335,8 @@ def test_what_differs_in_size_is_an_array_of_arrays(tmp_path):
     manifest = tmp_path / "data/toy.json"
     write_photographs(manifest, Files(tmp_path / "images"), items, attrs=attrs, identity="f", density=density)
     found = open_data("toy", results=tmp_path)
-    assert {*found.data_vars} == {"pixels", "fixation", "observer", "box", "human_map", "image_size"}
+    gaze = {"fixation", "observer", "fixation_order", "fixation_duration"}
+    assert {*found.data_vars} == {"pixels", *gaze, "box", "human_map", "image_size"}
     assert found["class_name"].values.tolist() == ["a", "b", "c"]
     for number, item in enumerate(items):
         one = found.sel(image=item.name)

@@ -34,6 +34,7 @@ def test_one_source_is_known_without_the_others_and_without_what_reads_files():
     ("name", "entry", "truths"),
     [
         ("digits", {}, {"labels", "human_maps", "human_halves", "boxes", "masks"}),
+        ("digits", {"fixations": True}, {"labels", "human_maps", "human_halves", "boxes", "masks", "fixations"}),
         ("clickme", {}, {"labels", "human_maps"}),
         ("imagenet", {"boxes": False}, {"labels"}),
         ("imagenet", {"boxes": True}, {"labels", "boxes"}),
@@ -127,7 +128,7 @@ PHOTOGRAPHS = [name for name in SOURCES if SOURCES[name].kind == "photographs"]
 
 @pytest.mark.parametrize(("name", "split"), [(name, split) for name in PHOTOGRAPHS for split in SPLITS.get(name, [""])])
 def test_what_is_not_there_is_said_with_what_to_put_there(tmp_path, name, split):
-    entry = {"split": split, "boxes": False, "num_classes": 3, "keep_difficult": False, "sigma": None}
+    entry = {"split": split, "boxes": False, "num_classes": 3, "keep_difficult": False, "sigma": None, "table": "a.csv"}
     with pytest.raises(CamstudyError) as error:
         SOURCES[name].read(entry, tmp_path)
     assert str(error.value).startswith(str(tmp_path))

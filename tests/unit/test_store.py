@@ -12,7 +12,9 @@ import pytest
 import xarray
 import zarr
 
-from camstudy.core.errors import CamstudyError
+from camstudy.core.damage import set_aside
+from camstudy.core.errors import CamstudyError, Damaged
+from camstudy.core.provenance import read_json, write_json
 from camstudy.core.store import ArraySpec, StoreWriter, open_store, store_path
 
 ARRAYS = {
@@ -47,13 +49,14 @@ def test_a_finished_store_is_read_back(manifest):
     assert np.array_equal(group["heatmap"][:], MAPS)
     assert group["target"][:].tolist() == list(range(10))
     assert group.attrs["crop_box"] == [0.0, 0.0, 1.0, 1.0]
-    assert json.loads(manifest.read_text()) == {
+    assert read_json(manifest) == {
         "store": "gradcam.zarr",
         "format": 2,
         "n_images": 10,
         "arrays": ["heatmap", "image", "label", "target"],
         "identity": "one",
         "sha256": "abc",
+        "sums": "sha256",
     }
 
 
@@ -166,12 +169,13 @@ def test_manifest_comes_last_and_in_one_step(manifest, monkeypatch):
 
     def spy(path, target):
         # Before the rename the whole text is there under another name, in the same folder.
-        steps.append((manifest.exists(), json.loads(path.read_text())["n_images"], path.parent, target))
+        steps.append((manifest.exists(), json.loads(path.read_text()).get("n_images"), path.parent, target))
         return replace(path, target)
 
     monkeypatch.setattr(type(manifest), "replace", spy)
     store.finish()
-    assert steps == [(False, 10, manifest.parent, manifest)]
+    assert [step for step in steps if step[3] == manifest] == [(False, 10, manifest.parent, manifest)]
+    assert steps[-1][3] == manifest
     assert sorted(path.name for path in manifest.parent.iterdir()) == ["gradcam.json", "gradcam.zarr"]
 
 
@@ -195,8 +199,15 @@ def test_readers_refuse_what_does_not_belong_together(manifest):
     with pytest.raises(CamstudyError, match=r"gradcam\.zarr: has no array `mask`; it holds heatmap, image, "):
         open_store(manifest, require=("heatmap", "mask"))
     # A new run that wiped the store and died: the old manifest must not vouch for it.
-    fill(writer(manifest, identity="two"), slice(0, 4))
-    with pytest.raises(CamstudyError, match=r"gradcam\.zarr: does not belong to"):
+    other = writer(manifest, identity="two")
+    fill(other, slice(0, 4))
+    with pytest.raises(Damaged, match=r"gradcam\.zarr/progress/files\.json: the list of the store's files is gone"):
+        open_store(manifest)
+    fill(other)
+    content = manifest.read_bytes()
+    other.finish()
+    manifest.write_bytes(content)
+    with pytest.raises(Damaged, match=r"gradcam\.zarr: does not belong to"):
         open_store(manifest)
     store_path(manifest).rename(manifest.with_name("elsewhere"))
     with pytest.raises(CamstudyError, match=r"gradcam\.zarr: no such store"):
@@ -369,7 +380,7 @@ def test_what_was_never_written_is_no_data(manifest, dtype, value):
 @pytest.mark.parametrize(("name", "chunk"), FILES)
 def test_a_missing_chunk_is_named_when_the_store_is_opened_and_made_anew(manifest, finished, name, chunk):
     (finished / name / chunk).unlink()
-    with pytest.raises(CamstudyError, match=rf"gradcam\.zarr: lacks chunk {chunk} of array `{name}`; copy"):
+    with pytest.raises(CamstudyError, match=rf"gradcam\.zarr: lacks chunk {chunk} of array `{name}`;"):
         open_store(manifest)
     manifest.unlink()
     store = writer(manifest)
@@ -414,18 +425,20 @@ def test_a_damaged_chunk_is_named_and_made_anew(manifest, finished, name, chunk)
     file = finished / name / chunk
     flip(file, file.stat().st_size // 2)
     store = open_store(manifest)
-    message = rf"gradcam\.zarr: chunk {chunk} of array `{name}` is damaged \(.*\); copy .* delete {file} and {manifest}"
+    message = rf"gradcam\.zarr: chunk {chunk} of array `{name}` is damaged"
     with pytest.raises(CamstudyError, match=message):
         store[name][:]
     number = int(chunk.split(".")[1])
-    with pytest.raises(CamstudyError, match=message):
+    with pytest.raises(Damaged, match=message) as error:
         store[name][[4 * number]]
     if name in ARRAYS:
         others = np.delete(np.arange(10), slice(4 * number, 4 * number + 4))
         assert len(store[name][others]) == len(others)
-    file.unlink()
-    manifest.unlink()
+    # What a job that meets it does; the next run makes this chunk anew, and no other.
+    set_aside(error.value)
+    assert not manifest.exists()
     again = writer(manifest)
+    assert len(again.pending()) == (1 if name in ARRAYS else 0)
     fill(again, *again.pending())
     again.finish()
     intact(manifest)
@@ -446,18 +459,20 @@ def test_no_flipped_bit_and_no_cut_passes_for_data(manifest, finished, name, chu
         with pytest.raises(CamstudyError, match="is damaged"):
             store[name][:]
         file.write_bytes(content)
-    # Some bits of a header are free.
-    assert errors > 0.9 * len(content)
+    assert errors == len(content)
     intact(manifest)
 
 
-def test_a_writer_that_finds_a_damaged_chunk_names_it(manifest, monkeypatch):
+def test_a_writer_makes_a_damaged_chunk_anew(manifest, monkeypatch):
     monkeypatch.setattr("camstudy.core.store.RAGGED_CHUNK", 4)
     first, second, _ = ragged(manifest).pending()
-    ragged(manifest).write(first, point=points(first), label=np.arange(2))
+    store = ragged(manifest)
+    store.write(first, point=points(first), label=np.arange(2))
     flip(store_path(manifest) / "point/c.0.0", 10)
-    with pytest.raises(CamstudyError, match=r"chunk c\.0\.0 of array `point` is damaged"):
-        ragged(manifest).write(second, point=points(second), label=np.arange(2, 4))
+    # The second part has elements in that chunk, too.
+    with pytest.raises(Damaged, match=r"chunk c\.0\.0 of array `point` is damaged"):
+        store.write(second, point=points(second), label=np.arange(2, 4))
+    assert first in ragged(manifest).pending()
 
 
 def test_stores_of_an_earlier_format_are_refused(manifest, finished):
@@ -465,6 +480,9 @@ def test_stores_of_an_earlier_format_are_refused(manifest, finished):
     record = json.loads(metadata.read_text())
     del record["attributes"]["format"]
     metadata.write_text(json.dumps(record))
+    with pytest.raises(Damaged, match="the description of the store is damaged"):
+        open_store(manifest)
+    write_json(manifest, {**read_json(manifest), "sums": None})
     with pytest.raises(CamstudyError, match=r"gradcam\.zarr: has format an earlier one, expected 2; delete it and"):
         open_store(manifest)
     assert len(writer(manifest).pending()) == 3
@@ -473,7 +491,10 @@ def test_stores_of_an_earlier_format_are_refused(manifest, finished):
 @pytest.mark.parametrize("damage", ["", "{"])
 def test_a_damaged_description_of_an_array_is_an_error_that_says_so(manifest, finished, damage):
     (finished / "heatmap/zarr.json").write_text(damage)
-    with pytest.raises(CamstudyError, match=r"gradcam\.zarr: its description cannot be read"):
+    with pytest.raises(CamstudyError, match=r"gradcam\.zarr: the description of array `heatmap` is damaged"):
+        open_store(manifest)
+    write_json(manifest, {**read_json(manifest), "sums": None})
+    with pytest.raises(Damaged, match=r"gradcam\.zarr: its description cannot be read"):
         open_store(manifest)
     assert len(writer(manifest).pending()) == 3
 

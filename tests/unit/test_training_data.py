@@ -123,6 +123,45 @@ def test_flip_and_erasing(store):
     assert (erased[:, changed] == 0).all()
 
 
+def test_a_crop_with_padding_is_a_shifted_image(store):
+    """Each is a window of the image within a border of black, which no interpolation has touched."""
+    samples = TrainingSamples(store, transform(STILL | {"padding": 4}), seed=0)
+    found = set()
+    for index in range(20):
+        bordered = normalised(np.pad(store.images()[index][None], ((0, 0), (4, 4), (4, 4), (0, 0))))[0]
+        windows = np.lib.stride_tricks.sliding_window_view(bordered, (3, SIDE, SIDE))[0]
+        equal = np.isclose(windows, samples[index][0].numpy(), atol=1e-6).all((2, 3, 4))
+        assert equal.sum() == 1
+        found.add(tuple(np.argwhere(equal)[0]))
+    assert len(found) > 10
+    # Without one, an image of the input's size stays what it is.
+    whole = TrainingSamples(store, transform(STILL | {"padding": 0}), seed=0)
+    np.testing.assert_allclose(whole[3][0], normalised(store.images()[[3]])[0], atol=1e-6)
+
+
+def test_a_rotation_turns_by_at_most_so_many_degrees():
+    """The angle of a line through the middle, of many samples, is spread evenly over both directions."""
+    image = torch.zeros(3, 65, 65, dtype=torch.uint8)
+    image[:, 31:34] = 255
+    turn = augmentation(STILL | {"padding": 0, "rotation": 15}, 65, [0.0] * 3, [1.0] * 3)
+    torch.manual_seed(0)
+    angles = []
+    for _ in range(200):
+        rows, columns = np.nonzero(turn(image)[0].numpy() > 0.5)
+        angles.append(np.degrees(np.arctan(np.polyfit(columns - 32, rows - 32, 1)[0])))
+    assert 13 < np.max(angles) < 15.5
+    assert -15.5 < np.min(angles) < -13
+    assert abs(np.mean(angles)) < 2
+
+
+def test_augmentation_without_the_later_keys_draws_as_before(store):
+    """Absent, null and 0 are one: the same random numbers, the same samples."""
+    stated = transform(LIVELY | {"padding": None, "rotation": 0})
+    for index in range(5):
+        first, second = (TrainingSamples(store, one, seed=3)[index][0] for one in (transform(LIVELY), stated))
+        assert torch.equal(first, second)
+
+
 def test_augmentation_varies_with_epoch_seed_and_image(store):
     samples = TrainingSamples(store, transform(LIVELY), 0)
     first = samples[3][0]

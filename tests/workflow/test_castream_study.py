@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from conftest import RESNET, Project
 from safetensors.numpy import load_file
+from scipy.stats import spearmanr
 
 from camstudy.core.provenance import read_json
 from camstudy.explain.store import Heatmaps
@@ -119,3 +120,15 @@ def test_nothing_is_left_and_another_recipe_trains_the_stream_alone(project):
     project.write_study(STUDY | {"catalog": STUDY["catalog"] | {"models": models | {"net_ca": written}}})
     assert "Nothing to be done" in project.run("--dry-run").stdout
     project.write_study(STUDY)
+
+
+def test_maps_of_both_poolings_are_correlated(project):
+    (row,) = pd.read_parquet(project.path / "results/studies/pooling/similarity.parquet").to_dict("records")
+    assert (row["baseline"], row["variant"], row["method"], row["n"]) == ("net", "net_ca", "gradcam", N)
+    where = "results/heatmaps/small/{}/gradcam.json"
+    first, second = (Heatmaps([project.path / where.format(name)]).maps() for name in ("net", "net_ca"))
+    pairs = zip(first.reshape(N, -1), second.reshape(N, -1), strict=True)
+    # A network of a few steps may have constant maps.
+    expected = [spearmanr(*pair)[0] if all(map(np.ptp, pair)) else 0 for pair in pairs]
+    assert row["mean"] == pytest.approx(np.mean(expected), abs=1e-9)
+    assert "Correlation of maps" in (project.path / "results/studies/pooling/tables/pooling.md").read_text()

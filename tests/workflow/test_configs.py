@@ -62,16 +62,21 @@ def snakemake(project, *arguments):
 def test_shipped_studies_can_be_planned(project, config):
     study = yaml.safe_load((ROOT / config).read_text())
     datasets = yaml.safe_load((ROOT / "config/catalog/datasets.yaml").read_text())["catalog"]["datasets"]
-    if "root" in datasets.get(study["dataset"], {}):
+    for root in (entry["root"] for entry in datasets.values() if "root" in entry):
         # What users fetch themselves; to plan, its files need not be there.
-        (project.path / datasets[study["dataset"]]["root"]).mkdir(parents=True, exist_ok=True)
+        (project.path / root).mkdir(parents=True, exist_ok=True)
     status, output = snakemake(project, "--dry-run", "--configfile", config)
     assert status == 0, output
-    for model in study["models"]:
-        for method in study["methods"]:
+    swept = study["layer_sweep"] if "layer_faithfulness" in study["tables"] else {"methods": [], "stages": []}
+    methods = study["methods"] + [f"{name}_stage{stage}" for name in swept["methods"] for stage in swept["stages"]]
+    models = [
+        name + seed for name in study["models"] for seed in [f"_seed{seed}" for seed in study.get("seeds", [])] or [""]
+    ]
+    for model in models:
+        for method in methods:
             planned = re.search(rf"Explain {model} on {study['dataset']} with {method}(/00000-01023)?\n", output)
             # Raw attention is of models with a stream.
-            assert bool(planned) == (method != "raw_attention" or model.endswith("_ca"))
+            assert bool(planned) == (method != "raw_attention" or model.endswith(("_ca", "_castream")))
 
 
 def test_demo_weights_can_be_planned(project):

@@ -586,6 +586,13 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
         CONFIGURATION | located("net_dcls", protocol="boxes_any_tie") | FROM_SCORES,
     ),
     "intervals in tables": (study("show_intervals", value=True), CONFIGURATION | LOCALIZATION),
+    "which images count": (study("images", value="correct"), CONFIGURATION | FROM_SCORES),
+    "which images count, written out": (study("images", value="all"), set()),
+    "a primary metric": (study("primary", value="average_drop"), CONFIGURATION),
+    "a primary metric that is compared for it alone": (
+        study("primary", value="dice_at_10"),
+        CONFIGURATION | FROM_SCORES,
+    ),
     # How jobs run.
     "batches": (study("explain", value={"chunk_size": 8, "batch_size": 2}), set()),
     "chunks": (study("explain", value={"chunk_size": 5, "batch_size": 4}), set()),

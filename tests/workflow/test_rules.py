@@ -88,6 +88,7 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
     expected = {
         "make_digits": paths.shard(dataset, "{shard}"),
         "fetch_shard": paths.shard(dataset, "{shard}"),
+        "fetch_archive": paths.archive("{archives}", "{file}"),
         "prepare_dataset": paths.dataset(dataset),
         "prepare_photographs": paths.dataset(dataset),
         "fetch_weights": paths.weights(model),
@@ -104,7 +105,7 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
         "record_study": paths.study("{study}", "config.yaml"),
         **{
             f"aggregate_{what}": paths.study("{study}", f"{what}.parquet")
-            for what in ("scores", "sweep", "layers", "curves", "steps")
+            for what in ("scores", "sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
         },
         "make_table": paths.study("{study}", "tables/{table}.csv"),
         **dict.fromkeys(("draw_scores", "draw_maps"), paths.study("{study}", "figures/{figure}.png")),

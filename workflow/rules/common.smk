@@ -3,7 +3,6 @@ import os
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.io import regex_from_filepattern
 
 # The workflow's own folder, which need not be the one it runs in.
@@ -13,15 +12,19 @@ sys.path.insert(0, str(FOLDER))
 from camstudy.core.errors import CamstudyError
 from camstudy.pipeline.bookkeeping import keep_books
 from camstudy.pipeline.gpus import name_models
-from camstudy.pipeline.head import read_study, wrong_triggers
+from camstudy.pipeline.head import check_device, read_study, wrong_triggers
 from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.job import share_library
 from camstudy.pipeline.jobs import Jobs
+from camstudy.pipeline.mistakes import Mistake, refuse_unknown_targets, unknown_rules
+from camstudy.pipeline.owner import take_results
 from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
+from camstudy.pipeline.planning import note_signatures, plan_fast
 from camstudy.study.study import is_drawn, is_photographs
 
 share_library()
-keep_books()
+keep_books(lambda dag: refuse_unknown_targets(dag, STUDY))
+plan_fast()
 # Before the rules are read, which take over what is set for them.
 name_models(workflow.resource_settings.overwrite_resources.values())
 
@@ -34,8 +37,10 @@ try:
     # In place: scripts get this very object.
     STUDY, IDENTITY = read_study(config, workflow.configfiles, FOLDER, is_job=not workflow.is_main_process)
 except CamstudyError as error:
-    raise WorkflowError(str(error)) from None
+    raise Mistake(str(error)) from None
 INPUTS, JOBS = Inputs(STUDY), Jobs(STUDY)
+# Nothing to ask for each job, where steps are jobs of their own.
+GROUP = JOBS.group if config["group_minutes"] else None
 
 
 if config["group_minutes"]:
@@ -47,9 +52,13 @@ if config["group_minutes"]:
 onstart:
     # Not in jobs and not in dry runs; the lock is held.
     try:
+        check_device(workflow, config["device"])
+        take_results(os.getcwd())
         orphans = cancel_orphans(recorded_jobs(workflow), os.getcwd())
     except CamstudyError as error:
-        raise WorkflowError(str(error)) from None
+        raise Mistake(str(error)) from None
+    for complaint in unknown_rules(workflow):
+        logger.warning(complaint)
     if orphans:
         logger.info(f"Cancelled SLURM jobs of an earlier run on the same files: {', '.join(orphans)}")
 

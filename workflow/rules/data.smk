@@ -1,9 +1,10 @@
-# Datasets: shards in ClickMe's format, and one chunked store per dataset.
+# Datasets: shards in ClickMe's format and archives of photographs, and one chunked store per dataset.
 
 
 # It needs the internet, which nodes of a cluster often lack.
 localrules:
     fetch_shard,
+    fetch_archive,
 
 
 rule make_digits:
@@ -58,6 +59,32 @@ rule fetch_shard:
         "../../scripts/fetch_shard.py"
 
 
+rule fetch_archive:
+    output:
+        record="results/raw/{archives}/{file}.json",
+        archive="results/raw/{archives}/{file}",
+    log:
+        "results/logs/fetch_archive/{archives}-{file}.log",
+    benchmark:
+        "results/benchmarks/fetch_archive/{archives}-{file}.tsv"
+    wildcard_constraints:
+        archives=STUDY.archive_names(),
+        file=STUDY.archive_names(files=True),
+    retries: 2
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("fetch_archive"),
+        runtime=JOBS.minutes("fetch_archive"),
+    params:
+        identity=lambda w: IDENTITY.archive(w.archives, w.file),
+    message:
+        "Fetch {wildcards.file} for {wildcards.archives}"
+    script:
+        "../../scripts/fetch_archive.py"
+
+
 rule prepare_dataset:
     input:
         shards=INPUTS.shards,
@@ -84,8 +111,10 @@ rule prepare_dataset:
         "../../scripts/prepare_dataset.py"
 
 
-# What is below `root` is no input: its content is in the identity, and what is prepared does not need it any more.
+# What is below a user's `root` is no input: its content is in the identity, and what is prepared does not need it any more.
 rule prepare_photographs:
+    input:
+        archives=INPUTS.archives,
     output:
         manifest="results/data/{dataset}.json",
     log:

@@ -15,13 +15,13 @@ rule explain:
     wildcard_constraints:
         model=STUDY.names("models"),
     group:
-        JOBS.group
+        GROUP
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
         in_turn=1,
-        gpu=JOBS.gpus,
+        gpu=JOBS.gpus(),
         mem_mb=JOBS.memory("explain"),
         runtime=JOBS.minutes("explain"),
     params:
@@ -72,13 +72,13 @@ rule time_method:
         method=STUDY.names("methods", STUDY.explains),
         protocol=protocols("cost"),
     group:
-        JOBS.group
+        GROUP
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
         in_turn=1,
-        gpu=JOBS.gpus,
+        gpu=JOBS.gpus(),
         mem_mb=JOBS.memory("time_method"),
         runtime=JOBS.minutes("time_method"),
     params:

@@ -76,7 +76,7 @@ rule train:
     wildcard_constraints:
         model=STUDY.names("models", lambda entry: entry["train"]),
     group:
-        JOBS.group
+        GROUP
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["train"]
@@ -137,7 +137,7 @@ rule cost:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
-        gpu=JOBS.gpus,
+        gpu=JOBS.gpus(),
         mem_mb=JOBS.memory("cost"),
         runtime=JOBS.minutes("cost"),
     params:

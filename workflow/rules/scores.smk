@@ -15,13 +15,13 @@ rule prediction:
     wildcard_constraints:
         model=STUDY.names("models"),
     group:
-        JOBS.group
+        GROUP
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
         in_turn=1,
-        gpu=JOBS.gpus,
+        gpu=JOBS.gpus(),
         mem_mb=JOBS.memory("prediction"),
         runtime=JOBS.minutes("prediction"),
     params:
@@ -77,13 +77,13 @@ rule score_on_model:
         model=STUDY.names("models"),
         protocol=STUDY.names("protocols", STUDY.scores_on_model),
     group:
-        JOBS.group
+        GROUP
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["explain"]
     resources:
         in_turn=1,
-        gpu=JOBS.gpus,
+        gpu=JOBS.gpus(),
         mem_mb=JOBS.memory("score_on_model"),
         runtime=JOBS.minutes("score_on_model"),
     params:

@@ -33,8 +33,11 @@ rule record_study:
 rule aggregate_scores:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
+        correct=lambda w: INPUTS.correct(),
         prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
         ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
+        items_predicted=lambda w: INPUTS.items(STUDY.prediction_dataset),
     output:
         scores="results/studies/{study}/scores.parquet",
         comparisons="results/studies/{study}/comparisons.parquet",
@@ -60,7 +63,9 @@ rule aggregate_scores:
 rule aggregate_sweep:
     input:
         scores=lambda w: [file for *_, file in INPUTS.swept_scores()],
+        correct=lambda w: INPUTS.correct(),
         ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         sweep="results/studies/{study}/sweep.parquet",
     log:
@@ -85,7 +90,9 @@ rule aggregate_sweep:
 rule aggregate_layers:
     input:
         scores=lambda w: [file for *_, file in INPUTS.stage_scores()],
+        correct=lambda w: INPUTS.correct(),
         ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         layers="results/studies/{study}/layers.parquet",
     log:
@@ -107,9 +114,34 @@ rule aggregate_layers:
         "../../scripts/aggregate_layers.py"
 
 
+rule aggregate_layer_scores:
+    input:
+        scores=lambda w: [file for *_, file in INPUTS.stage_scores("faithfulness")],
+    output:
+        layers="results/studies/{study}/layer_scores.parquet",
+    log:
+        "results/logs/aggregate_layer_scores/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_layer_scores/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_layer_scores"),
+        runtime=JOBS.minutes("aggregate_layer_scores"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("layer_scores"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.stage_scores("faithfulness")],
+    message:
+        "Aggregate the faithfulness of the layer sweep of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_layer_scores.py"
+
+
 rule aggregate_curves:
     input:
         scores=lambda w: [file for *_, file in INPUTS.scores("faithfulness")],
+        correct=lambda w: INPUTS.correct(),
     output:
         curves="results/studies/{study}/curves.parquet",
     log:
@@ -134,6 +166,8 @@ rule aggregate_curves:
 rule aggregate_steps:
     input:
         scores=lambda w: [file for *_, file in INPUTS.scores("sanity")],
+        correct=lambda w: INPUTS.correct(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         steps="results/studies/{study}/steps.parquet",
     log:
@@ -153,6 +187,57 @@ rule aggregate_steps:
         "Aggregate the randomisation of {wildcards.study}"
     script:
         "../../scripts/aggregate_steps.py"
+
+
+rule aggregate_similarity:
+    input:
+        first=lambda w: [file for *_, file in INPUTS.compared_maps("baseline")],
+        second=lambda w: [file for *_, file in INPUTS.compared_maps("variant")],
+    output:
+        similarity="results/studies/{study}/similarity.parquet",
+    log:
+        "results/logs/aggregate_similarity/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_similarity/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_similarity"),
+        runtime=JOBS.minutes("aggregate_similarity"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("similarity"),
+        first_maps=lambda w: [tuple(key) for *key, _ in INPUTS.compared_maps("baseline")],
+        second_maps=lambda w: [tuple(key) for *key, _ in INPUTS.compared_maps("variant")],
+    message:
+        "Compare the maps of the models of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_similarity.py"
+
+
+rule aggregate_seeds:
+    input:
+        scores=lambda w: [file for *_, file in INPUTS.all_scores()],
+        prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
+    output:
+        seeds="results/studies/{study}/seeds.parquet",
+    log:
+        "results/logs/aggregate_seeds/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_seeds/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_seeds"),
+        runtime=JOBS.minutes("aggregate_seeds"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("seeds"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.all_scores()],
+    message:
+        "Aggregate the scores of {wildcards.study} over seeds"
+    script:
+        "../../scripts/aggregate_seeds.py"
 
 
 rule make_table:
@@ -231,7 +316,7 @@ rule draw_maps:
     input:
         heatmaps=lambda w: [file for *_, file in INPUTS.drawn_maps()],
         scores=lambda w: [file for *_, file in INPUTS.drawn_scores()],
-        prediction=lambda w: INPUTS.predictions(STUDY.dataset),
+        prediction=lambda w: INPUTS.drawn_predictions(),
         dataset=f"results/data/{STUDY.dataset}.json",
     output:
         png=report(

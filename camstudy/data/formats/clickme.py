@@ -20,7 +20,8 @@ from camstudy.data.formats.tfrecord import parse_example, read_records, record_o
 SIZE = 256
 MAP_SIZE = 64
 HALVES = "heatmap_halves"
-BOXES, MASK = "boxes", "mask"
+BOXES, MASK, FIXATIONS = "boxes", "mask", "fixations"
+LABEL_SET, PLACE = "label_set", "place"
 MODES = {"L": "grey", "RGB": "RGB colour"}
 # How exact the inverse cosine transform is: as Pillow's, or as TensorFlow's, which is faster by little.
 Decoding = Literal["exact", "fast"]
@@ -37,6 +38,9 @@ class Record:
     shard, index : where it comes from
     boxes : int64 (k, 4), edges (top, left, bottom, right) of the objects in pixels, or None if unknown
     mask : uint8 (256, 256), 1 on the objects, or None if unknown
+    fixations : float32 (k, 5), observer, place in the order, row, column, milliseconds, or None if unknown
+    label_set : the classes that are in the image, of multi-label data, or None
+    place : place among the records of the same image, which follow one another
     """
 
     image: np.ndarray
@@ -47,6 +51,9 @@ class Record:
     index: int
     boxes: np.ndarray | None = None
     mask: np.ndarray | None = None
+    fixations: np.ndarray | None = None
+    label_set: list[int] | None = None
+    place: int = 0
 
 
 def encode_example(
@@ -56,6 +63,9 @@ def encode_example(
     halves: np.ndarray | None = None,
     boxes: np.ndarray | None = None,
     mask: np.ndarray | None = None,
+    fixations: np.ndarray | None = None,
+    label_set: Sequence[int] | None = None,
+    place: int = 0,
 ) -> dict[str, bytes | int | list[bytes] | list[int]]:
     """Return the features of one ClickMe record, ready for `camstudy.data.formats.tfrecord.write_shard`.
 
@@ -69,6 +79,8 @@ def encode_example(
     boxes : integers (k, 4), edges (top, left, bottom, right) of the objects in pixels: a box of the first row ends
         at bottom 1; the real ClickMe has none
     mask : (256, 256), true on the objects; stored as PNG of one bit; the real ClickMe has none
+    fixations : (k, 5), observer, place in the order, row, column and milliseconds of each; the real ClickMe has none
+    label_set, place : of multi-label data, as `Record`; the real ClickMe has none
     """
     features = {"image": _encode_jpeg(image), "heatmap": _encode_jpeg(heatmap), "label": int(label)}
     if halves is not None:
@@ -77,6 +89,10 @@ def encode_example(
         features[BOXES] = np.asarray(boxes, np.int64).ravel().tolist()
     if mask is not None:
         features[MASK] = _encode_mask(mask)
+    if fixations is not None:
+        features[FIXATIONS] = np.asarray(fixations, "<f4").tobytes()
+    if label_set is not None:
+        features |= {LABEL_SET: list(label_set), PLACE: int(place)}
     return features
 
 
@@ -186,7 +202,21 @@ def _decode(payload: bytes, shard: str, index: int, num_classes: int, jpeg: Deco
         index,
         _decode_boxes(features[BOXES], where) if BOXES in features else None,
         _decode_mask(*_feature(features, MASK, bytes, 1, where), where) if MASK in features else None,
+        _decode_fixations(*_feature(features, FIXATIONS, bytes, 1, where), where) if FIXATIONS in features else None,
+        *_decode_set(features, label, num_classes, where),
     )
+
+
+def _decode_set(features: dict[str, list], label: int, num_classes: int, where: str) -> tuple[list[int] | None, int]:
+    """Return the classes of the image and the record's place among its records; None and 0 of single-label data."""
+    if LABEL_SET not in features:
+        return None, 0
+    labels, (place,) = features[LABEL_SET], _feature(features, PLACE, int, 1, where)
+    if label not in labels or not all(isinstance(one, int) and 0 <= one < num_classes for one in labels):
+        raise CamstudyError(
+            f"{where}: `{LABEL_SET}` holds {labels}, expected classes from 0 to {num_classes - 1}, {label} among them"
+        )
+    return labels, place
 
 
 def _feature(features: dict[str, list], name: str, kind: type, count: int, where: str) -> list:
@@ -243,6 +273,16 @@ def _decode_mask(data: bytes, where: str) -> np.ndarray:
             f"{where}: `{MASK}` is a PNG of {mask.dtype} {mask.shape}, expected {SIZE}x{SIZE} pixels of one bit"
         )
     return mask.astype(np.uint8)
+
+
+def _decode_fixations(data: bytes, where: str) -> np.ndarray:
+    """Return fixations (k, 5) after checking that they lie in the image."""
+    if len(data) % 20:
+        raise CamstudyError(f"{where}: `{FIXATIONS}` holds {len(data)} bytes, expected five float32 for each fixation")
+    found = np.frombuffer(data, "<f4").reshape(-1, 5)
+    if not ((found >= 0).all() and (found[:, 2:4] < SIZE).all()):
+        raise CamstudyError(f"{where}: `{FIXATIONS}` holds places outside of {SIZE} pixels, or negative numbers")
+    return found
 
 
 def _decode_boxes(values: list, where: str) -> np.ndarray:

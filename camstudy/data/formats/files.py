@@ -5,7 +5,9 @@ What is read below a dataset's root is noted, so that a change of it is noticed 
 
 import hashlib
 import io
+import lzma
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -17,12 +19,43 @@ from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import sha256_file
 from camstudy.core.store import store_path
 
+# What macOS and Subversion leave in archives and folders.
+LEFTOVERS = {"__MACOSX", ".DS_Store", ".svn"}
+# What the libraries raise for archives that are cut off or damaged, or compressed or locked as they cannot read.
+DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError)
+DAMAGE += (LookupError, struct.error, OverflowError)
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 IMAGES = (".jpeg", ".jpg", ".png")
 
 
+class _Entry(tarfile.TarInfo):
+    """An entry of a tar archive; where none can be read, it says so: `tarfile` takes that for the archive's end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            if archive.offset == 0:
+                raise
+            ends = isinstance(error, tarfile.EmptyHeaderError | tarfile.TruncatedHeaderError)
+            what = "it ends without the mark of its end and was cut off" if ends else "a header is damaged"
+            raise tarfile.ReadError(f"{what}, at byte {archive.offset:,}") from None
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raise `tarfile.ReadError` where something follows the end of an archive; of a compressed one, check its CRC."""
+    while rest := archive.fileobj.read(1 << 20):
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError("something that belongs to no file follows its end")
+
+
 class Files:
     """The files below a folder or in an archive: ``sizes`` maps their names, with slashes, to bytes.
+
+    What macOS leaves beside others (`__MACOSX`, `._*`, `.DS_Store`) is not there.
 
     ``stats`` is what the ledger notes of them: by the name of a file in a folder, or by an empty one of the archive;
     ``hashes`` maps those of a folder that were read to the sha256 of their content.
@@ -40,11 +73,15 @@ class Files:
                 self._zip = zipfile.ZipFile(self.path)
                 self.sizes = {entry.filename: entry.file_size for entry in self._zip.infolist() if not entry.is_dir()}
             else:
-                self._tar = tarfile.open(self.path)  # noqa: SIM115 - open as long as this object is
+                self._tar = tarfile.open(self.path, tarinfo=_Entry)  # noqa: SIM115 - open as long as this object is
                 self._members = {member.name.removeprefix("./"): member for member in self._tar if member.isfile()}
+                _check_end(self._tar)
                 self.sizes = {name: member.size for name, member in self._members.items()}
-        except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-            raise CamstudyError(f"{path}: cannot be read as a folder, tar or zip archive ({error})") from None
+            self.sizes = {name: size for name, size in self.sizes.items() if not _is_leftover(name)}
+        except DAMAGE as error:
+            # What `tarfile` tried, it lists line by line.
+            reason = str(error).partition("\n")[0].rstrip(":")
+            raise CamstudyError(f"{path}: cannot be read as a folder, tar or zip archive ({reason})") from None
 
     @property
     def is_archive(self) -> bool:
@@ -64,7 +101,7 @@ class Files:
             else:
                 content = (self.path / name).read_bytes()
                 self.hashes[name] = hashlib.sha256(content).hexdigest()
-        except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
+        except DAMAGE as error:
             raise CamstudyError(f"{self.path}, {name}: cannot be read ({error}); fetch it again") from None
         if len(content) != self.sizes[name]:
             raise CamstudyError(f"{self.path}, {name}: has {len(content)} of {self.sizes[name]} bytes; fetch it again")
@@ -88,17 +125,28 @@ class Files:
         return [contents[name] for name in names]
 
     def read_matlab(self, name: str, *variables: str) -> dict:
-        """Return variables of a MATLAB file, dimensions of length 1 removed; `CamstudyError` if one is not there."""
+        """Return variables of a MATLAB file, dimensions of length 1 removed; `CamstudyError` if one is not there.
+
+        All of them if none is named.
+        """
         import scipy.io
         from scipy.io.matlab import MatReadError
 
+        stored = self.read(name)
+        if stored.startswith(b"MATLAB 7.3"):
+            raise CamstudyError(
+                f"{self.path}, {name}: is a MATLAB 7.3 file, which is another format; load it in MATLAB and save it "
+                "with `-v7`"
+            )
         try:
-            content = scipy.io.loadmat(io.BytesIO(self.read(name)), squeeze_me=True)
+            content = scipy.io.loadmat(io.BytesIO(stored), squeeze_me=True)
+            variables = variables or [key for key in content if not key.startswith("__")]
             return {variable: content[variable] for variable in variables}
         except (MatReadError, ValueError, LookupError, TypeError, NotImplementedError, OSError, zlib.error) as error:
             reason = f"{type(error).__name__}: {error}"
             raise CamstudyError(
-                f"{self.path}, {name}: not a MATLAB file with {' and '.join(variables)} ({reason}); fetch it again"
+                f"{self.path}, {name}: not a MATLAB file with {' and '.join(variables) or 'variables'} ({reason}); "
+                "fetch it again"
             ) from None
 
     def above(self, ending: str) -> str | None:
@@ -162,6 +210,11 @@ class Root:
         for place, files in self.opened.items():
             for name, each in getattr(files, attribute).items():
                 yield place, name, each
+
+
+def _is_leftover(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return not LEFTOVERS.isdisjoint(parts) or parts[-1].startswith("._")
 
 
 def _below(place: str, name: str) -> str:

@@ -5,7 +5,7 @@ Sources: Judd et al. 2009 (MIT1003), Jiang et al. 2015 (SALICON), Borji and Itti
 
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -13,10 +13,19 @@ import numpy as np
 from PIL import Image
 
 from camstudy.core.errors import CamstudyError, MissingFiles
+from camstudy.data.formats.eyetracking import find_fixations
 from camstudy.data.formats.files import Files, find
-from camstudy.data.formats.photographs import DENSITY_SIZE, Photograph
+from camstudy.data.formats.photographs import DENSITY_SIZE, UNKNOWN, Photograph, check_image
 
-UNKNOWN = -1
+
+class Gaze(NamedTuple):
+    """The fixations on an image, as `camstudy.data.formats.photographs.Photograph` has them."""
+
+    points: np.ndarray
+    observers: np.ndarray
+    orders: np.ndarray | None = None
+    durations: np.ndarray | None = None
+    outside: int = 0
 
 
 def fixation_density(
@@ -42,49 +51,120 @@ def fixation_density(
     return (density / max(density.sum(), np.finfo(float).tiny)).astype(np.float32)
 
 
-def read_mit1003(root: str | Path) -> tuple[Files, list[Photograph]]:
-    """Return files and photographs of MIT1003: ALLSTIMULI, and the points of ALLFIXATIONMAPS (``*_fixPts.jpg``).
+def together(shape: tuple[int, int], people: Sequence[Mapping[str, np.ndarray]]) -> Gaze:
+    """Return the fixations of several people within an image, those outside counted.
 
-    Bright pixels of the point maps are fixations; who made them is not known, and two on one pixel are one.
-    Raises `CamstudyError` if a part or a map is missing.
+    Parameters
+    ----------
+    shape : height and width of the image
+    people : of each observer ``points`` (k, 2), rows and columns, ``order`` (k,) and, if known, ``duration`` (k,)
     """
-    images, names, maps, points = list_mit1003(root)
+    found: dict[str, list[np.ndarray]] = {"points": [np.empty((0, 2))], "observer": [], "order": [], "duration": []}
+    outside = 0
+    for number, one in enumerate(people):
+        points = np.reshape(one["points"], (-1, 2)).astype(np.float64)
+        within = ((points >= 0) & (points < shape)).all(axis=1)
+        outside += int(np.count_nonzero(~within))
+        own = {"observer": np.full(len(points), number), "duration": np.full(len(points), UNKNOWN)} | dict(one)
+        for name, values in (own | {"points": points}).items():
+            found[name].append(np.asarray(values)[within])
+    kinds = {"points": np.float32, "observer": np.int16, "order": np.int16, "duration": np.float32}
+    joined = {name: np.concatenate([np.empty(0), *found[name]]) for name in kinds if name != "points"}
+    joined["points"] = np.concatenate(found["points"])
+    points, observers, orders, durations = (joined[name].astype(kind) for name, kind in kinds.items())
+    return Gaze(points, observers, orders, durations, outside)
 
-    def fixations(name: str) -> tuple[np.ndarray, np.ndarray]:
+
+def read_mit1003(root: str | Path) -> tuple[Files, list[Photograph]]:
+    """Return files and photographs of MIT1003: ALLSTIMULI, and who looked where from DATA.
+
+    ``DATA/{observer}/{image}.mat`` has the samples of the eye tracker, `DATA(1).eyeData`, columns and rows counted from
+    1, from which fixations are found as `camstudy.data.formats.eyetracking.find_fixations` says; the first of each
+    observer, which rests on the mark in the middle, is left out. Without DATA, the points of ALLFIXATIONMAPS
+    (``*_fixPts.jpg``) are read: bright pixels are fixations; who made them is not known, and two on one pixel are one.
+    Raises `CamstudyError` if a part or a map is missing, or a file has another content.
+    """
+    images, names, gaze, known = list_mit1003(root)
+    samples = _samples(root)
+    if samples is not None:
+        return images, _photographs(images, names, known, lambda name: _looks(images, name, *samples))
+
+    def fixations(name: str) -> Gaze:
         try:
-            with Image.open(io.BytesIO(maps.read(points[_stem(name)]))) as image:
+            with Image.open(io.BytesIO(gaze.read(known[_stem(name)]))) as image:
                 return _of_mask(np.asarray(image.convert("L")) > 127)
         except OSError as error:
-            raise CamstudyError(f"{maps.path}, {points[_stem(name)]}: cannot be decoded ({error})") from None
+            raise CamstudyError(f"{gaze.path}, {known[_stem(name)]}: cannot be decoded ({error})") from None
 
-    return images, _photographs(images, names, points, fixations)
+    return images, _photographs(images, names, known, fixations)
+
+
+def _samples(root: str | Path) -> tuple[Files, dict[str, dict[str, str]]] | None:
+    """Return MIT1003's files of samples, by image and observer; None where there are none."""
+    data = find(root, "DATA")
+    if data is None:
+        return None
+    found: dict[str, dict[str, str]] = {}
+    for name in data.endswith(".mat"):
+        found.setdefault(_stem(name), {})[PurePosixPath(name).parent.name] = name
+    return data, found
+
+
+def _looks(images: Files, image: str, data: Files, known: Mapping[str, Mapping[str, str]]) -> Gaze:
+    """Return the fixations of all observers on an image of MIT1003."""
+    people = []
+    # An observer is the same number for all images.
+    for observer in sorted({one for each in known.values() for one in each}):
+        name = known[_stem(image)].get(observer)
+        if name is None:
+            people.append({"points": np.empty((0, 2)), "order": np.empty(0)})
+            continue
+        content = data.read_matlab(name)
+        # MATLAB cuts names of variables off.
+        variable = _stem(image)[:63] if _stem(image)[:63] in content else next(iter(content), "")
+        try:
+            trials = _of_struct(content[variable], "DATA")
+            samples = np.asarray(_of_struct(np.atleast_1d(trials)[0], "eyeData"), np.float64)[:, :2]
+        except (ValueError, TypeError, LookupError) as error:
+            raise CamstudyError(
+                f"{data.path}, {name}: has no struct with `DATA(1).eyeData` of two columns "
+                f"({type(error).__name__}: {error}); fetch it again"
+            ) from None
+        centres, durations = find_fixations(samples)
+        order = np.arange(len(centres))
+        people.append({"points": centres[1:, ::-1] - 1, "order": order[1:], "duration": durations[1:]})
+    return together(check_image(images.read(image), f"{images.path}, {image}"), people)
+
+
+def _of_struct(value: object, name: str) -> object:
+    """Return a field of a struct as `scipy.io.loadmat` has it, where dimensions of length 1 are gone or not."""
+    found = np.atleast_1d(np.asarray(value))[0][name]
+    return found.item() if isinstance(found, np.ndarray) and found.dtype == object and found.ndim == 0 else found
 
 
 def read_salicon(root: str | Path) -> tuple[Files, list[Photograph]]:
     """Return files and photographs of SALICON: images and ``fixations/{train,val}/*.mat``; images without are left out.
 
-    A file has ``gaze``, one element for each observer, whose ``fixations`` are columns and rows counted from 1, and
-    ``resolution``, height and width. Fixations outside the image are left out.
+    A file has ``gaze``, one element for each observer, whose ``fixations`` are columns and rows counted from 1, in
+    their order, and ``resolution``, height and width. Fixations outside the image are left out.
     Raises `CamstudyError` if a part is missing or a file has another content.
     """
     images, names, gaze, known = list_salicon(root)
 
-    def fixations(name: str) -> tuple[np.ndarray, np.ndarray]:
+    def fixations(name: str) -> Gaze:
         content = gaze.read_matlab(known[_stem(name)], "gaze", "resolution")
-        points, observers = [np.empty((0, 2))], [np.empty(0)]
         try:
             height, width = np.ravel(content["resolution"])
-            for observer, one in enumerate(np.atleast_1d(content["gaze"])):
-                found = np.reshape(one["fixations"], (-1, 2)).astype(float)[:, ::-1] - 0.5
-                found = found[((found > 0) & (found < (height, width))).all(axis=1)]
-                points.append(found)
-                observers.append(np.full(len(found), observer))
+            people = []
+            for one in np.atleast_1d(content["gaze"]):
+                points = np.reshape(one["fixations"], (-1, 2)).astype(float)[:, ::-1] - 0.5
+                people.append({"points": points, "order": np.arange(len(points))})
+            return together((height, width), people)
         except (ValueError, TypeError, LookupError) as error:
             raise CamstudyError(
                 f"{gaze.path}, {known[_stem(name)]}: `gaze` is not a list of observers with `fixations` of two "
                 f"columns, or `resolution` not two numbers ({error}); fetch it again"
             ) from None
-        return np.concatenate(points).astype(np.float32), np.concatenate(observers).astype(np.int16)
 
     return images, _photographs(images, names, known, fixations)
 
@@ -92,12 +172,13 @@ def read_salicon(root: str | Path) -> tuple[Files, list[Photograph]]:
 def read_cat2000(root: str | Path) -> tuple[Files, list[Photograph]]:
     """Return files and photographs of CAT2000's training set: ``Stimuli`` and ``FIXATIONLOCS``, by category.
 
-    A file has the mask ``fixLocs`` of fixated pixels; who made the fixations is not known.
+    A file has the mask ``fixLocs`` of fixated pixels; who made the fixations is not known: that is in
+    ``allFixData.mat``, an object that MATLAB alone can read.
     Raises `CamstudyError` if a part or a file is missing, or a file has another content.
     """
     files, names, _, known = list_cat2000(root)
 
-    def fixations(name: str) -> tuple[np.ndarray, np.ndarray]:
+    def fixations(name: str) -> Gaze:
         return _of_mask(np.asarray(files.read_matlab(known[_place(name)], "fixLocs")["fixLocs"]) > 0)
 
     return files, _photographs(files, names, known, fixations, key=_place)
@@ -116,7 +197,12 @@ class Listed(NamedTuple):
 
 
 def list_mit1003(root: str | Path) -> Listed:
-    """Return the images of MIT1003; raise `CamstudyError` if a part is missing."""
+    """Return the images of MIT1003, with an observer's file or a map; raise `CamstudyError` if a part is missing."""
+    samples = _samples(root)
+    if samples is not None:
+        (images,), (data, found) = _parts(root, "ALLSTIMULI"), samples
+        known = {image: next(iter(each.values())) for image, each in found.items()}
+        return Listed(images, [*images.endswith(".jpeg", ".jpg")], data, known)
     images, maps = _parts(root, "ALLSTIMULI", "ALLFIXATIONMAPS")
     points = {_stem(name).removesuffix("_fixPts"): name for name in maps.endswith("_fixpts.jpg", "_fixpts.png")}
     return Listed(images, [*images.endswith(".jpeg", ".jpg")], maps, points)
@@ -160,7 +246,7 @@ def _photographs(
     files: Files,
     names: Iterable[str],
     known: dict[str, str],
-    fixations: Callable[[str], tuple[np.ndarray, np.ndarray]],
+    fixations: Callable[[str], Gaze],
     key: Callable[[str], str] = _stem,
 ) -> list[Photograph]:
     names = list(names)
@@ -171,13 +257,15 @@ def _photographs(
         raise CamstudyError(
             f"{files.path}: no fixations of {len(missing)} images, such as {missing[0]}; fetch them again"
         )
-    found = []
-    for name in names:
-        points, observers = fixations(name)
-        found.append(Photograph(name, fixations=points, observers=observers))
-    return found
+    return [photograph(name, fixations(name)) for name in names]
 
 
-def _of_mask(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def photograph(name: str, gaze: Gaze) -> Photograph:
+    """Return a photograph with its fixations."""
+    points, observers, orders, durations, outside = gaze
+    return Photograph(name, fixations=points, observers=observers, orders=orders, durations=durations, outside=outside)
+
+
+def _of_mask(mask: np.ndarray) -> Gaze:
     points = np.argwhere(mask).astype(np.float32) + 0.5
-    return points, np.full(len(points), UNKNOWN, np.int16)
+    return Gaze(points, np.full(len(points), UNKNOWN, np.int16))

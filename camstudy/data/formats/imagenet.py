@@ -78,6 +78,12 @@ def list_imagenet(root: str | Path, split: str = "val") -> Listed:
     if split == "train":
         raise MissingFiles(f"{files.path}, {foreign}: in no folder named by synset")
     synsets, class_names, truth = _read_devkit(root)
+    # In a folder, one may have put a part of them.
+    if files.is_archive and len(names) != len(truth):
+        raise CamstudyError(
+            f"{files.path}: has {len(names)} images, but the development kit knows {len(truth)}; fetch it again, or "
+            "extract a part of the images"
+        )
     return Listed(files, names, [truth[_number(name, len(truth)) - 1] for name in names], synsets, class_names)
 
 

@@ -22,6 +22,7 @@ from camstudy.data.formats.files import Files
 FORMATS = ["JPEG", "PNG"]
 DENSITY_SIZE = (128, 128)
 NO_LABEL = -1
+UNKNOWN = -1  # who made a fixation, when, and for how long
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,26 @@ class Photograph:
     label : class index, or -1 where there are no classes
     fixations : float32 (k, 2), rows and columns in pixels: the centre of the upper left pixel is (0.5, 0.5)
     observers : int16 (k,), who made the fixations, or -1 where that is not known
+    orders : int16 (k,), at which place of its observer's fixations each one is, from 0; None where that is not known
+    durations : float32 (k,), in milliseconds; None where that is not known
+    outside : fixations that were recorded and lie outside of the image; they are not among the others
     boxes : int64 (k, 4), of the objects of the class: top, left, bottom, right in pixels, as `formats.boxes`
     item : what tells it from the others of its file, such as a class; nothing where there are no others
+    caption : what it shows, in words, where there are no classes
+    label_set : int8 (classes,), of multi-label data: which classes are in the image, as `camstudy.data.dataset`
     """
 
     name: str
     label: int = NO_LABEL
     fixations: np.ndarray | None = None
     observers: np.ndarray | None = None
+    orders: np.ndarray | None = None
+    durations: np.ndarray | None = None
+    outside: int = 0
     boxes: np.ndarray | None = None
     item: str = ""
+    caption: str = ""
+    label_set: np.ndarray | None = None
 
 
 def mixed(photographs: Sequence[Photograph]) -> list[Photograph]:
@@ -155,15 +166,40 @@ def write_photographs(
             values["box"] = np.concatenate([one for one, _ in boxes])
             cut += sum(count for _, count in boxes)
         if density is not None:
-            values |= {
-                "fixation": np.concatenate([item.fixations for item in items]),
-                "observer": np.concatenate([item.observers for item in items]),
+            values |= gaze_arrays(items) | {
                 "human_map": np.stack([density(i.fixations, size) for i, size in zip(items, sizes, strict=True)]),
             }
         writer.write(part, **values)
     if cut:
         print(f"{cut} boxes reached beyond their images and were cut at the borders")
+    if outside := sum(item.outside for item in photographs):
+        print(f"{outside} fixations lie outside of their images and were left out")
     writer.finish(**facts())
+
+
+def gaze_specs(offsets: np.ndarray) -> dict[str, ArraySpec]:
+    """Return the ragged arrays of fixations."""
+    return {
+        "fixation": ArraySpec("float32", (2,), ("row_column",), offsets=offsets),
+        "observer": ArraySpec("int16", offsets=offsets),
+        "fixation_order": ArraySpec("int16", offsets=offsets),
+        "fixation_duration": ArraySpec("float32", offsets=offsets),
+    }
+
+
+def gaze_arrays(items: Sequence[Photograph]) -> dict[str, np.ndarray]:
+    """Return the content of these arrays, -1 where it is not known."""
+
+    def known(name: str, dtype: type) -> np.ndarray:
+        each = ((getattr(item, name), len(item.fixations)) for item in items)
+        return np.concatenate([np.full(n, UNKNOWN, dtype) if found is None else found for found, n in each])
+
+    return {
+        "fixation": np.concatenate([item.fixations for item in items]),
+        "observer": np.concatenate([item.observers for item in items]),
+        "fixation_order": known("orders", np.int16),
+        "fixation_duration": known("durations", np.float32),
+    }
 
 
 def _has_own_file(names: Sequence[str]) -> np.ndarray:
@@ -178,6 +214,10 @@ def _fixed(photographs: Sequence[Photograph], own: np.ndarray, class_names: Sequ
     fixed = {"image": (("image",), names), "label": (("image",), labels)}
     if class_names:
         fixed["class_name"] = (("image",), ["" if label == NO_LABEL else class_names[label] for label in labels])
+    elif any(item.caption for item in photographs):
+        fixed["class_name"] = (("image",), [item.caption for item in photographs])
+    if len(photographs) and photographs[0].label_set is not None:
+        fixed["label_set"] = (("image", "class"), np.stack([item.label_set for item in photographs]))
     if not own.all():
         fixed["image_source"] = (("image",), np.maximum.accumulate(np.where(own, np.arange(len(own)), 0)))
     return fixed
@@ -193,11 +233,7 @@ def _arrays(photographs: Sequence[Photograph], sizes: np.ndarray, has_gaze: bool
         arrays["box"] = ArraySpec("int64", (4,), ("edge",), offsets=_offsets(len(item.boxes) for item in photographs))
     if has_gaze:
         edges = _offsets(len(item.fixations) for item in photographs)
-        arrays |= {
-            "fixation": ArraySpec("float32", (2,), ("row_column",), offsets=edges),
-            "observer": ArraySpec("int16", offsets=edges),
-            "human_map": ArraySpec("float32", DENSITY_SIZE, ("map_y", "map_x")),
-        }
+        arrays |= gaze_specs(edges) | {"human_map": ArraySpec("float32", DENSITY_SIZE, ("map_y", "map_x"))}
     return arrays
 
 

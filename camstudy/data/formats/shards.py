@@ -6,7 +6,7 @@ from pathlib import Path
 
 from camstudy.core import ledger
 from camstudy.core.errors import CamstudyError
-from camstudy.core.provenance import fingerprint, read_json, sha256_file
+from camstudy.core.provenance import fingerprint, read_json, sha256_file, verify
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,6 @@ def note_shards(shards: Sequence[str], records: Sequence[str] | None = None) -> 
         remedy = "delete the record beside it and run again" if records else "put it there, or correct `shards`"
         raise CamstudyError(f"{missing[0]}: no such shard ({len(missing)} are missing); {remedy}")
     if records:
-        return Noted({shard: read_json(record_of(shard))["sha256"] for shard in shards}, {})
+        return Noted({shard: read_json(record_of(verify(shard, record_of(shard))))["sha256"] for shard in shards}, {})
     stats = ledger.survey(".", shards)
     return Noted({shard: sha256_file(shard) for shard in shards}, stats)

@@ -16,6 +16,7 @@ import google_crc32c
 import numpy as np
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.files import replacing
 
 LENGTH = struct.Struct("<Q")
 CRC = struct.Struct("<I")
@@ -34,21 +35,14 @@ def write_shard(path: str | Path, examples: Iterable[Features]) -> int:
 
     An example maps feature names to bytes, an int, a float, or a list of one of these.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     n = 0
-    try:
-        with temporary.open("wb") as file:
-            for example in examples:
-                payload = serialize_example(example)
-                length = LENGTH.pack(len(payload))
-                for part in (length, payload):
-                    file.write(part + CRC.pack(_masked_crc(part)))
-                n += 1
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for example in examples:
+            payload = serialize_example(example)
+            length = LENGTH.pack(len(payload))
+            for part in (length, payload):
+                file.write(part + CRC.pack(_masked_crc(part)))
+            n += 1
     return n
 
 

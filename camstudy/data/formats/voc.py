@@ -21,7 +21,7 @@ CLASSES = [
 
 
 def read_voc(
-    root: str | Path, split: str = "val", keep_difficult: bool = False
+    root: str | Path, split: str = "val", keep_difficult: bool = False, label_sets: bool = False
 ) -> tuple[Files, list[Photograph], list[str]]:
     """Return the files, the items in the order of images and then of classes, and the names of the classes.
 
@@ -30,6 +30,9 @@ def read_voc(
     class, counted from 1 in the files with the last pixel included. Items whose objects are all marked as difficult
     are left out, as in TorchRay's pointing game and the task itself, unless ``keep_difficult``; beside others,
     difficult objects count. Images for training (``train`` and ``trainval``) are in a mixed order.
+
+    With ``label_sets``, items know all classes of their image: 1 those that it has an item of, 0 those that are not in
+    it, and -1 those of which it has difficult objects alone, as in the lists of the task, which do not count them.
 
     Raises
     ------
@@ -49,19 +52,22 @@ def read_voc(
         raise CamstudyError(f"{files.path}: {text}; fetch it again")
     items = []
     for image, annotation, objects in zip(images, annotations, read_objects(files, annotations, first=1), strict=True):
-        items += _items(image, objects, f"{files.path}, {annotation}", keep_difficult)
+        items += _items(image, objects, f"{files.path}, {annotation}", keep_difficult, label_sets)
     if not items:
         raise CamstudyError(f"{files.path}: ImageSets/Main/{split}.txt lists no image with an object; fetch it again")
     return files, items if split == "val" else mixed(items), CLASSES
 
 
-def _items(image: str, objects: list[Object], where: str, keep_difficult: bool) -> list[Photograph]:
-    items = []
+def _items(image: str, objects: list[Object], where: str, keep_difficult: bool, label_sets: bool) -> list[Photograph]:
+    items, found = [], np.zeros(len(CLASSES), np.int8)
     for name in sorted({item.name for item in objects}):
         if name not in CLASSES:
             raise CamstudyError(f"{where}: {unknown('class', name, CLASSES)}")
         own = [item for item in objects if item.name == name]
-        if keep_difficult or not all(item.difficult for item in own):
+        counts = keep_difficult or not all(item.difficult for item in own)
+        found[CLASSES.index(name)] = 1 if counts else -1
+        if counts:
             boxes = np.array([item.edges for item in own], np.int64)
-            items.append(Photograph(image, CLASSES.index(name), boxes=boxes, item=name))
+            labels = found if label_sets else None  # complete after the last class
+            items.append(Photograph(image, CLASSES.index(name), boxes=boxes, item=name, label_set=labels))
     return items

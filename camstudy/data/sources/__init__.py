@@ -34,6 +34,15 @@ class Listing:
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A file that owners of data publish: its address, its sha256 (hex) where that is known, and the owners' page."""
+
+    url: str
+    sha256: str | None = None
+    page: str = ""
+
+
+@dataclass(frozen=True)
 class Source:
     """A source of images: the function that reads its files, and the facts that studies need to know about it.
 
@@ -46,8 +55,10 @@ class Source:
 
     ``listing(entry, files)``, with a root or shards as ``function`` has, returns a `Listing` from names and lists, fast
     enough for planning. ``images`` guesses the number of images of an entry without `n_images` where there are no files
-    to list yet; ``layout`` says what a user puts into `root`, which errors repeat. ``has`` is known of every image;
-    ``on_request`` where the entry's key of that name is true.
+    to list yet; ``layout`` says what a user puts into `root`, which errors repeat. ``archives(entry)`` names the files,
+    by their names in `root`, that are fetched where no `root` is given; None for what cannot be fetched without asking.
+    ``has`` is known of every image; ``on_request`` where the entry's key of that name is true. ``items`` says whether
+    an image can come several times, once for each class that is in it.
     """
 
     name: str
@@ -58,6 +69,8 @@ class Source:
     layout: Callable[[Mapping], str] | None = None
     listing: Callable[[Mapping, object], Listing | None] | None = None
     on_request: tuple[Truth, ...] = ()
+    archives: Callable[[Mapping], Mapping[str, Archive]] | None = None
+    items: Callable[[Mapping], bool] = lambda entry: False
 
     def read(self, entry: Mapping, files: object) -> object:
         """Call the function, and say what belongs into `root` where files are missing."""
@@ -75,16 +88,25 @@ class Source:
 class Collection:
     """Photographs of a source: where the files are, the images in their order, and the names of the classes, if any.
 
-    ``density`` returns the human map of fixations, given height and width of their image; None without fixations.
+    ``density`` returns the human map of fixations, given height and width of their image, and ``sigma`` is about one
+    degree of visual angle in its pixels; None without fixations. ``pixels``, uint8 (n, height, width, 3), are those of
+    all images where these are of one size and share files.
     """
 
     files: Files
     photographs: Sequence[Photograph]
     class_names: list[str] | None = None
     density: Callable[[np.ndarray, tuple[int, int]], np.ndarray] | None = None
+    pixels: np.ndarray | None = None
+    sigma: float | None = None
 
 
 SOURCES: ModuleRegistry[Source] = ModuleRegistry("source", Source, __name__)
+
+
+def has_items(entry: Mapping) -> bool:
+    """Whether images of a catalogue's dataset come once for each class that is in them."""
+    return SOURCES[entry["source"]].items(entry)
 
 
 def expected_images(entry: Mapping) -> int:

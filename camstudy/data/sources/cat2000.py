@@ -4,9 +4,15 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from camstudy.data.sources import SOURCES, Collection, Listing
+from camstudy.data.sources import SOURCES, Archive, Collection, Listing
 
 LAYOUT = "put trainSet.zip of CAT2000 (or its folder) there"
+# As the benchmark's page links it, and as pysaliency's cat2000.py fetches it, which knows its MD5 alone.
+ARCHIVES = {
+    "trainSet.zip": Archive(
+        "http://saliency.mit.edu/trainSet.zip", None, "http://saliency.mit.edu/results_cat2000.html"
+    )
+}
 SIGMA = 40.0  # standard deviation in pixels of about one degree of visual angle
 
 
@@ -24,9 +30,11 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     images=lambda entry: 2_000,
     layout=lambda entry: LAYOUT,
     listing=listing,
+    archives=lambda entry: ARCHIVES,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""
     from camstudy.data.formats.gaze import fixation_density, read_cat2000
 
-    return Collection(*read_cat2000(root), density=partial(fixation_density, sigma=entry["sigma"] or SIGMA))
+    sigma = entry["sigma"] or SIGMA
+    return Collection(*read_cat2000(root), density=partial(fixation_density, sigma=sigma), sigma=sigma)

@@ -16,6 +16,8 @@ SHARD_SIZE = 512  # scenes
     kind="shards",
     has=("labels", "human_maps", "human_halves", "boxes", "masks"),
     images=lambda entry: entry["n_images"],
+    on_request=("fixations",),
+    items=lambda entry: bool(entry.get("label_sets")),
 )
 def read(entry: Mapping, shards: Sequence[str]) -> "ClickMe":
     """Return the scenes as one sequence of records."""

@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from camstudy.data.sources import SOURCES, Collection, Listing
+from camstudy.data.sources import SOURCES, Archive, Collection, Listing
 
-LAYOUT = "put ALLSTIMULI.zip and ALLFIXATIONMAPS.zip of MIT1003 (or their folders) there"
+LAYOUT = "put ALLSTIMULI.zip and DATA.zip of MIT1003 (or their folders) there; without DATA, ALLFIXATIONMAPS.zip"
+PAGE = "https://people.csail.mit.edu/tjudd/WherePeopleLook/"
+# As the authors' page links them, and as pysaliency's mit.py fetches them, which knows their MD5 alone.
+ARCHIVES = {name: Archive(f"{PAGE}{name}", None, PAGE) for name in ("ALLSTIMULI.zip", "DATA.zip")}
 SIGMA = 35.0  # standard deviation in pixels of about one degree of visual angle
 
 
@@ -24,9 +27,11 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     images=lambda entry: 1_003,
     layout=lambda entry: LAYOUT,
     listing=listing,
+    archives=lambda entry: ARCHIVES,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""
     from camstudy.data.formats.gaze import fixation_density, read_mit1003
 
-    return Collection(*read_mit1003(root), density=partial(fixation_density, sigma=entry["sigma"] or SIGMA))
+    sigma = entry["sigma"] or SIGMA
+    return Collection(*read_mit1003(root), density=partial(fixation_density, sigma=sigma), sigma=sigma)

@@ -29,4 +29,5 @@ def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""
     from camstudy.data.formats.gaze import fixation_density, read_salicon
 
-    return Collection(*read_salicon(root), density=partial(fixation_density, sigma=entry["sigma"] or SIGMA))
+    sigma = entry["sigma"] or SIGMA
+    return Collection(*read_salicon(root), density=partial(fixation_density, sigma=sigma), sigma=sigma)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from camstudy.core.errors import CamstudyError
+from camstudy.data.center import fractions, others_density
 from camstudy.explain.registry import METHODS
 
 
@@ -52,3 +53,48 @@ def human_split_half(image_ids: np.ndarray, dataset: Mapping) -> np.ndarray:
             "annotators; take the method out of `controls`, or use a dataset that has the array"
         )
     return np.asarray(dataset["human_half"][np.asarray(image_ids)], np.float32)[:, 0]
+
+
+@METHODS.register(
+    "gaze_center_bias",
+    needs="dataset",
+    source="control: where people look on all other images",
+    reference="fixation",
+)
+def gaze_center_bias(image_ids: np.ndarray, dataset: Mapping, *, sigma: float = 0.05, size: int = 64) -> np.ndarray:
+    """Return for each image the density of the fixations on all other images, (n, size, size) of sum 1.
+
+    `camstudy.data.center.others_density` of ``dataset``'s fixations; ``sigma`` is the standard deviation of the
+    Gaussian as a share of each side.
+    """
+    if sigma <= 0 or size < 2:
+        raise CamstudyError(f"method `gaze_center_bias`: needs sigma > 0 and size >= 2, found {sigma} and {size}")
+    _check_gaze("gaze_center_bias", dataset)
+    return others_density(*fractions(dataset), np.asarray(image_ids), sigma=sigma, size=size)
+
+
+@METHODS.register(
+    "human_observers",
+    needs="dataset",
+    source="control: the other observers of an image as an explanation of each one",
+    reference="observers",
+)
+def human_observers(image_ids: np.ndarray, dataset: Mapping) -> np.ndarray:
+    """Return the human maps (n, h, w) of all observers; scored, each observer is compared with the others alone.
+
+    ``dataset`` holds ``human_map``, and who made the fixations in ``observer``.
+    """
+    _check_gaze("human_observers", dataset)
+    if not (dataset["observer"][:] >= 0).any():
+        raise CamstudyError(
+            "method `human_observers`: the dataset does not say who made which fixation; take the method out of "
+            "`controls`, or use data that say so"
+        )
+    return np.asarray(dataset["human_map"][np.asarray(image_ids)], np.float32)
+
+
+def _check_gaze(method: str, dataset: Mapping) -> None:
+    if "fixation" not in dataset:
+        raise CamstudyError(
+            f"method `{method}`: the dataset has no fixations; take the method out of `controls`, or use data with gaze"
+        )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from camstudy.core.errors import CamstudyError
 from camstudy.explain.registry import METHODS, check, check_choice
 
 if TYPE_CHECKING:
@@ -42,11 +43,17 @@ def guided_backprop(context: Context, *, reduce: str = "max_abs") -> Tensor:
     functions are found alike. Raises `CamstudyError` for a model with another activation (GELU, SiLU, ...), for which
     the method is not defined, and for one without a ReLU.
     """
-    from camstudy.explain.guided import guided
+    from camstudy.models.guided import guided, switchable
 
     check_choice("guided_backprop", "reduce", reduce, REDUCTIONS)
-    with guided(type(context.model).__name__):
+    advice = "take input_gradient or smoothgrad for this model"
+    with switchable(context.model, "guided_backprop", advice) as passed, guided():
         gradient = _gradient(context, context.images)
+    if not passed.found:
+        raise CamstudyError(
+            f"guided_backprop: {type(context.model).__name__} has no ReLU, where the method would differ from the "
+            "plain gradient; take input_gradient"
+        )
     return _reduce(gradient, reduce)
 
 

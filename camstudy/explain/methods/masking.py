@@ -28,8 +28,9 @@ def score_cam(
     Parameters
     ----------
     weighting : ``probability``: w_k is the probability of c, as in the paper's text (the score after the softmax over
-        classes) and its authors' code. ``softmax_logit``: w is the softmax over channels of the logits of c, as in
-        pytorch-grad-cam; subtracting the score of a baseline cancels in it.
+        classes) and its authors' code; of a sigmoid head it is the sigmoid, where CA-Stream's code has the softmax.
+        ``softmax_logit``: w is the softmax over channels of the logits of c, as in pytorch-grad-cam; subtracting the
+        score of a baseline cancels in it.
     outside : what a mask of 0 shows: a ``black`` pixel, or the ``mean`` colour of the normalisation, as do the authors
         and pytorch-grad-cam, who mask normalised images.
     align_corners : of the resizing; true in the released code of CA-Stream and in pytorch-grad-cam.
@@ -47,7 +48,7 @@ def score_cam(
         for channels in used[i].nonzero()[:, 0].split(context.batch_size):
             masks = min_max(upsample(activations[i, channels], context.size, align_corners=align_corners))
             logits = context.model(context.masked(masks, image) if outside == "black" else masks * image)
-            values = logits if weighting == "softmax_logit" else logits.softmax(1)
+            values = logits if weighting == "softmax_logit" else context.probabilities(logits)
             scores[i, channels] = values[:, context.target[i]]
     if weighting == "softmax_logit":
         scores = scores.masked_fill(~used, -torch.inf).softmax(1)

@@ -85,8 +85,8 @@ def losses(context: Context, u: Tensor, of: Tensor, objective: str = "logit") ->
     """Return the loss (m,) of variables u (m, C) for the images ``of`` (m,), positions in the batch.
 
     The image is multiplied by S(u), resized to it and scaled to [0, 1], before normalisation. ``logit``: minus the
-    logit of the explained class. ``probability``: minus its probability, the softmax over classes. ``norm``: how much
-    that logit differs from the whole image's.
+    logit of the explained class. ``probability``: minus its probability, the softmax over classes, or the sigmoid of a
+    sigmoid head. ``norm``: how much that logit differs from the whole image's.
     """
     from camstudy.explain.context import min_max, upsample
 
@@ -94,7 +94,7 @@ def losses(context: Context, u: Tensor, of: Tensor, objective: str = "logit") ->
     chosen = context.target[of, None]
     logits = context.model(context.masked(masks, context.images[of]))
     if objective == "probability":
-        return -logits.softmax(1).gather(1, chosen)[:, 0]
+        return -context.probabilities(logits).gather(1, chosen)[:, 0]
     logit = logits.gather(1, chosen)[:, 0]
     return -logit if objective == "logit" else (context.logits[of].gather(1, chosen)[:, 0] - logit).abs()
 

@@ -43,7 +43,7 @@ def rise(context: Context, *, n_masks: int = 4000, grid: int = 7, probability: f
     for part in rise_masks(n_masks, grid, probability, seed, size=context.size, chunk=context.batch_size):
         masks = torch.from_numpy(part).to(context.images)
         for i, image in enumerate(context.images):
-            seen = context.model(context.masked(masks[:, None], image)).softmax(1)[:, context.target[i]]
+            seen = context.probabilities(context.model(context.masked(masks[:, None], image)))[:, context.target[i]]
             total[i] += seen @ masks.flatten(1)
     return total.unflatten(1, (context.size, context.size)) / (n_masks * probability)
 
@@ -119,7 +119,7 @@ def meaningful_perturbation(
                 shown = shown + noise * context.normal(generators)
             hidden = (1 - mask).abs().mean((1, 2))
             variation = sum(mask.diff(dim=axis).abs().pow(tv_power).mean((1, 2)) for axis in (1, 2))
-            loss = l1 * hidden + tv * variation + context.chosen(context.model(shown).softmax(1))
+            loss = l1 * hidden + tv * variation + context.chosen(context.probabilities(context.model(shown)))
             mask.grad = torch.autograd.grad(loss.sum(), mask)[0]
         optimizer.step()
         mask.data.clamp_(0, 1)

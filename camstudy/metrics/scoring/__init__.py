@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from camstudy.explain.store import Heatmaps
 
 Need = Literal[
-    *("maps", "raw_maps", "human_map", "human_ceiling", "boxes", "fixations", "prediction", "model", "method"),
+    *("maps", "raw_maps", "scanpath", "human_map", "human_ceiling", "boxes", "fixations"),
+    *("prediction", "model", "method"),
 ]
 
 
@@ -36,6 +37,7 @@ class Family:
     ----------
     title : in tables and docs/metrics.md
     needs : what the family works on: the maps with the method's ``postprocess`` (``maps``) or without (``raw_maps``);
+        the array ``scanpath`` that a method stores beside its maps, which other methods are not scored for lack of;
         what must be known of every image of the dataset; what the model predicts; the network (``model``), on a GPU
         if there is one; the ``method``, where the family explains anew
     gives : names of the evidence that it finds, which its metrics may need
@@ -44,6 +46,8 @@ class Family:
     metrics : the module of `camstudy.metrics` that defines them; None if it has none, or they are registered with it
     settings : keys of its protocols beside ``family``, ``title`` and ``metrics``
     beside : kinds of tables that it writes beside the scores, `{protocol}.{kind}.parquet`
+    method : of a family that looks at no method's maps and explains nothing anew, the catalogue's method under which a
+        model has its scores, once
     place : where a study names its protocol of the family
     batch : images at a time; None for all at once
     sample : setting with the number of images that are scored, drawn by the setting ``seed``; empty for all
@@ -60,6 +64,7 @@ class Family:
     of_models: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    method: str = ""
     place: tuple[str, ...] = ("protocols",)
     batch: int | None = 64
     sample: str = ""
@@ -155,6 +160,8 @@ class Evidence:
     columns : what else the scores say of an image, (n,), or (n, k) for k rows of each image
     counted : bool (n,): images that do not count have no scores; None: all count
     parameters : of metrics, by name
+    of : (m,), where arrays have several rows for an image, the image of each row, whose scores are averaged; None: they
+        have one row for each image
     beside : the columns of tables beside the scores, by kind: as ``columns``, or a list of arrays, one for a cell
     """
 
@@ -162,4 +169,5 @@ class Evidence:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     counted: np.ndarray | None = None
     parameters: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    of: np.ndarray | None = None
     beside: Mapping[str, Mapping[str, np.ndarray | list]] = field(default_factory=dict)

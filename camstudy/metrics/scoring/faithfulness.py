@@ -46,12 +46,14 @@ def faithfulness(work: Work) -> Callable[[Batch], Evidence]:
     from camstudy.models.build import input_config
     from camstudy.models.inputs import crop_boxes, prepare
     from camstudy.models.load import load_model, placed, weights_of
+    from camstudy.models.probabilities import head_of
 
     dataset, inputs = work.dataset, input_config(work.model)
     model = placed(load_model(work.model, weights_of(work.records["model"])), work.device)
     # Maps of the model cover what it saw; those of a control may cover more, and are of no class.
     crops = crop_boxes(inputs, dataset.shapes)
     options = {"mean": inputs["mean"], "std": inputs["std"], "protocol": Protocol.of(work.settings)}
+    options["head"] = head_of(work.model)
     asks_model = work.control and work.method["target"] in OF_MODEL
     options["perturbation"] = not work.wanted.isdisjoint({"positive_correct", "negative_correct"})
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from camstudy.metrics.scoring import FAMILIES
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
     from camstudy.metrics.scoring import Batch, Evidence, Work
 
 
@@ -33,7 +36,7 @@ def localization(work: Work) -> Callable[[Batch], Evidence]:
 
     dataset, settings, sizes = work.dataset, work.settings, work.dataset.shapes
     predicted = work.records["prediction"]  # none of the maps that all models share
-    correct = read_records(predicted).sort_values("image")["top1"].to_numpy() if predicted else None
+    correct = _correct(read_records(predicted).sort_values("image")) if predicted else None
 
     def find(batch: Batch) -> Evidence:
         shapes, views = sizes[batch.images], batch.views
@@ -49,3 +52,10 @@ def localization(work: Work) -> Callable[[Batch], Evidence]:
         return Evidence(found, columns, counted=has_boxes(boxes), parameters=parameters)
 
     return find
+
+
+def _correct(prediction: pd.DataFrame) -> np.ndarray:
+    """Return whether the label is predicted: it comes first, or by a sigmoid head is more probable than not."""
+    if "top1" in prediction:
+        return prediction["top1"].to_numpy()
+    return prediction["probability"].to_numpy() > 0.5

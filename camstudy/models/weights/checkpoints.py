@@ -1,10 +1,10 @@
 """Read and write weights: safetensors, and torch files without running the code that a pickle may hold."""
 
 import argparse
-import os
 import pathlib
 import pickle
 import re
+import struct
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +16,7 @@ from DCLS.construct.modules import Dcls2d
 from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.files import replacing
 from camstudy.core.provenance import sha256_file
 from camstudy.models.heads import with_initial_head
 
@@ -179,16 +180,13 @@ def save_model(model: nn.Module, path: str | Path, metadata: Mapping[str, str] |
     A tensor that layers share is stored once, under the first of its names. ``metadata`` maps strings to
     strings; ``dcls_version`` is added for a model with DCLS layers.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     own = model.state_dict(keep_vars=True)
     tensors = {names[0]: own[names[0]].detach().contiguous() for names in _names_of_tensors(own)}
     version = _dcls_version(model)
     metadata = dict(metadata or {}) | ({_DCLS_VERSION: version} if version else {})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    # `save_file` would leave a file that others of a shared project cannot read.
-    temporary.write_bytes(safetensors.torch.save(tensors, metadata))
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        # `save_file` would leave a file that others of a shared project cannot read.
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -305,6 +303,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _damaged(path, error) from None
 
 
+# What torch's reader of pickles raises for bytes that are none, or have become another's: seen in random damage.
+_DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
+_DAMAGE += (ArithmeticError, MemoryError, struct.error)
+
+
 def _read_torch(path: Path) -> object:
     try:
         with torch.serialization.safe_globals(_ALLOWED):
@@ -317,7 +320,7 @@ def _read_torch(path: Path) -> object:
             f"{path}: holds a Python object, `{foreign[1]}`, and loading it would run code of the file; open"
             " it where you trust it, and save the weights alone with `safetensors.torch.save_file`"
         ) from None
-    except (RuntimeError, EOFError, OSError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from None
 
 

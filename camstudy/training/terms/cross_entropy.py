@@ -1,4 +1,4 @@
-"""Cross-entropy of the classes, with label smoothing (arXiv 1512.00567): what every training starts from."""
+"""Cross-entropy of the classes, with label smoothing (arXiv 1512.00567): what training of a softmax starts from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@TERMS.register("cross_entropy", settings=lambda recipe: {"label_smoothing": recipe["label_smoothing"]})
+@TERMS.register(
+    "cross_entropy", settings=lambda recipe: {"label_smoothing": recipe["label_smoothing"]}, heads=("softmax",)
+)
 def cross_entropy(batch: Batch, *, label_smoothing: float) -> Tensor:
     """Return the mean over the images of -sum_k t_k log p_k, t the label's class less what is spread over all."""
     from torch.nn import functional as F

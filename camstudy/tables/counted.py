@@ -1,0 +1,56 @@
+"""What captions say of the images that a table or figure is about: how many, and which."""
+
+from typing import Protocol
+
+import pandas as pd
+
+from camstudy.analysis.summary import TableInputs
+from camstudy.core.names import CONTROL
+from camstudy.metrics.families import METRICS
+from camstudy.tables.notes import numbers
+
+WHICH = {
+    "all": "",
+    "correct": " that the model classifies correctly",
+    "correct_by_all": " that all models classify correctly",
+}
+
+
+class Shown(Protocol):
+    """The record of a table or figure, as far as it says what is shown."""
+
+    sources: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+def counted(inputs: TableInputs, record: Shown) -> str:
+    """Return the number of images behind the scores of a table or figure, least and most where they differ."""
+    policy, scores = inputs.study.get("images", "all"), _scores(inputs, record)
+    of_all = (scores["model"] == CONTROL) & (policy == "correct")
+    text = f"n = {numbers(scores.loc[~of_all, 'n'])} images{WHICH[policy]}"
+    if of_all.any():
+        # They are scored once for all models.
+        text += f", of controls that look at no model n = {numbers(scores.loc[of_all, 'n'])}"
+    return text
+
+
+def captioned(caption: str, text: str) -> str:
+    """Return a caption that says it, too.
+
+    >>> captioned("All scores on scenes.", "n = 50 images")
+    'All scores on scenes, n = 50 images.'
+    """
+    return f"{caption.removesuffix('.')}, {text}."
+
+
+def _scores(inputs: TableInputs, record: Shown) -> pd.DataFrame:
+    """Return the scores that it shows: those of sweeps, of steps, or of its families of metrics, all without any."""
+    if "sweep" in record.sources:
+        return inputs.sweep[inputs.sweep["metric"] == "alignment"]
+    if "layers" in record.sources:
+        return inputs.layers
+    if "steps" in record.sources:
+        return inputs.steps[inputs.steps["step"] > 0]
+    scores = inputs.scores[inputs.scores["method"] != ""]
+    families = scores["metric"].map(lambda name: "agreement" if name == "alignment" else METRICS[name].family)
+    return scores[families.isin(record.metrics)] if record.metrics else scores

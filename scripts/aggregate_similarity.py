@@ -1,0 +1,19 @@
+"""Compare the maps of a study's compared models: mean rank correlation with its interval per pair and method."""
+
+from camstudy.analysis.aggregate import Settings
+from camstudy.analysis.similarity import summarize_similarity
+from camstudy.core.parts import by_key
+from camstudy.explain.store import Heatmaps
+from camstudy.pipeline.job import step
+from camstudy.study.stated import settings
+
+with step(snakemake):
+    params, config = snakemake.params, snakemake.config
+    first = by_key(params.first_maps, snakemake.input.first)
+    second = by_key(params.second_maps, snakemake.input.second)
+    summarize_similarity(
+        {key: (Heatmaps(first[key]), Heatmaps(second[key])) for key in first},
+        config["catalog"]["methods"],
+        dataset=config["dataset"],
+        settings=Settings.of(settings(config)),
+    ).to_parquet(snakemake.output.similarity, index=False)
