@@ -15,6 +15,7 @@ from camstudy.study.written import Written
 pytestmark = pytest.mark.quick
 
 CONFIGS = ["config/config.yaml", *(str(path.relative_to(ROOT)) for path in ROOT.glob("config/studies/*.yaml"))]
+ATTENTION = ("raw_attention", "attention_rollout", "gae", "class_embedding_projection")
 PACKAGES = importlib.metadata.packages_distributions()
 ENVIRONMENTS = {path.name: path for path in ROOT.glob("envs/*.yaml")}
 
@@ -75,8 +76,10 @@ def test_shipped_studies_can_be_planned(project, config):
     for model in models:
         for method in methods:
             planned = re.search(rf"Explain {model} on {study['dataset']} with {method}(/00000-01023)?\n", output)
-            # Raw attention is of models with a stream.
-            assert bool(planned) == (method != "raw_attention" or model.endswith(("_ca", "_castream")))
+            # Raw attention is of models with a stream, or with attention among all tokens, as others of attention.
+            attends = model.startswith(("vit", "deit", "dinov2"))
+            streams = model.endswith(("_ca", "_castream")) and method == "raw_attention"
+            assert bool(planned) == (method not in ATTENTION or attends or streams), (model, method)
 
 
 def test_demo_weights_can_be_planned(project):
