@@ -122,12 +122,8 @@ def test_images_for_evaluation_stay_in_their_order(tmp_path):
     assert [item.name.rpartition("/")[2] for item in found] == [row[1].rpartition("/")[2] for row in CUB if not row[3]]
 
 
-SPLITS = {
-    "imagenet": ["val", "train"],
-    "mit67": ["test", "train"],
-    "voc2012": ["val", "train"],
-    "cub200": ["test", "train"],
-}
+SPLITS = {"imagenet": ["val", "train"], "voc2012": ["val", "train"], "cub200": ["test", "train"]}
+SPLITS["mit67"] = ["test", "train"]
 PHOTOGRAPHS = [name for name in SOURCES if SOURCES[name].kind == "photographs"]
 
 
