@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from html import escape
 
+from camstudy.analysis.summary import NOISE
 from camstudy.tables.table import DASH, Cell, Column, Row, Table, cell, groups
 
 # Characters beyond which a table is cut between groups of columns, the parts one below the other.
@@ -19,7 +20,8 @@ def to_csv(table: Table) -> str:
     """Return the whole table for machines: flat columns, plain numbers, empty where there is no value.
 
     An estimate has three columns: ``key``, ``key_ci_low``, ``key_ci_high``. Numbers are rounded to 6
-    decimals, p-values to 6 significant digits, so that equal results give equal text.
+    decimals, or to one significant digit where these would be 0, p-values to 6 significant digits, so that equal
+    results give equal text.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -37,9 +39,15 @@ def _plain(column: Column, row: Row) -> list[str | float | None]:
     value = row.cells.get(column.key)
     if column.format in ESTIMATES:
         numbers = (None, None, None) if value is None else (value.value, value.low, value.high)
-        # Adding 0.0 turns -0.0 into 0.0.
-        return [None if number is None else round(float(number), 6) + 0.0 for number in numbers]
+        return [None if number is None else _rounded(float(number)) for number in numbers]
     return [f"{value:.6g}" if column.format == "p" and value is not None else value]
+
+
+def _rounded(number: float) -> float:
+    """Return a number with 6 decimals; its sign stays, unless it is mere rounding."""
+    if abs(number) <= NOISE:
+        return 0.0
+    return round(number, 6) or float(f"{number:.1g}")
 
 
 def to_markdown(table: Table) -> str:
