@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from html import escape
@@ -13,6 +14,7 @@ from camstudy.tables.table import DASH, Cell, Column, Row, Table, cell, groups
 # Characters beyond which a table is cut between groups of columns, the parts one below the other.
 MARKDOWN_WIDTH, LATEX_WIDTH = 112, 120
 ESTIMATES = ("percent", "score", "estimate", "difference")
+ACCENTS = "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327\u0328"
 NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 
 
@@ -113,8 +115,8 @@ def _markdown_cell(table: Table, column: Column, row: Row) -> str:
 
 def _markdown(text: str) -> str:
     """Escape what Markdown would act upon; a number's ``<`` and free-standing asterisks are no markup."""
-    text = re.sub(r"([\\`|\[])", r"\\\1", " ".join(text.split()))
-    text = re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
+    text = re.sub(r"([\\`|\[$~])", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)", r"\\\g<0>", text)
     return re.sub(r"\*+(?=[^\s*])|(?<!\w)_", lambda found: "".join(f"\\{char}" for char in found[0]), text)
 
 
@@ -127,8 +129,7 @@ def to_latex(table: Table) -> str:
             *_latex_part(table, [stub, *(c for _, members in block for c in members)]),
             r"\\ \addlinespace[\bigskipamount]",
         ]
-    lines = [
-        "% Input this file into a document that loads the packages booktabs and graphicx.",
+    body = [
         r"\begin{table*}[!tp]",
         r"\centering",
         rf"\caption{{{_latex(table.caption)}}}",
@@ -144,6 +145,10 @@ def to_latex(table: Table) -> str:
         r"\end{minipage}",
         r"\end{table*}",
     ]
+    lines = ["% Input this file into a document that loads the packages booktabs and graphicx."]
+    if any(r"\anycharacter" in line for line in body):
+        lines.append(_ANY)
+    lines += body
     return "\n".join(lines) + "\n"
 
 
@@ -210,9 +215,20 @@ _LATEX = {
     "↑": r"$\uparrow$", "↓": r"$\downarrow$",
 }  # fmt: skip
 
+# XeTeX and LuaTeX know all letters that their font has, pdfTeX those of Latin scripts.
+_ANY = r"\providecommand{\anycharacter}[2]{\ifdefined\Umathchar #1\else{\ttfamily #2}\fi}"
+
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_LATEX.get(character) or _letter(character) for character in " ".join(text.split()))
+
+
+def _letter(character: str) -> str:
+    """Return a character as it is where every TeX knows it, else so that those who do not print its number."""
+    base, *accents = unicodedata.normalize("NFD", character)
+    if base.isascii() and all(accent in ACCENTS for accent in accents):
+        return character
+    return rf"\anycharacter{{{character}}}{{U+{ord(character):04X}}}"
 
 
 def to_html(table: Table) -> str:
