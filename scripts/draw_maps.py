@@ -7,13 +7,14 @@ from camstudy.data.dataset import open_dataset
 from camstudy.data.formats.clickme import select
 from camstudy.explain.reading import label_maps
 from camstudy.figures import FIGURES, save
+from camstudy.figures.titles import drawn
 from camstudy.pipeline.job import step
 from camstudy.study.seeds import shown_pairs
 
 with step(snakemake):
     catalog, settings = snakemake.config["catalog"], snakemake.config["qualitative"]
     models, methods = (
-        {name: entry["title"] for name, entry in catalog[kind].items()} for kind in ("models", "methods")
+        {name: drawn(entry["title"]) for name, entry in catalog[kind].items()} for kind in ("models", "methods")
     )
     dataset, inputs = open_dataset(snakemake.input.dataset), snakemake.input
     chosen = select(dataset.n, min(settings["n_images"], dataset.n), settings["seed"])
@@ -21,7 +22,7 @@ with step(snakemake):
     def names(classes):
         """Return the classes' names; their numbers where they have none, as those that the data lack."""
         titles = dataset.attrs["class_names"] or []
-        return np.array([titles[number] if number < len(titles) else str(number) for number in classes])
+        return np.array([drawn(titles[number]) if number < len(titles) else str(number) for number in classes])
 
     predicted = {
         models[model]: names(read_records([record]).set_index("image").loc[chosen, "predicted"])
@@ -41,13 +42,13 @@ with step(snakemake):
         dataset.images(chosen),
         dataset.human_map(chosen) if "human_map" in dataset.group else None,
         maps,
-        dataset.shown(chosen),
+        [drawn(label) for label in dataset.shown(chosen)],
         boxes=boxes,
         predicted=predicted,
         scores=scores,
         fixations=fixations,
         human_title=f"human map ({what})" if (what := dataset.attrs["human_maps"]) else "human map",
-        pairs=shown_pairs(snakemake.config),
+        pairs=[(drawn(title), [*map(drawn, names)]) for title, names in shown_pairs(snakemake.config)],
         methods={methods[name]: catalog["methods"][name]["method"] for name in snakemake.config["methods"]},
         objects=None if objects is None else [boxes[(boxes >= 0).all(1)] for boxes in objects],
     )

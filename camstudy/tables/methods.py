@@ -11,7 +11,7 @@ from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
 from camstudy.tables import notes
 from camstudy.tables.metrics import heading, scale
-from camstudy.tables.table import Column, Row, Table
+from camstudy.tables.table import Column, Row, Table, cell
 
 FAITHFULNESS = (
     *("average_drop", "average_gain", "average_increase", "insertion_auc", "deletion_auc"),
@@ -149,7 +149,7 @@ def _marked(inputs: TableInputs, rows: Sequence[dict[str, object]], metrics: Seq
     ranked = [n for n, cells in enumerate(rows) if _ranked(inputs, cells["method"])]
     bold, underlined = ([set() for _ in rows] for _ in range(2))
     for metric in (*metrics, SECONDS):
-        values = {n: _shown(rows[n][metric], metric) for n in ranked if metric in rows[n] and len(ranked) > 1}
+        values = {n: _shown(inputs, rows[n][metric], metric) for n in ranked if metric in rows[n] and len(ranked) > 1}
         up = metric != SECONDS and METRICS[metric].direction == "up"
         for value, keys in zip(sorted(set(values.values()), reverse=up), (bold, underlined), strict=False):
             sharing = [n for n in values if values[n] == value]
@@ -164,11 +164,11 @@ def _ranked(inputs: TableInputs, method: str) -> bool:
     return method in inputs.study["methods"] and inputs.study["catalog"]["methods"][method]["ranked"]
 
 
-def _shown(value: Estimate | float, metric: str) -> float:
+def _shown(inputs: TableInputs, value: Estimate | float, metric: str) -> float:
     """Return a value with the digits that tables show."""
     if metric == SECONDS:
         return float(f"{value:.3g}")
-    return round(value.value, 1 if METRICS[metric].unit == "%" else 2)
+    return float(cell(_columns(inputs, metric, False)[0], Row({metric: value})).value)
 
 
 def _published(inputs: TableInputs, metrics: Sequence[str]) -> dict[Key, pd.Series]:
