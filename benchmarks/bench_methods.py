@@ -21,8 +21,15 @@ from camstudy.explain.engine import explain
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.methods import METHODS, bind
 
-FOR_ALL = [name for name, method in METHODS.items() if method.needs != "dataset" and method.variant is None]
+OF_ATTENTION = [name for name, method in METHODS.items() if method.attention]
+FOR_ALL = [
+    name
+    for name, method in METHODS.items()
+    if method.needs != "dataset" and method.variant is None and name not in OF_ATTENTION
+]
 SHARED = [name for name, method in METHODS.items() if method.needs == "activations_gradients"]
+# What the catalogue's entries of these methods state, from which the time of jobs follows.
+PASSES = {"raw_attention": 2, "attention_rollout": 2, "gae": 4, "class_embedding_projection": 4}
 CHUNK = 32  # images at once in Score-CAM and Ablation-CAM
 LAYER, CHANNELS = "layer2", 128  # of ResNet18
 WIDE = "import benchmarks.bench_methods as bench; print(bench.peak_megabytes({method!r}, {size!r}))"
@@ -55,11 +62,40 @@ def rows(small: bool = False) -> Iterator[Row]:
     with one_thread():
         for model in ("resnet50", "convnext_tiny"):
             yield _together(model, size)
+        yield from _of_attention(size)
         yield from _score_cam(size)
         yield from _ablation_cam(size)
         yield from _opti_cam(size)
         yield _memory(size)
         yield _left_behind(size)
+
+
+def _of_attention(size: Size) -> Iterator[Row]:
+    """Yield a row per method of a transformer's attention: its time in forward passes, as the catalogue states them."""
+    on = device()
+    torch.manual_seed(0)
+    model = timm.create_model("vit_small_patch16_224", pretrained=False, img_size=size.pixels).eval().to(on)
+    layer, images = resolve_target_layer(model), torch.randn(size.batch, 3, size.pixels, size.pixels, device=on)
+
+    def forward() -> None:
+        with torch.no_grad(), float32():
+            model(images)
+
+    for name in OF_ATTENTION:
+        bound = {name: bind(name, {})}
+
+        def engine(bound: dict = bound) -> None:
+            explain(model, layer, images, np.arange(size.batch), bound, batch_size=size.batch)
+
+        times = interleave({"forward": forward, "engine": engine}, size.repeats, on)
+        yield versus(
+            f"{name} / forward pass, ViT-S/16",
+            times,
+            "engine",
+            "forward",
+            f"<= {PASSES[name]}",
+            f"batch of {size.batch}",
+        )
 
 
 def _together(name: str, size: Size) -> Row:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,13 @@ from PIL import Image
 from timm.data import resolve_data_config
 from torch import nn
 
+from camstudy.core.errors import CamstudyError, unknown
 from camstudy.core.geometry import Box
+from camstudy.explain.embedding import Similarity, reference_embeddings
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import frozen, resolve_target_layer
 from camstudy.explain.methods import METHODS
+from camstudy.explain.targets import OF_LABELS, TARGETS
 from camstudy.models.build import INPUT_KEYS
 from camstudy.models.inputs import crop_boxes
 from camstudy.models.probabilities import Head, probabilities
@@ -64,7 +67,8 @@ def explain(
     images: Sequence[Picture],
     method: str = "gradcam",
     *,
-    targets: Sequence[int] | None = None,
+    targets: Sequence[int] | str | None = None,
+    references: Sequence[Sequence[Picture]] | None = None,
     layer: str | Mapping[str, str] | None = None,
     input: Mapping | None = None,
     batch_size: int = 16,
@@ -78,7 +82,10 @@ def explain(
     model : a classifier of images, with weights, on the device that does the work; it is left as it was
     images : paths of files, pictures of PIL, or arrays, uint8 (height, width, 3), of any sizes
     method : a registered method that explains models, see docs/extending.md
-    targets : the class to explain of each image; without, the one that the network predicts
+    targets : the class to explain of each image, or ``second``; without, the one that the network predicts
+    references : of a network that returns embeddings instead of logits: groups of images, each of which stands for a
+        class, such as ``[[another_image]]``. Then the cosine of an image's embedding and the mean of a group's is
+        explained, and ``probability`` is the softmax of these cosines
     layer : the module to explain, see `camstudy.explain.layers.resolve_target_layer`; found by itself where it can be
     input : how images are prepared: some of size, crop_pct, crop_mode, interpolation, mean and std; without, what timm
         says of the model, and for other models its defaults
@@ -94,12 +101,23 @@ def explain(
     METHODS[method]
     pictures = [_pixels(image) for image in images]
     inputs = _inputs(model, input or {})
-    entry = {"method": method, "parameters": parameters, "target": "predicted", "geometry": "aligned"}
+    by_rank = targets if isinstance(targets, str) else "predicted"
+    if by_rank not in TARGETS:
+        raise unknown("targets", by_rank, [name for name in TARGETS if name not in OF_LABELS])
+    if by_rank in OF_LABELS:
+        raise CamstudyError(f"targets: found `{by_rank}`, but images have no labels here; give the classes' numbers")
+    entry = {"method": method, "parameters": parameters, "target": by_rank, "geometry": "aligned"}
     explainer = Explainer(model, resolve_target_layer(model, layer, size=inputs["size"]), inputs, entry, head)
+    if references is not None:
+        groups = [explainer.prepare([_pixels(image) for image in group]) for group in references]
+        model = Similarity(model, reference_embeddings(model, groups, batch_size))
+        explainer = replace(explainer, model=model)
     seen = explainer.prepare(pictures)
-    chosen = None if targets is None else np.asarray(targets, np.int64)
-    unknown = np.full(len(pictures), -1)
-    maps, found = explainer.explain(seen, unknown, numbers=range(len(pictures)), batch_size=batch_size, targets=chosen)
+    chosen = None if targets is None or isinstance(targets, str) else np.asarray(targets, np.int64)
+    no_labels = np.full(len(pictures), -1)
+    maps, found = explainer.explain(
+        seen, no_labels, numbers=range(len(pictures)), batch_size=batch_size, targets=chosen
+    )
     views = crop_boxes(inputs, np.array([image.shape[:2] for image in pictures]))
     probability = _probability(model, seen, batch_size, head)[np.arange(len(pictures)), found.target]
     numbers = zip(found.target.tolist(), probability.tolist(), found.predicted.tolist(), strict=True)

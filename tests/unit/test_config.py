@@ -443,7 +443,18 @@ RATE = "a number above 0"
 MOMENTUM = "a number of at least 0 and below 1"
 CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
 TARGET = "label, predicted, second, other, or the name or number of a class"
-SOURCES = ("cat2000", "cifar10", "cifar100", "clickme", "cub200", "digits", "gaze_table", "imagenet", "mit1003")
+SOURCES = (
+    "cat2000",
+    "cifar10",
+    "cifar100",
+    "clickme",
+    "cub200",
+    "digits",
+    "gaze_table",
+    "imagenet",
+    "mit1003",
+    "mit67",
+)
 SOURCES += ("salicon", "voc2012")
 SOURCE = f"one of {', '.join(f'`{source}`' for source in SOURCES)}, did you mean `digits`?"
 NESTED = " (within `--config key={...}` everything is text: use a file)"
