@@ -1,11 +1,15 @@
 """Maps drawn from scanpaths: as a method that looks draws its own, and again with other settings, without a network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from camstudy.core.errors import CamstudyError
+from camstudy.explain.methods import METHODS, bind
 from camstudy.explain.store import Heatmaps
+
+# Parameters of a method that say what it sees at once.
+EYE = ("fovea_size", "forgetting", "blur_sigma")
 
 
 def drawn(scanpath: np.ndarray, weight: np.ndarray, *, heat_size: float, side: int) -> np.ndarray:
@@ -50,3 +54,13 @@ def redrawn(
             )
     paths, weights = (heatmaps.array(name, images)[:, :first] for name in ("scanpath", "weight"))
     return drawn(paths, weights, heat_size=heat_size, side=side or heatmaps.shape[0])
+
+
+def eye(catalog: Mapping, model: str, method: str) -> dict[str, float] | None:
+    """Return the parameters `EYE` of a catalogue's method and ``size``, the side of the model's input; None without."""
+    entry = catalog["methods"][method]
+    if METHODS[entry["method"]].needs == "dataset":
+        return None
+    found = bind(entry["method"], entry.get("parameters") or {}).parameters
+    size = (catalog["models"][model].get("input") or {}).get("size") or 224
+    return {**{name: found[name] for name in EYE}, "size": size} if found.keys() >= {*EYE} else None

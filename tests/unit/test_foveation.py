@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 from nets import MEAN, STD, context, net, normalize, pixels
-from scipy.ndimage import correlate
+from scipy.ndimage import correlate, gaussian_filter
 from test_heatmap_store import ATTRS
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.store import ArraySpec
 from camstudy.explain.engine import explain
-from camstudy.explain.fixations import drawn, redrawn
+from camstudy.explain.fixations import drawn, eye, redrawn
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.methods import bind
 from camstudy.explain.store import Heatmaps, heatmap_writer
+from camstudy.figures import FIGURES
 
 torch.set_num_threads(1)
 
@@ -188,3 +189,36 @@ def test_steps_that_were_not_taken_draw_nothing():
 def test_parameters_are_checked(wrong, said):
     with pytest.raises(CamstudyError, match=said):
         bind("fovex", CASES["neva"] | wrong)(context(net(), pixels(1, SIDE)))
+
+
+def test_the_figure_shows_the_path_in_order_and_what_was_seen():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    maps = {("net", name): rng.random((2, 7, 7), dtype=np.float32) for name in ("FovEx", "Grad-CAM")}
+    paths = {("net", "FovEx"): np.array([[[0.25, 0.75], [0.5, 0.5], [np.nan, np.nan]], [[0.1, 0.2]] * 3])}
+    settings = {"fovea_size": 0.02, "forgetting": 0.0, "blur_sigma": 3.0, "size": 112}
+    figure = FIGURES["scanpaths"].function(
+        images, None, maps, ["a", "b"], scanpaths=paths, eyes={("net", "FovEx"): settings}
+    )
+    assert len(figure.axes) == 10
+    (line,) = figure.axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [[0.75 * 224 - 0.5, 0.25 * 224 - 0.5], [111.5, 111.5]])
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["1", "2", "a"]
+    shown, _, first, _, last = (np.asarray(axis.images[0].get_array()) for axis in figure.axes[:5])
+    for view, there in ((first, (56, 168)), (last, (112, 112))):
+        np.testing.assert_allclose(view[there], shown[there], atol=0.01)
+    far = gaussian_filter(shown, (6, 6, 0), mode="mirror")[200, 20]
+    np.testing.assert_allclose(last[200, 20], far, atol=1e-6)
+    assert np.abs(last[56, 168] - shown[56, 168]).max() > 0.05  # forgotten
+    empty = FIGURES["scanpaths"].function(images, None, maps, ["a", "b"])
+    assert [text.get_text() for text in empty.texts] == ["no method of this study has scanpaths"]
+
+
+def test_an_eye_is_that_of_the_catalogue_s_method():
+    catalog = {"models": {"net": {"input": {"size": 112}}, "other": {}}, "methods": {"gradcam": {"method": "gradcam"}}}
+    catalog["methods"]["seen"] = {"method": "fovex", "parameters": {"fovea_size": 0.3}}
+    expected = {"fovea_size": 0.3, "forgetting": 0.1, "blur_sigma": 10.0}
+    assert eye(catalog, "net", "seen") == expected | {"size": 112}
+    assert eye(catalog, "other", "seen") == expected | {"size": 224}
+    assert eye(catalog, "net", "gradcam") is None

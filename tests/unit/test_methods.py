@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 
 # Settings that let small networks be explained quickly; methods that are not here run as they are.
 SETTINGS = {
-    "fovex": {"fixations": 2, "steps": 12, "learning_rate": 0.4, "blur_size": 7, "side": 5},
-    "neva": {"fixations": 2, "steps": 12, "learning_rate": 0.4, "side": 5},
+    "fovex": {"fixations": 2, "steps": 6, "learning_rate": 0.4, "blur_size": 7, "side": 5},
+    "neva": {"fixations": 2, "steps": 6, "learning_rate": 0.4, "side": 5},
     "extremal_perturbation": {"iterations": 3, "step": 4, "sigma": 5.0, "max_blur": 2.0},
     "integrated_gradients": {"steps": 4},
     "meaningful_perturbation": {"mask_size": 5, "iterations": 3, "blur": 3},
@@ -40,7 +40,7 @@ SETTINGS = {
 NAMES = [
     name for name, method in METHODS.items() if method.needs != "dataset" and not (method.variant or method.attention)
 ]
-RANDOM = ["random_cam", "smoothgrad", "rise", "pytorch_grad_cam", "meaningful_perturbation", "fovex", "neva"]
+RANDOM = ["random_cam", "smoothgrad", "rise", "pytorch_grad_cam", "meaningful_perturbation"]
 NORM = {"mean": MEAN, "std": STD}
 
 
