@@ -23,6 +23,8 @@ torch.set_num_threads(1)
 SIZE, N = 32, 5
 # Fewer steps than a study takes.
 FEW = {
+    "fovex": {"fixations": 2, "steps": 5, "learning_rate": 0.7, "blur_size": 5, "side": 8},
+    "neva": {"fixations": 2, "steps": 5, "learning_rate": 0.7, "side": 8},
     "meaningful_perturbation": {"iterations": 2},
     "extremal_perturbation": {"iterations": 2},
     "opti_cam": {"iterations": 2},
