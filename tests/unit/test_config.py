@@ -450,6 +450,7 @@ SOURCES = (
     "clickme",
     "cub200",
     "digits",
+    "folder",
     "gaze_table",
     "imagenet",
     "mit1003",
