@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from camstudy.core import ledger
 from camstudy.core.errors import CamstudyError
+from camstudy.core.kinds import kind
 from camstudy.core.provenance import sha256_file
 from camstudy.core.store import store_path
-from camstudy.data.formats.kinds import kind
 
 # What systems and programs leave in archives and folders.
 LEFTOVERS = {"__macosx", ".ds_store", ".svn", ".ipynb_checkpoints", "thumbs.db", "desktop.ini", "@eadir"}
@@ -162,14 +162,14 @@ class Files:
         return next((name.removesuffix(ending) for name in names), None)
 
     def endswith(self, *endings: str) -> Iterator[str]:
-        """Yield the names with one of these endings, whatever their case, in alphabetical order; not of what is hidden."""
+        """Yield the names with one of these endings, whatever their case, sorted; none that is hidden."""
         return endswith(self.sizes, *endings)
 
 
 def endswith(names: Iterable[str], *endings: str) -> Iterator[str]:
     """Yield the names with one of these endings, as `Files.endswith`."""
     found = (name for name in sorted(names) if name.lower().endswith(endings))
-    return (name for name in found if not any(part[0] == "." and part != ".." for part in PurePosixPath(name).parts))
+    return (name for name in found if not _is_hidden(name))
 
 
 class Root:
@@ -220,6 +220,10 @@ class Root:
         for place, files in self.opened.items():
             for name, each in getattr(files, attribute).items():
                 yield place, name, each
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part[0] == "." and part != ".." for part in PurePosixPath(name).parts)
 
 
 def _is_leftover(name: str) -> bool:

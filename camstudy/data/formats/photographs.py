@@ -15,10 +15,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.kinds import kind
 from camstudy.core.store import ArraySpec, Fixed, StoreWriter
 from camstudy.data.formats.boxes import cut_boxes
 from camstudy.data.formats.files import Files
-from camstudy.data.formats.kinds import kind
 
 FORMATS = ["JPEG", "PNG"]
 DENSITY_SIZE = (128, 128)
