@@ -80,11 +80,11 @@ def folders(rows: Mapping[str, Row], outputs: Mapping[str, str]) -> str:
     >>> folders({"explain": Row(disk_mb=2000), "cost": Row(disk_mb=0)}, {"explain": "results/heatmaps/(?P<d>.+)"})
     'It fills results/: heatmaps (2.0 GB)'
     """
-    found: Counter[str] = Counter()
+    found: dict[str, float] = {}
     for rule, row in rows.items():
         parts = outputs.get(rule, "").split("/")
         if parts[0] == "results" and len(parts) > 2:
-            found[parts[1]] += row.disk_mb
+            found[parts[1]] = found.get(parts[1], 0) + row.disk_mb
     return "It fills results/: " + ", ".join(f"{name} ({_disk(mb)})" for name, mb in found.items()) if found else ""
 
 
