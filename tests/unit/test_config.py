@@ -474,7 +474,7 @@ NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or
         ("models", "net", "net (text)", "a list of at least one model name; write [net]"),
         ("models", [], "[]", "a list of at least one model name"),
         ("controls", None, "null", "a list of names of controls; write []"),
-        ("device", "gpu", "gpu (text)", "one of `auto`, `cpu`, `cuda`, did you mean `cpu`?"),
+        ("device", "gpu", "gpu (text)", "one of `auto`, `cpu`, `cuda`; write cuda"),
         ("device", False, "false", f"one of `auto`, `cpu`, `cuda`{BOOLEANS}"),
         ("statistics.confidence", 95, "95", "a number above 0 and below 1"),
         (f"{NET}.title", False, "false", f"text, or null{BOOLEANS}"),
