@@ -500,7 +500,7 @@ NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or
         ),
         ("catalog.methods.gradcam", None, "null", "a mapping"),
         ("catalog.methods.gradcam.postprocess.floor", 1, "1", "a number of at least 0 and below 1, or null"),
-        ("catalog.methods.gradcam.target", 1.5, "1.5 (a number)", TARGET),
+        ("catalog.methods.gradcam.target", 1.5, "1.5", TARGET),
         ("catalog.datasets.scenes.source", "digit", "digit (text)", SOURCE),
         ("catalog.datasets.scenes.human_ceiling", 0, "0", "`from_halves`, a number above 0 and at most 1, or null"),
         ("catalog.datasets.scenes.num_classes", 1000, "1000", "`10`"),
