@@ -297,7 +297,7 @@ def _hint(value: object, schema: Mapping, *, nested: bool) -> str:
         hint = schema.get("x-hints", {}).get(value.partition(":")[0].lower(), hint)
     elif isinstance(value, bool) and ("string" in types or "enum" in schema):
         hint = "; YAML reads yes, no, on and off as true and false: put quotes around text"
-    elif isinstance(value, int | float) and "string" in types:
+    elif isinstance(value, int | float) and "string" in types and "integer" not in types:
         hint = "; put quotes around it"
     if "array" in types and not hint and not isinstance(value, list | dict):
         hint = f"; write [{'' if value is None else show(value)}]"

@@ -28,7 +28,7 @@ camstudy() {
     local word=$1 study=${2:-}
     case $word in
         run) python -m camstudy.cli "${@/slurm/profiles\\/local}" --dry-run --quiet all ;;
-        report | bundle) shift 2; python -m camstudy.cli "$word" tiny.yaml "$@" ;;
+        report | bundle | verify) shift 2; python -m camstudy.cli "$word" tiny.yaml "$@" ;;
         *) python -m camstudy.cli "$@" ;;
     esac
 }
