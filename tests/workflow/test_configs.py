@@ -76,12 +76,11 @@ def test_shipped_studies_can_be_planned(project, config):
     for model in models:
         for method in methods:
             planned = re.search(rf"Explain {model} on {study['dataset']} with {method}(/00000-01023)?\n", output)
-            # Maps of attention are of transformers, and raw attention of models with a stream, too.
-            attends = (
-                model.startswith(("vit_", "deit_", "dinov2_")) or method.removesuffix("_predicted") not in ATTENTION
-            )
-            stream = method == "raw_attention" and model.endswith(("_ca", "_castream"))
-            assert bool(planned) == (attends or stream), f"{model}, {method}"
+            # Raw attention is of models with a stream, or with attention among all tokens, as others of attention.
+            attends = model.startswith(("vit", "deit", "dinov2"))
+            streams = model.endswith(("_ca", "_castream")) and method == "raw_attention"
+            plain = method.removesuffix("_predicted") not in ATTENTION
+            assert bool(planned) == (plain or attends or streams), (model, method)
 
 
 def test_demo_weights_can_be_planned(project):
