@@ -11,7 +11,8 @@ from timm.data import ImageNetInfo
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.ledger import table_of
-from camstudy.data.archives import expanded, missing_root
+from camstudy.core.paths import expanded
+from camstudy.data.archives import missing_root
 from camstudy.data.dataset import ATTRIBUTES, open_dataset
 from camstudy.data.formats.boxes import parse_objects
 from camstudy.data.formats.files import Files, Root
