@@ -3,6 +3,7 @@
 from camstudy.analysis.summary import read_inputs
 from camstudy.figures import FIGURES, save
 from camstudy.figures.style import remark
+from camstudy.figures.titles import drawable
 from camstudy.pipeline.job import step
 from camstudy.study.stated import stated_by
 from camstudy.tables.counted import counted
@@ -10,7 +11,7 @@ from camstudy.tables.counted import counted
 with step(snakemake):
     record = FIGURES[snakemake.wildcards.figure]
     inputs = read_inputs(snakemake.input, stated_by(snakemake.config, record), snakemake.config["published"])
-    figure = record.function(inputs)
+    figure = record.function(drawable(inputs))
     remark(figure, counted(inputs, record))
     for path in snakemake.output:
         save(figure, path)

@@ -16,6 +16,7 @@ from camstudy.core.store import open_store
 
 BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
 STRICTER_LEVELS = (0.01, 0.001)
+NOISE = 1e-9  # what is smaller is rounding: no score has a difference of that size
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,20 @@ class TableInputs:
         return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
 
     def significance(self, difference: "Difference | None") -> str:
-        """Return an asterisk for each of `levels` that the corrected p is below."""
+        """Return an asterisk for each of `levels` that the corrected p is below, if the interval excludes 0, too.
+
+        Test and interval may disagree: the test is of ranks, the interval of the mean. With ``stars: test`` among the
+        statistics of the study, the test alone decides.
+        """
         if difference is None or difference.p_corrected is None:
             return ""
+        if not self.by_test_alone() and not difference.estimate.excludes_zero():
+            return ""
         return "*" * sum(difference.p_corrected < level for level in self.levels())
+
+    def by_test_alone(self) -> bool:
+        """Return whether asterisks go by the test alone, whatever the interval says."""
+        return self.study["statistics"].get("stars", "both") == "test"
 
     def levels(self) -> list[float]:
         """Return the levels that one, two and three asterisks stand for: alpha and stricter ones."""
@@ -182,6 +193,10 @@ class Estimate:
         if low is None or high is None:
             return cls(scale * float(value))
         return cls(scale * float(value), scale * low, scale * high)
+
+    def excludes_zero(self) -> bool:
+        """Return whether the interval is on one side of 0; False where there is none."""
+        return self.low is not None and (self.low > NOISE or self.high < -NOISE)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,9 @@ def walk(folder: str | Path, prefix: str = "") -> dict[str, Stat]:
 
     Names begin with ``prefix``. A folder that links to one it lies in is not entered again.
     """
-    found, pending = {}, [(prefix, os.fspath(folder), ())]
+    found: dict[str, Stat] = {}
+    above: tuple[tuple[int, int], ...] = ()
+    pending = [(prefix, os.fspath(folder), above)]
     while pending:
         prefix, path, above = pending.pop()
         try:

@@ -7,6 +7,7 @@ from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.core.names import CONTROL
 from camstudy.figures.pairs import architectures, ends, legend_handles
 from camstudy.figures.style import COLORS, RULE, SOFT, footer, panels, styled
+from camstudy.tables.notes import marks, tested
 
 OFFSET = 0.16  # of a model from its architecture's line, so that the two intervals do not overlap
 PANEL, LETTER = 3.1, 0.058  # approximate width of a panel and of a letter of a control's label, inches
@@ -51,9 +52,14 @@ def alignment(inputs: TableInputs) -> Figure:
         axis.set_xlabel("alignment with human maps (1 = human ceiling)")
     axes[0].set_ylim(len(lines) - 0.5, -0.5)
     _draw_controls(axes, inputs, controls)
-    marks = ", ".join(f"{'*' * (n + 1)} p < {level:g}" for n, level in enumerate(inputs.levels()))
-    footer(figure, legend_handles(BASELINE, VARIANT) if compared else [], marks if compared else "")
+    footer(figure, legend_handles(BASELINE, VARIANT) if compared else [], _note(inputs) if compared else "")
     return figure
+
+
+def _note(inputs: TableInputs) -> str:
+    """Return what asterisks stand for: test, correction, levels."""
+    table = inputs.comparisons[inputs.comparisons["metric"] == "alignment"]
+    return f"{tested(inputs, table['n_tests'])}\n{marks(inputs)}" if len(table) else ""
 
 
 def _dot(axis: Axes, estimate: Estimate | None, y: float, color: str, filled: bool) -> None:

@@ -20,6 +20,7 @@ RC = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
     "font.size": 8,
     "text.color": TEXT,
+    "text.parse_math": False,  # `$` in a title is a dollar sign
     "axes.edgecolor": SOFT,
     "axes.labelcolor": TEXT,
     "axes.linewidth": 0.6,

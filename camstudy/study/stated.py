@@ -55,6 +55,7 @@ def stated_by(config: Mapping, record: "Record") -> dict:
     """
     catalog, methods = config["catalog"], [*config["methods"], *config["controls"]]
     kept = {key: config[key] for key in (*STATED, *record.settings)}
+    kept["statistics"] = _statistics(config)
     # In captions; what is the primary metric, tables do not say.
     kept |= {key: value for key, value in stated_since(config).items() if key == "images"}
     if "sweep" in record.sources:
@@ -123,7 +124,12 @@ def resolved(config: Mapping) -> dict:
         for kind, names in used.items()
     }
     kept = {key: value for key, value in config.items() if key not in (*HOW, *SINCE)}
-    return kept | stated_since(config) | {"catalog": entries}
+    return kept | stated_since(config) | {"statistics": _statistics(config), "catalog": entries}
+
+
+def _statistics(config: Mapping) -> dict:
+    """Return what is chosen of statistics, without how asterisks are given where it is as ever."""
+    return {key: value for key, value in config["statistics"].items() if (key, value) != ("stars", "both")}
 
 
 def _without(entry: Mapping) -> dict:

@@ -58,7 +58,7 @@ def _comparison_columns(inputs: TableInputs) -> list[Column]:
             Column(f"{method}_dcls_alignment", "DCLS", group, "estimate"),
             Column(f"{method}_difference", "Difference", group, "difference"),
             Column(f"{method}_p", format="p", shown=False),
-            Column(f"{method}_p_corrected", p_header, group, "p"),
+            Column(f"{method}_p_corrected", p_header, group, "p", levels=tuple(inputs.levels())),
             Column(f"{method}_significance", shown=False),
             Column(f"{method}_baseline_n_degenerate", format="count", shown=False),
             Column(f"{method}_dcls_n_degenerate", format="count", shown=False),

@@ -142,9 +142,10 @@ def tested(inputs: TableInputs, counts: Iterable[int]) -> str:
 
 
 def marks(inputs: TableInputs) -> str:
-    """Say what asterisks stand for; without the final stop."""
+    """Say what asterisks stand for, and what where test and interval disagree; without the final stop."""
     found = [f"{'*' * (n + 1)} p < {level:g}" for n, level in enumerate(inputs.levels())]
-    return f"Marks: {', '.join(found)}"
+    which = "whatever the interval says" if inputs.by_test_alone() else "and the interval excludes 0"
+    return f"Marks: {', '.join(found)}, {which} (the test is of ranks, the interval of the mean: they may disagree)"
 
 
 def published(rows: Collection[Mapping]) -> Iterator[str]:

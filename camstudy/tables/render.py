@@ -3,15 +3,18 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from html import escape
 
+from camstudy.analysis.summary import NOISE
 from camstudy.tables.table import DASH, Cell, Column, Row, Table, cell, groups
 
 # Characters beyond which a table is cut between groups of columns, the parts one below the other.
 MARKDOWN_WIDTH, LATEX_WIDTH = 112, 120
 ESTIMATES = ("percent", "score", "estimate", "difference")
+ACCENTS = "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327\u0328"
 NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 
 
@@ -19,7 +22,8 @@ def to_csv(table: Table) -> str:
     """Return the whole table for machines: flat columns, plain numbers, empty where there is no value.
 
     An estimate has three columns: ``key``, ``key_ci_low``, ``key_ci_high``. Numbers are rounded to 6
-    decimals, p-values to 6 significant digits, so that equal results give equal text.
+    decimals, or to one significant digit where these would be 0, p-values to 6 significant digits, so that equal
+    results give equal text.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -37,9 +41,15 @@ def _plain(column: Column, row: Row) -> list[str | float | None]:
     value = row.cells.get(column.key)
     if column.format in ESTIMATES:
         numbers = (None, None, None) if value is None else (value.value, value.low, value.high)
-        # Adding 0.0 turns -0.0 into 0.0.
-        return [None if number is None else round(float(number), 6) + 0.0 for number in numbers]
+        return [None if number is None else _rounded(float(number)) for number in numbers]
     return [f"{value:.6g}" if column.format == "p" and value is not None else value]
+
+
+def _rounded(number: float) -> float:
+    """Return a number with 6 decimals; its sign stays, unless it is mere rounding."""
+    if abs(number) <= NOISE:
+        return 0.0
+    return round(number, 6) or float(f"{number:.1g}")
 
 
 def to_markdown(table: Table) -> str:
@@ -105,8 +115,8 @@ def _markdown_cell(table: Table, column: Column, row: Row) -> str:
 
 def _markdown(text: str) -> str:
     """Escape what Markdown would act upon; a number's ``<`` and free-standing asterisks are no markup."""
-    text = re.sub(r"([\\`|\[])", r"\\\1", " ".join(text.split()))
-    text = re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
+    text = re.sub(r"([\\`|\[$~])", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)", r"\\\g<0>", text)
     return re.sub(r"\*+(?=[^\s*])|(?<!\w)_", lambda found: "".join(f"\\{char}" for char in found[0]), text)
 
 
@@ -119,8 +129,7 @@ def to_latex(table: Table) -> str:
             *_latex_part(table, [stub, *(c for _, members in block for c in members)]),
             r"\\ \addlinespace[\bigskipamount]",
         ]
-    lines = [
-        "% Input this file into a document that loads the packages booktabs and graphicx.",
+    body = [
         r"\begin{table*}[!tp]",
         r"\centering",
         rf"\caption{{{_latex(table.caption)}}}",
@@ -136,6 +145,10 @@ def to_latex(table: Table) -> str:
         r"\end{minipage}",
         r"\end{table*}",
     ]
+    lines = ["% Input this file into a document that loads the packages booktabs and graphicx."]
+    if any(r"\anycharacter" in line for line in body):
+        lines.append(_ANY)
+    lines += body
     return "\n".join(lines) + "\n"
 
 
@@ -202,9 +215,20 @@ _LATEX = {
     "↑": r"$\uparrow$", "↓": r"$\downarrow$",
 }  # fmt: skip
 
+# XeTeX and LuaTeX know all letters that their font has, pdfTeX those of Latin scripts.
+_ANY = r"\providecommand{\anycharacter}[2]{\ifdefined\Umathchar #1\else{\ttfamily #2}\fi}"
+
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_LATEX.get(character) or _letter(character) for character in " ".join(text.split()))
+
+
+def _letter(character: str) -> str:
+    """Return a character as it is where every TeX knows it, else so that those who do not print its number."""
+    base, *accents = unicodedata.normalize("NFD", character)
+    if base.isascii() and all(accent in ACCENTS for accent in accents):
+        return character
+    return rf"\anycharacter{{{character}}}{{U+{ord(character):04X}}}"
 
 
 def to_html(table: Table) -> str:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal, NamedTuple
 
-from camstudy.analysis.summary import Estimate
+from camstudy.analysis.summary import NOISE, Estimate
 
 Format = Literal["text", "count", "millions", "billions", "number", "percent", "score", "estimate", "difference", "p"]
 DASH = "–"
+FURTHER = 3  # decimals that small numbers may add; still smaller ones are written as 4e-7
+SMALL_P = 0.001  # what is smaller is written as <0.001
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Column:
     ``text`` holds str; ``count`` int; ``millions`` and ``billions`` a count shown in these; ``number`` a float, shown
     like billions with three significant digits; ``percent``, ``score``, ``estimate`` and ``difference`` an `Estimate`
     with one, two or three decimals, the last with its sign; ``p`` a p-value. With ``shown=False`` it is in the CSV
-    only. ``interval`` says whether intervals are shown; None: those of estimates and differences are.
+    only. ``interval`` says whether intervals are shown; None: those of estimates and differences are. ``levels`` are
+    those that a p-value is compared with, on whose side it stays when it is rounded.
     """
 
     key: str
@@ -28,6 +31,7 @@ class Column:
     format: Format = "text"
     shown: bool = True
     interval: bool | None = None
+    levels: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,7 @@ def cell(column: Column, row: Row) -> Cell:
         return Cell(DASH if column.key in row.cells else "")
     look = (row.marks.get(column.key, ""), column.key in row.bold, column.key in row.underlined)
     if isinstance(value, Estimate):
-        sign = "+" if column.format == "difference" else ""
-        digits = {"percent": 1, "score": 2}.get(column.format, 3)
-        wanted = digits == 3 if column.interval is None else column.interval
-        ends = [_decimal(end, digits) for end in (value.low, value.high) if wanted and end is not None]
-        return Cell(_decimal(value.value, digits, sign), f"[{', '.join(ends)}]" if ends else "", *look)
+        return Cell(*_estimate(column, value, bool(look[0])), *look)
     match column.format:
         case "millions":
             return Cell(f"{value / 1e6:.2f}", "", *look)
@@ -103,7 +103,7 @@ def cell(column: Column, row: Row) -> Cell:
         case "number":
             return Cell(_significant(value), "", *look)
         case "p":
-            return Cell("<0.001" if value < 0.001 else f"{value:.3f}", "", *look)
+            return Cell(_p(value, column.levels), "", *look)
     return Cell(str(value), "", *look)
 
 
@@ -115,6 +115,49 @@ def _significant(number: float) -> str:
     return f"{rounded:,.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
 
 
+def _estimate(column: Column, value: Estimate, marked: bool) -> tuple[str, str]:
+    """Write an estimate and its interval, empty where none is shown, with as many decimals as tell signs."""
+    sign = "+" if column.format == "difference" else ""
+    digits = {"percent": 1, "score": 2}.get(column.format, 3)
+    wanted = digits == 3 if column.interval is None else column.interval
+    ends = [end for end in (value.low, value.high) if wanted and end is not None]
+    if sign or ends or marked:
+        digits = decimals([value.value, *ends], digits)
+    else:
+        # Without an interval or a mark, nothing speaks of its sign.
+        return _decimal(round(value.value, digits), digits), ""
+    between = [_decimal(end, digits) for end in ends]
+    return _decimal(value.value, digits, sign), f"[{', '.join(between)}]" if ends else ""
+
+
+def decimals(numbers: Sequence[float], digits: int) -> int:
+    """Return how many decimals, at least ``digits``, round none of the numbers to 0, but for those that are too small.
+
+    >>> decimals([0.5, 0.1], 3), decimals([0.5, -0.000158], 3), decimals([0.5, 4e-7], 3)
+    (3, 4, 3)
+    """
+    found = [digits]
+    for number in numbers:
+        found += [more for more in range(digits, digits + FURTHER + 1) if round(number, more) != 0][:1]
+    return max(found)
+
+
+def _p(value: float, levels: Sequence[float]) -> str:
+    """Write a p-value so that what is written is below the same levels."""
+    small = min(SMALL_P, *levels) if levels else SMALL_P
+    if value < small:
+        return f"<{small:g}"
+    for digits in range(3, 17):
+        text = f"{value:.{digits}f}"
+        if all((float(text) < level) == (value < level) for level in levels):
+            return text
+    return f"{value}"
+
+
 def _decimal(number: float, digits: int, sign: str = "") -> str:
-    # Adding 0.0 turns -0.0, a small negative number's rounding, into 0.0.
-    return f"{round(number, digits) + 0.0:{sign}.{digits}f}"
+    """Write a number with this many decimals, or, where these would all be 0, its first digit: 4e-7."""
+    if abs(number) <= NOISE:
+        return f"{0:.{digits}f}"
+    if round(number, digits) == 0:
+        return f"{number:{sign}.1g}".replace("e-0", "e-")
+    return f"{number:{sign}.{digits}f}"

@@ -107,7 +107,9 @@ def test_a_correct_configuration_passes_and_is_left_alone(config):
 def test_defaults_are_filled_at_every_depth(config):
     full = validate(config)
     assert full["device"] == "auto"
-    assert full["statistics"] == {"confidence": 0.95, "resamples": 9999, "alpha": 0.05, "correction": "holm"}
+    assert full["statistics"] == {"confidence": 0.95, "resamples": 9999, "alpha": 0.05, "correction": "holm"} | {
+        "stars": "both"
+    }
     assert full["catalog"]["datasets"]["scenes"]["human_ceiling"] == "from_halves"
     assert full["catalog"]["models"]["net_dcls"]["variant"]["dcls"] == {
         "replace": "conv3x3",

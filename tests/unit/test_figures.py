@@ -93,7 +93,10 @@ def test_alignment_shows_controls_as_labelled_bands_and_significance():
         for label, control in (("random", "random"), ("human split-half", "human_split_half")):
             assert labels[label] == CONTROLS[control][0]
         assert [text.get_text() for text in axis.texts if set(text.get_text()) == {"*"}] == marks
-    assert figure.get_supxlabel() == "* p < 0.05, ** p < 0.01, *** p < 0.001"
+    told = figure.get_supxlabel()
+    assert "Wilcoxon" in told
+    assert "Holm-corrected for 8 tests" in told
+    assert "* p < 0.05, ** p < 0.01, *** p < 0.001, and the interval excludes 0" in told
 
 
 def test_labels_of_close_controls_go_to_different_lines():

@@ -311,7 +311,7 @@ def test_latex_compiles_within_the_text_width(tmp_path, title, compare):
 def test_renderers_do_without_groups_marks_and_intervals():
     columns = (Column("kind", shown=False), Column("name", "Name"), Column("x", "X", format="estimate"))
     rows = (
-        Row({"kind": "a", "name": "one", "x": Estimate(-0.0000001)}),
+        Row({"kind": "a", "name": "one", "x": Estimate(-1e-17)}),
         Row({"kind": "a", "name": "two", "x": None}),
     )
     table = Table("tiny", "Tiny.", columns, rows, ())

@@ -1,0 +1,133 @@
+"""Titles and names are text: whatever is in them, tables and figures show it, and nothing acts upon it."""
+
+import csv
+import dataclasses
+import io
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from studies import make_inputs, make_method_inputs, with_steps, with_sweeps
+
+from camstudy.figures import FIGURES, save
+from camstudy.figures.titles import LONGEST, drawable, drawn
+from camstudy.tables import TABLES
+from camstudy.tables.render import to_csv, to_html, to_latex, to_markdown
+
+TITLES = {
+    "mathematics": r"Cost $5 vs $6, $\frac{1$ and $x_1^2$",
+    "html": "<b>bold</b> </script><script>alert('x')</script> &amp; <!--",
+    "latex": r"\input{/etc/passwd} 50% {a_b} #1 ^~ \end{table*}",
+    "newlines": "one\ntwo\r\n\tthree",
+    "long": "a very long name " * 30,
+    "scripts": "猫 кошка γάτα قطة čat ½ 🐈",
+    "underscore": "_hidden *stars* `code` [link](x) | ~~no~~",
+}
+hostile = pytest.mark.parametrize("title", TITLES.values(), ids=TITLES)
+
+
+def named(inputs, title):
+    """Give every model, method and comparison of a study this title."""
+    study = inputs.study
+    methods = {name: entry | {"title": title} for name, entry in study["catalog"]["methods"].items()}
+    pairs = [pair | {"title": title} for pair in study["comparisons"]]
+    study = study | {"comparisons": pairs, "catalog": study["catalog"] | {"methods": methods}}
+    models = {name: {**record, "title": title} for name, record in inputs.models.items()}
+    return dataclasses.replace(inputs, study=study, models=models)
+
+
+def words(figure):
+    """Return all text of a figure."""
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_parse_math"))]
+
+
+def table(title):
+    return TABLES["dcls"].function(named(make_inputs(), title))
+
+
+class Words(HTMLParser):
+    """The words and tags of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.words = set(), []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@hostile
+def test_tables_show_titles_as_text(title):
+    made, plain = table(title), " ".join(title.split())
+    assert next(csv.DictReader(io.StringIO(to_csv(made))))["title"] == title
+    page = Words(to_html(made))
+    assert plain in [" ".join(word.split()) for word in page.words]
+    assert "script" not in page.tags
+    assert len(to_markdown(made).splitlines()) == len(to_markdown(table("title")).splitlines())
+
+
+def test_markdown_acts_upon_nothing_in_a_title():
+    text = to_markdown(table("$x$ ~~no~~ &lt; & b"))
+    assert r"\$x\$ \~\~no\~\~ \&lt; & b" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_with_all_of_them(tmp_path):
+    names = [f"{number}.tex" for number, _ in enumerate(TITLES)]
+    for name, title in zip(names, TITLES.values(), strict=True):
+        (tmp_path / name).write_text(to_latex(table(title)))
+    inputs = "\n".join(rf"\input{{{name}}}\clearpage" for name in names)
+    text = rf"\documentclass{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{inputs}\end{{document}}"
+    (tmp_path / "paper.tex").write_text(text)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert "root:" not in run.stdout
+
+
+@hostile
+@pytest.mark.parametrize(
+    "name", ["alignment", "accuracy_alignment", "alignment_cost", "threshold_sweep", "layer_sweep", "randomization"]
+)
+def test_figures_of_scores_show_titles_as_text(tmp_path, name, title):
+    inputs = with_sweeps(make_inputs(architectures={"net": "Net"}))
+    if name == "randomization":
+        inputs = with_steps(inputs, 1, 2)
+    figure = FIGURES[name].function(drawable(named(inputs, title)))
+    save(figure, tmp_path / "figure.png")
+    assert any(drawn(title).strip() in text for text in words(figure))
+    assert not any(text.get_parse_math() for text in figure.findobj(lambda artist: hasattr(artist, "get_parse_math")))
+
+
+@hostile
+@pytest.mark.parametrize("name", ["insertion_deletion", "faithfulness_localization"])
+def test_figures_of_methods_show_titles_as_text(tmp_path, name, title):
+    figure = FIGURES[name].function(drawable(named(make_method_inputs(), title)))
+    save(figure, tmp_path / "figure.pdf")
+    assert any(drawn(title).strip() in text for text in words(figure))
+
+
+@hostile
+@pytest.mark.parametrize("name", ["qualitative", "method_grid", "map_pairs"])
+def test_figures_of_maps_show_titles_and_classes_as_text(tmp_path, name, title):
+    rng, shown = np.random.default_rng(0), drawn(title)
+    images, human = rng.integers(0, 256, (1, 16, 16, 3), dtype=np.uint8), rng.random((1, 16, 16), dtype=np.float32)
+    maps = {(shown, shown): rng.random((1, 4, 4), dtype=np.float32)}
+    beside = {"predicted": {shown: ["other"]}, "pairs": [(shown, [shown])]}
+    figure = FIGURES[name].function(images, human, maps, [shown], **beside)
+    save(figure, tmp_path / "figure.png")
+    assert shown in words(figure)
+
+
+def test_drawn_titles_are_short_lines_with_letters_that_the_font_has():
+    assert drawn("猫 γ") == "[U+732B] γ"
+    assert len(drawn(TITLES["long"])) == LONGEST
+    assert drawn("one\ntwo") == "one two"
+    assert drawn("_net").strip() == "_net"
+    assert not drawn("_net").startswith("_")
