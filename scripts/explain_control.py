@@ -3,9 +3,12 @@
 import numpy as np
 
 from camstudy.core.geometry import FULL
+from camstudy.core.identity import parts
+from camstudy.core.ledger import table_of
 from camstudy.data.dataset import open_dataset
 from camstudy.data.formats.photographs import NO_LABEL
 from camstudy.explain.methods import METHODS, bind
+from camstudy.explain.methods.files import note
 from camstudy.explain.registry import separate
 from camstudy.explain.store import heatmap_writer, stored_arrays
 from camstudy.explain.targets import class_number
@@ -43,4 +46,7 @@ with step(snakemake):
     for part in writer.pending():
         maps, arrays = separate(function, function(np.arange(part.start, part.stop), dataset.group))
         writer.write(part, heatmap=maps, target=targets[part], **arrays)
+    if method["method"] == "files":
+        content = parts(snakemake.params.identity).get("files", "")
+        note(table_of(snakemake.output.manifest), function.parameters["path"], content)
     writer.finish()

@@ -1,6 +1,5 @@
 """Archives that a source's owners publish: which ones a dataset is made from, and how one is fetched and checked."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from camstudy.core.addresses import identity
 from camstudy.core.download import fetch
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import digest
+from camstudy.core.paths import expanded
 from camstudy.data.sources import SOURCES, Archive
 
 _MARKUP = (b"<!doctype", b"<html", b"<?xml")
@@ -68,15 +68,6 @@ def check_archives(records: Sequence[str]) -> None:
     for record in records:
         if not Path(record).with_suffix("").is_file():
             raise CamstudyError(f"{record.removesuffix('.json')}: is not there; delete {record} and run again")
-
-
-def expanded(root: str) -> str:
-    """Return a directory as a user writes it, with `~` and variables in the place of what they stand for."""
-    place = Path(os.path.expandvars(root))
-    try:
-        return str(place.expanduser())
-    except RuntimeError:  # nobody of that name
-        return str(place)
 
 
 def missing_root(entry: Mapping) -> str | None:

@@ -182,7 +182,10 @@ class Identities:
             data = digest(self.dataset(dataset))
             if model == CONTROL:
                 return line(
-                    code=self._code("explain_control", f"method:{entry['method']}"), data=data, **self._method(method)
+                    code=self._code("explain_control", f"method:{entry['method']}"),
+                    data=data,
+                    files=self.sources.maps(dataset, method) if entry["method"] == "files" else None,
+                    **self._method(method),
                 )
             return line(
                 code=self._code("explain", f"method:{entry['method']}"),

@@ -6,7 +6,8 @@ shared by all studies.
 
 from collections.abc import Mapping
 
-from camstudy.data.archives import expanded, place_of
+from camstudy.core.paths import expanded
+from camstudy.data.archives import place_of
 
 RESULTS = "results"
 

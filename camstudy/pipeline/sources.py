@@ -7,6 +7,8 @@ from camstudy.core import addresses
 from camstudy.core.code import own_digest
 from camstudy.core.identity import digest
 from camstudy.core.ledger import accepted, listed, outside, table_of
+from camstudy.core.names import CONTROL
+from camstudy.core.paths import expanded
 from camstudy.core.provenance import read_json, sha256_file
 from camstudy.pipeline import paths
 from camstudy.study.study import Study, is_photographs
@@ -25,6 +27,11 @@ class Sources:
         if is_photographs(entry):
             return outside(table, paths.root(entry))
         return "" if self.study.shard_numbers(name) else listed(table, entry["shards"])
+
+    def maps(self, dataset: str, method: str) -> str:
+        """Return what stands for the content of the files that a control's maps are read from."""
+        path = self.study.catalog["methods"][method]["parameters"].get("path", ".")
+        return outside(table_of(paths.heatmaps(dataset, CONTROL, method)), expanded(str(path)))
 
     def shard(self, dataset: str, number: int) -> tuple[str, str]:
         """Return the address of a shard that is downloaded, and what stands for the checksum that the user stated."""

@@ -2,6 +2,7 @@
 
 import io
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from timm.data import ImageNetInfo
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.ledger import table_of
-from camstudy.data.archives import expanded, missing_root
+from camstudy.core.paths import expanded
+from camstudy.data.archives import missing_root
 from camstudy.data.dataset import ATTRIBUTES, open_dataset
 from camstudy.data.formats.boxes import parse_objects
 from camstudy.data.formats.files import Files, Root
@@ -19,6 +21,7 @@ from camstudy.data.formats.folder import read_folder
 from camstudy.data.formats.photographs import Photograph, decode, readable, write_photographs
 from camstudy.data.sources import SOURCES
 from camstudy.pipeline import paths
+from camstudy.tables.notes import skipped
 
 
 def png(level=0, size=(4, 6), dtype=np.uint8):
@@ -272,3 +275,12 @@ def test_files_that_are_no_matlab_are_called_what_they_are(tmp_path, content, me
     (tmp_path / "meta.mat").write_bytes(content)
     with pytest.raises(CamstudyError, match=message):
         Files(tmp_path).read_matlab("meta.mat")
+
+
+def test_notes_of_tables_tell_how_many_were_left_out():
+    def notes(**dataset):
+        return [*skipped(SimpleNamespace(dataset={"dataset": "mine", **dataset}))]
+
+    assert notes() == []
+    assert notes(skipped=1) == ["1 image that cannot be used was left out of mine."]
+    assert notes(skipped=1200) == ["1,200 images that cannot be used were left out of mine."]

@@ -16,7 +16,7 @@ def _layout(entry: Mapping) -> str:
 
 
 def _read(entry: Mapping, root: str | Path) -> tuple:
-    from camstudy.data.archives import expanded
+    from camstudy.core.paths import expanded
     from camstudy.data.formats.folder import read_folder
 
     keys = ("labels", "classes", "subset", "boxes", "num_classes")
