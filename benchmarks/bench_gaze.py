@@ -97,6 +97,5 @@ def rows(small: bool = False) -> Iterator[Row]:
     )
     yield versus("pysaliency / metrics of gaze", times, "pysaliency", "ours", ">= 1", detail)
     seconds = IMAGES * min(times["ours"]) / size.images
-    yield Row(
-        f"seconds of {IMAGES} images, metrics of gaze", seconds, "<= 60", "with resampling and densities, one core"
-    )
+    name, detail = f"seconds of {IMAGES} images, metrics of gaze", "with resampling and densities, one core"
+    yield Row(name, seconds, "<= 60", detail, unit="s")

@@ -5,6 +5,7 @@ import numpy as np
 from camstudy.core.parts import by_key, read_records, read_tables
 from camstudy.data.dataset import open_dataset
 from camstudy.data.formats.clickme import select
+from camstudy.explain.fixations import eye
 from camstudy.explain.reading import label_maps
 from camstudy.figures import FIGURES, save
 from camstudy.figures.titles import drawn
@@ -28,12 +29,14 @@ with step(snakemake):
         models[model]: names(read_records([record]).set_index("image").loc[chosen, "predicted"])
         for model, record in zip(snakemake.config["models"], inputs.prediction, strict=bool(inputs.prediction))
     }
-    maps, scores, boxes = {}, {}, {}
+    maps, scores, boxes, scanpaths, eyes = {}, {}, {}, {}, {}
     tables = read_tables(snakemake.params.scored, inputs.scores)
     for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
         key, floors = (models[model], methods[method]), {method: catalog["methods"][method]["postprocess"]}
         found = label_maps({(model, method): manifests}, postprocess=floors).isel(model=0, method=0, image=chosen)
         maps[key], boxes[key[0]] = found["heatmap"].values, found["view"].values
+        if "scanpath" in found:
+            scanpaths[key], eyes[key] = found["scanpath"].values, eye(catalog, model, method)
         if tables:
             scores[key] = tables[model, method].set_index("image").loc[chosen, "spearman"].to_numpy()
     objects = dataset.boxes(chosen) if "box" in dataset.group else None
@@ -46,7 +49,7 @@ with step(snakemake):
         boxes=boxes,
         predicted=predicted,
         scores=scores,
-        fixations=fixations,
+        **{"fixations": fixations, "scanpaths": scanpaths, "eyes": {key: of for key, of in eyes.items() if of}},
         human_title=f"human map ({what})" if (what := dataset.attrs["human_maps"]) else "human map",
         pairs=[(drawn(title), [*map(drawn, names)]) for title, names in shown_pairs(snakemake.config)],
         methods={methods[name]: catalog["methods"][name]["method"] for name in snakemake.config["methods"]},

@@ -10,7 +10,7 @@ from pathlib import Path
 from camstudy.core.plugins import load
 from camstudy.core.provenance import read_json
 from camstudy.pipeline.head import PLANNING, identified
-from camstudy.pipeline.plan import finished_jobs, measured_factors, measured_rates, pending_jobs, plan, render
+from camstudy.pipeline.plan import finished_jobs, folders, measured_factors, measured_rates, pending_jobs, plan, render
 
 config, gpu = snakemake.config, snakemake.params.gpu
 load(config.get("plugins", ()))
@@ -45,4 +45,5 @@ options = {"gpu": gpu, "images_of": study.expected_images}
 paths = sorted(map(str, Path("results").glob("**/*.run.json")))
 done = [(rule, wildcards, read_json(path)) for rule, wildcards, path in finished_jobs(paths, outputs)]
 jobs, factors = pending_jobs(asked.stdout.splitlines(), outputs), measured_factors(config, done, **options)
-print(render(config["study"], plan(config, jobs, rates, factors=factors, **options)))
+rows = plan(config, jobs, rates, factors=factors, **options)
+print(render(config["study"], rows, folders(rows, outputs)))

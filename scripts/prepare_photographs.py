@@ -5,7 +5,7 @@ from camstudy.core.ledger import listing_of, table_of
 from camstudy.data.archives import check_archives
 from camstudy.data.formats.clickme import select
 from camstudy.data.formats.files import Root, start
-from camstudy.data.formats.photographs import write_photographs
+from camstudy.data.formats.photographs import readable, write_photographs
 from camstudy.data.formats.pixels import write_pixels
 from camstudy.data.sources import SOURCES
 from camstudy.pipeline import paths
@@ -17,15 +17,19 @@ with step(snakemake):
     check_archives(snakemake.input.archives)
     root = Root(paths.root(entry))
     found = SOURCES[entry["source"]].read(entry, root)
-    chosen = select(len(found.photographs), entry["n_images"], entry["sample_seed"])
-    photographs = [found.photographs[position] for position in chosen]
+    items, damaged = found.photographs, []
+    if entry.get("on_error") == "skip" and found.pixels is None:
+        items, damaged = readable(found.files, items, threads=snakemake.threads)
+        print(*(f"left out: {text}" for text in damaged), sep="\n", end="\n" if damaged else "")
+    chosen = select(len(items), entry["n_images"], entry["sample_seed"])
+    photographs = [items[position] for position in chosen]
     print(f"{len(found.photographs)} images in {root}, of which {len(photographs)} are prepared")
     start(manifest, listing_of(root.stats))
 
     def facts() -> dict:
         """Note what was read, before the manifest says that all is done."""
         # Those that an earlier attempt packed were not read in this one.
-        found.files.hash(item.name for item in photographs)
+        found.files.hash(item.name for item in (found.photographs if damaged else photographs))
         return {"content": root.record(table_of(manifest), content)}
 
     attrs = {
@@ -35,6 +39,7 @@ with step(snakemake):
         "licence": entry["licence"],
         "human_maps": None if found.density is None else "recorded",
         "class_names": found.class_names,
+        **({"skipped": len(damaged)} if damaged else {}),
         **({} if found.sigma is None else {"sigma": found.sigma}),
     }
     about = {"attrs": attrs, "identity": snakemake.params.identity, "facts": facts}

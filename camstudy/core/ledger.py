@@ -82,21 +82,27 @@ def table_of(manifest: str | Path) -> Path:
 
 
 def walk(folder: str | Path, prefix: str = "") -> dict[str, Stat]:
-    """Return the files below a folder, at every depth, by their names with slashes; links to folders are left out.
+    """Return the files below a folder, at every depth, by their names with slashes; links are followed.
 
-    Names begin with ``prefix``.
+    Names begin with ``prefix``. A folder that links to one it lies in is not entered again.
     """
-    found, pending = {}, [(prefix, os.fspath(folder))]
+    found: dict[str, Stat] = {}
+    above: tuple[tuple[int, int], ...] = ()
+    pending = [(prefix, os.fspath(folder), above)]
     while pending:
-        prefix, path = pending.pop()
+        prefix, path, above = pending.pop()
         try:
+            here = Path(path).stat()
+            if (here.st_dev, here.st_ino) in above:
+                continue
             entries = [*os.scandir(path)]
         except OSError:
             continue  # not there, or not for us
         for entry in entries:
             try:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append((f"{prefix}{entry.name}/", entry.path))
+                if entry.is_dir():
+                    inside = (*above, (here.st_dev, here.st_ino))
+                    pending.append((f"{prefix}{entry.name}/", entry.path, inside))
                     continue
                 status = entry.stat()
             except OSError:

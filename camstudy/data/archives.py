@@ -1,5 +1,6 @@
 """Archives that a source's owners publish: which ones a dataset is made from, and how one is fetched and checked."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -69,13 +70,27 @@ def check_archives(records: Sequence[str]) -> None:
             raise CamstudyError(f"{record.removesuffix('.json')}: is not there; delete {record} and run again")
 
 
+def expanded(root: str) -> str:
+    """Return a directory as a user writes it, with `~` and variables in the place of what they stand for."""
+    place = Path(os.path.expandvars(root))
+    try:
+        return str(place.expanduser())
+    except RuntimeError:  # nobody of that name
+        return str(place)
+
+
 def missing_root(entry: Mapping) -> str | None:
     """Return what to do where the files that a dataset is prepared from are not there and cannot be fetched."""
     if "root" not in entry or "source" not in entry:
         return None
     source = SOURCES[entry["source"]]
-    if entry["root"] and not Path(entry["root"]).is_dir():
-        text = f"no directory `{entry['root']}` in {Path.cwd()}; make it"
+    roots = [entry["root"], *entry.get("more_roots", ())] if entry["root"] else []
+    absent = next((root for root in roots if not Path(expanded(root)).is_dir()), None)
+    if absent is not None:
+        shown = expanded(absent)
+        where = f" in {Path.cwd()}" if not Path(shown).is_absolute() else ""
+        unset = f" (there is no variable {shown[shown.index('$') :].split('/')[0]})" if "$" in shown else ""
+        text = f"no directory `{shown}`{where}{unset}; make it"
     elif not entry["root"] and not entry.get("archives") and source.archives is None:
         text = "is not given, and nothing says where the files are fetched; give a directory"
     else:

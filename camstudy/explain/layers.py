@@ -213,8 +213,9 @@ def _heard(model: nn.Module, image: Tensor, paths: list[str]) -> list[str]:
 
     def note(path: str, module: nn.Module, output: object) -> Tensor | None:
         if isinstance(module, nn.Linear) and not module.weight.any():
-            # A classifier that starts at zero hears nothing yet.
-            return output + module_inputs[module].sum(-1, keepdim=True)
+            # A classifier that starts at zero hears nothing yet; the plain sum of a norm's output is constant.
+            seen = module_inputs[module]
+            return output + (seen * torch.linspace(-1, 2, seen.shape[-1]).to(seen).sin()).sum(-1, keepdim=True)
         if path in paths:
             outputs[path] = output
         return None

@@ -14,6 +14,8 @@ from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
 PLACES = ((0.0, 1.0), (1.0, 0.0), (0.0, 0.5), (0.5, 0.25))
 # In sides of the image: as far apart must be what opposite corners look at, which lie 1 apart,
 APART = 0.03
+# with less than this they look at the same, as far as random weights tell,
+ALIKE = 0.1
 # and as far from its own place may be the middle of the cell that a token looks at the most.
 NEAR = 0.2
 
@@ -115,13 +117,13 @@ def _mistake(layer: TargetLayer, tokens: bool, places: list[tuple[int, int]], lo
     axis = (torch.arange(side, device=looks.device) + 0.5).to(looks) / side
     rows, columns = looks.sum(2) @ axis / sums, looks.sum(1) @ axis / sums
     apart = torch.stack([rows[1] - rows[0], columns[0] - columns[1]])
-    if layer.layout and apart.abs().amax() < APART:
+    if layer.layout and apart.abs().amax() < ALIKE:
         return ""
     peaks = [divmod(int(index), side) for index in looks.flatten(1).argmax(1)]
     off = [max(abs(a - b) for a, b in zip(*pair, strict=True)) / side for pair in zip(places, peaks, strict=True)]
     if apart.amin() > APART and (not tokens or max(off) <= max(NEAR, 1 / side)):
         return ""
-    if apart.abs().amax() < APART:
+    if apart.abs().amax() < ALIKE:
         return (
             f"target_layer `{layer.path}`: with random weights, its positions look at the whole image alike, and "
             "whether they are in the order of its rows and columns cannot be told; if you know that they are, say so: "

@@ -80,6 +80,13 @@ def _gaze(*images: object, fixations: object, **maps: object) -> Figure:
     return method_grid(*images, points=fixations, **maps)
 
 
+@FIGURES.register("scanpaths", title="Scanpaths over images, and what was seen", needs="maps", metrics=())
+def _scanpaths(*images: object, **maps: object) -> Figure:
+    from camstudy.figures.scanpaths import scanpaths
+
+    return scanpaths(*images, **maps)
+
+
 @FIGURES.register("alignment", title="Alignment", needs="scores")
 def _alignment(inputs: TableInputs) -> Figure:
     from camstudy.figures.alignment import alignment

@@ -19,7 +19,18 @@ from camstudy.pipeline import paths
 
 List = Callable[[Mapping, object], Listing | None]
 
-NOT_LISTED = ("root", "archives", "licence", "human_ceiling", "human_maps", "n_images", "sample_seed", "boxes", "sigma")
+NOT_LISTED = (
+    "root",
+    "on_error",
+    "archives",
+    "licence",
+    "human_ceiling",
+    "human_maps",
+    "n_images",
+    "sample_seed",
+    "boxes",
+    "sigma",
+)
 
 
 class Listings:

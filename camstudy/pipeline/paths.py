@@ -6,7 +6,7 @@ shared by all studies.
 
 from collections.abc import Mapping
 
-from camstudy.data.archives import place_of
+from camstudy.data.archives import expanded, place_of
 
 RESULTS = "results"
 
@@ -23,7 +23,7 @@ def archive(place: str, file: str) -> str:
 
 def root(entry: Mapping) -> str:
     """Folder with the files that a dataset of photographs is prepared from: the user's, or that of its archives."""
-    return entry.get("root") or f"{RESULTS}/raw/{place_of(entry)}"
+    return expanded(entry["root"]) if entry.get("root") else f"{RESULTS}/raw/{place_of(entry)}"
 
 
 def dataset(name: str) -> str:

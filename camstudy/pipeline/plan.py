@@ -74,8 +74,22 @@ def plan(
     return {rule: row for rule, row in rows.items() if row.jobs}
 
 
-def render(study: str, rows: Mapping[str, Row]) -> str:
-    """Return the plan as text: a line per rule, the sum, and what the figures rest on."""
+def folders(rows: Mapping[str, Row], outputs: Mapping[str, str]) -> str:
+    """Return what a plan fills, folder by folder in `results/`; ``outputs`` are patterns of the rules' first outputs.
+
+    >>> folders({"explain": Row(disk_mb=2000), "cost": Row(disk_mb=0)}, {"explain": "results/heatmaps/(?P<d>.+)"})
+    'It fills results/: heatmaps (2.0 GB)'
+    """
+    found: dict[str, float] = {}
+    for rule, row in rows.items():
+        parts = outputs.get(rule, "").split("/")
+        if parts[0] == "results" and len(parts) > 2:
+            found[parts[1]] = found.get(parts[1], 0) + row.disk_mb
+    return "It fills results/: " + ", ".join(f"{name} ({_disk(mb)})" for name, mb in found.items()) if found else ""
+
+
+def render(study: str, rows: Mapping[str, Row], filled: str = "") -> str:
+    """Return the plan as text: a line per rule, the sum, and what the figures rest on; ``filled`` is of `folders`."""
     if not rows:
         return f"Plan of {study}: nothing to be done."
     total: Counter[str] = Counter()
@@ -107,6 +121,7 @@ def render(study: str, rows: Mapping[str, Row]) -> str:
             text[-1],
             "",
             "With so many jobs at a time it takes about: " + ", ".join(f"{n}: {_wall(rows, n)}" for n in AT_A_TIME),
+            *([filled] if filled else []),
             "",
             f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from what finished ones took, of the",
             "others from the table `resources.rules`, which is a guess. Jobs ask for `resources.safety` times as long.",
@@ -122,8 +137,12 @@ def _wall(rows: Mapping[str, Row], jobs: int) -> str:
 
 
 def _amounts(seconds: float, gpu_seconds: float, row: Row) -> tuple[str, ...]:
-    disk = f"{row.disk_mb / 1000:.1f} GB" if row.disk_mb >= 1000 else f"{row.disk_mb:.0f} MB"
-    return f"{seconds / 3600:.1f}", f"{gpu_seconds / 3600:.1f}" if gpu_seconds else "-", disk, f"{row.files:,}"
+    gpu_hours = f"{gpu_seconds / 3600:.1f}" if gpu_seconds else "-"
+    return f"{seconds / 3600:.1f}", gpu_hours, _disk(row.disk_mb), f"{row.files:,}"
+
+
+def _disk(megabytes: float) -> str:
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
 
 
 def measured_rates(records: Iterable[tuple[tuple[str, ...], Mapping]], *, cpu: bool) -> dict[tuple[str, ...], float]:

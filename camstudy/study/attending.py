@@ -17,7 +17,11 @@ def attends(arch: str) -> bool:
 
     >>> [attends(arch) for arch in ("vit_base_patch16_224.augreg_in1k", "resnet50", "my_networks.tiny")]
     [True, False, True]
+    >>> attends("torchvision.models.vit_b_16")
+    False
     """
+    if arch.startswith("torchvision."):
+        return False  # none whose weights can be read
     if arch.startswith("timm.models."):
         return arch.removeprefix("timm.models.").split(".")[0] in MODULES
     return bool(NAMES.match(arch)) or ("." in arch and not is_timm(arch))

@@ -1,13 +1,12 @@
 """Whether networks and data mean the same classes: their numbers, and where both are known, their names."""
 
-import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
 from camstudy.data.sources import Listing
+from camstudy.data.synsets import imagenet_synsets
 from camstudy.models.timm_names import facts
 
 SYNSET = re.compile(r"n\d{8}")
@@ -96,15 +95,6 @@ def _learnt(
     if isinstance(weights, Mapping) and weights.get("timm") and known.classes == 1000 and IMAGENET.search(known.name):
         return imagenet_synsets(), f"timm's weights `{known.name}`"
     return None, ""
-
-
-@cache
-def imagenet_synsets() -> tuple[str, ...] | None:
-    """Return the synsets of ImageNet-1k by label, from timm's list, which is not imported; None if it is not there."""
-    spec = importlib.util.find_spec("timm")
-    places = spec.submodule_search_locations if spec else None
-    file = Path(places[0], "data/_info/imagenet_synsets.txt") if places else None
-    return tuple(file.read_text().split()) if file and file.is_file() else None
 
 
 def _difference(learnt: Sequence[str], found: Sequence[str] | None) -> str:

@@ -71,6 +71,19 @@ def _localization(inputs: TableInputs) -> Table:
     return localization(inputs)
 
 
+@TABLES.register(
+    "explanations",
+    title="Faithfulness, localisation and gaze of methods",
+    sources=("published",),
+    metrics=(),
+    settings=("show_intervals",),
+)
+def _explanations(inputs: TableInputs) -> Table:
+    from camstudy.tables.methods import explanations
+
+    return explanations(inputs)
+
+
 @TABLES.register("gaze", title="Agreement with gaze", metrics=("gaze",), settings=("show_intervals",))
 def _gaze(inputs: TableInputs) -> Table:
     from camstudy.tables.gaze import gaze

@@ -9,6 +9,7 @@ from camstudy.analysis.published import join_published
 from camstudy.analysis.summary import Estimate, TableInputs, finite
 from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
+from camstudy.metrics.scoring import FAMILIES
 from camstudy.tables import notes
 from camstudy.tables.metrics import heading, scale
 from camstudy.tables.table import Column, Row, Table, cell
@@ -21,6 +22,12 @@ LOCALIZATION = (
     *("official_metric", "localization_error", "pixel_f1", "box_accuracy", "pointing_game", "pointing_game_exact"),
     *("energy_pointing_game", "saliency_metric"),
 )
+EXPLANATIONS = (
+    *("average_drop", "average_increase", "insertion_auc", "deletion_auc", "energy_pointing_game"),
+    *("nss", "auc_judd", "shuffled_auc", "cc", "sim", "kld", "information_gain", "scanmatch"),
+)
+# Published relative gains of NSS, and the methods of the catalogue that they are over.
+GAIN, GAINS = "nss_gain_over_", {"rise": "rise", "grad_cam": "gradcam"}
 USUAL = {"ties": "row_major", "removed": "rounded"}
 PARTS = {"largest": "", "all": ", the best box of all parts of a map"}
 SECONDS = "seconds_per_image"
@@ -60,6 +67,36 @@ def localization(inputs: TableInputs) -> Table:
     return _table(
         replace(inputs, timing=None), "localization", LOCALIZATION, "Localisation by explanation methods", facts
     )
+
+
+def explanations(inputs: TableInputs) -> Table:
+    """Return a row per model and method: what FovEx (arXiv 2408.02123) reports, faithfulness, localisation and gaze.
+
+    Of `EXPLANATIONS`, the metrics that the study has. A note gives the relative gains of NSS beside published ones.
+    """
+    metrics = [name for name in EXPLANATIONS if (inputs.scores["metric"] == name).any()]
+    families = dict.fromkeys(METRICS[name].family for name in metrics)
+    facts = [f"{FAMILIES[family].title}: protocol {inputs.protocol_title(family)}." for family in families]
+    facts += _gains(inputs)
+    return _table(replace(inputs, timing=None), "explanations", metrics, "Explanation methods", facts)
+
+
+def _gains(inputs: TableInputs) -> Iterator[str]:
+    """Yield by how much NSS is higher than another method's, model by model, where that was published."""
+    if inputs.published is None:
+        return
+    kinds = {inputs.study["catalog"]["methods"][name]["method"]: name for name in reversed(inputs.study["methods"])}
+    found = inputs.published[inputs.published["metric"].str.startswith(GAIN)]
+    for row in found.itertuples():
+        pair = [kinds.get(kind) for kind in (row.catalog_method, GAINS.get(row.metric.removeprefix(GAIN)))]
+        for model in inputs.study["models"]:
+            nss = [inputs.estimate(model, method, "nss") for method in pair]
+            if None not in nss and nss[1].value > 0:
+                first, second = (inputs.method_title(method) for method in pair)
+                yield (
+                    f"NSS of {first} over {second}, {inputs.title(model)}: "
+                    f"{100 * (nss[0].value / nss[1].value - 1):+.0f} % (published: {row.value:+.0f} %)."
+                )
 
 
 def _tolerance(stated: float | Mapping) -> str:

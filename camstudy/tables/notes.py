@@ -91,6 +91,13 @@ def intervals(inputs: TableInputs) -> str:
     return f"Intervals: {level}% BCa bootstrap confidence intervals over images, {resamples} resamples."
 
 
+def skipped(inputs: TableInputs) -> Iterator[str]:
+    """Yield how many images of the dataset were left out, as they cannot be decoded or their boxes are wrong."""
+    if count := inputs.dataset.get("skipped"):
+        what = "image that cannot be used was" if count == 1 else "images that cannot be used were"
+        yield f"{count:,} {what} left out of {inputs.dataset['dataset']}."
+
+
 def versions(inputs: TableInputs) -> Iterator[str]:
     """Yield the packages of which results of several versions meet, whose rounding may differ."""
     several = {package: found for package, found in inputs.versions.items() if len(found) > 1}

@@ -42,9 +42,10 @@ def interpretable_recognition(inputs: TableInputs) -> Table:
     caption = f"Faithfulness of explanations on {inputs.dataset['dataset']}, means over seeds."
     facts = [
         *notes.targets(inputs, inputs.study["methods"]),
-        f"Protocol: {inputs.protocol_title('faithfulness')}. The publication names none, nor the variant of Score-CAM: "
-        "compare differences.",
+        f"Protocol: {inputs.protocol_title('faithfulness')}.",
     ]
+    if found.published:
+        facts.append("The publication names neither its protocol nor the variant of Score-CAM: compare differences.")
     return _table(found, "interpretable_recognition", caption, rows, facts)
 
 
@@ -98,7 +99,8 @@ class _Found:
                 yield Row(cells | found)
         for baseline, variant in pairs:
             for what in ENDS:
-                cells = {**about, "title": f"Difference ({what})", "model": variant, "baseline": baseline}
+                compared = f"{self.title(variant)} − {self.title(baseline)}"
+                cells = {**about, "title": f"{compared} ({what})", "model": variant, "baseline": baseline}
                 if found := self._cells(baseline, variant, methods, what):
                     yield Row(cells | found)
 

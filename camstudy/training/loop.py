@@ -95,11 +95,22 @@ def train(
             state.history.append(record)
             state.keep_best(recipe["select"])
             if group.rank == 0:
+                print(_told(record, recipe["epochs"]), flush=True)
                 state.save(checkpoint, fingerprint)
     trained = state.result()
     if state.best is not None:
         trained.load_state_dict(state.best)
     return trained.eval(), state.history
+
+
+def _told(record: Mapping, epochs: int) -> str:
+    """Return an epoch's record as a line for the log.
+
+    >>> _told({"epoch": 2, "learning_rate": 0.1, "loss": 0.25, "accuracy": 0.9, "seconds": 3.2}, 10)
+    'epoch 2/10: learning_rate 0.1, loss 0.25, accuracy 0.9, seconds 3.2'
+    """
+    values = (f"{name} {value:.4g}" for name, value in record.items() if name != "epoch" and value is not None)
+    return f"epoch {record['epoch']}/{epochs}: {', '.join(values)}"
 
 
 class _State:

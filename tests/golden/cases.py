@@ -23,6 +23,8 @@ SHORT = {
     "rise": [{"n_masks": 10, "grid": 3}],
     "meaningful_perturbation": [{"iterations": 6, "mask_size": 6, "blur": 3}],
     "extremal_perturbation": [{"iterations": 6, "step": 4, "sigma": 5.0}],
+    "fovex": [{"fixations": 2, "steps": 4, "blur_size": 9, "blur_sigma": 3.0, "side": 6}],
+    "neva": [{"fixations": 2, "steps": 4, "side": 6, "released_offset": True, "factors": [1.0, 0.5]}],
     "opti_cam": [{"iterations": 12}, {"objective": "norm", "early_stop": False, "iterations": 6}],
     "score_cam": [{}, {"weighting": "softmax_logit", "outside": "mean", "align_corners": True}],
     "smoothgrad": [{"samples": 3, "reduce": "sum_abs"}],

@@ -229,7 +229,7 @@ def test_numbers_begin_with_the_first_pixel():
         (">9<", ">nine<", "could not convert"),
         (">9<", ">inf<", "`xmax` of dog is inf, no number of a pixel"),
         (">9<", ">1e300<", "`xmax` of dog is 1e300, no number of a pixel"),
-        (">9<", ">3<", "found a box of xmin 3, ymin 4, xmax 3, ymax 8, expected the smaller first"),
+        (">9<", ">2<", "found a box of xmin 3, ymin 4, xmax 2, ymax 8, expected the smaller first"),
         (">8<", ">1<", "found a box of xmin 3, ymin 4, xmax 9, ymax 1, expected the smaller first"),
     ],
 )

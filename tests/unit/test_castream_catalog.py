@@ -84,7 +84,8 @@ def test_recipes_are_the_papers(models, name):
     assert (recipe["label_smoothing"], recipe["warmup_epochs"], recipe["ema_decay"]) == (0, 0, None)
     assert (recipe["trainable"], recipe["select"]) == (["stream"], "last")
     assert recipe["hold_out"] == pytest.approx(1 / 6, abs=1e-4)
-    assert recipe["augment"] == {"scale": [0.08, 1.0], "flip": 0.5, "color_jitter": 0, "erase": 0}
+    drawn = {"scale": [0.08, 1.0], "flip": 0.5, "color_jitter": 0, "erase": 0, "padding": None, "rotation": 0}
+    assert recipe["augment"] == drawn
     assert recipe["dataset"] == "imagenet_train"
 
 

@@ -452,6 +452,7 @@ SOURCES = (
     "clickme",
     "cub200",
     "digits",
+    "folder",
     "gaze_table",
     "imagenet",
     "mit1003",

@@ -18,6 +18,7 @@ from camstudy.analysis.primary import findings
 from camstudy.analysis.steps import summarize_steps
 from camstudy.core.errors import CamstudyError
 from camstudy.core.parts import write_scores
+from camstudy.core.provenance import write_record
 from camstudy.figures import FIGURES
 from camstudy.figures.style import remark
 from camstudy.pipeline.identities import Identities
@@ -119,6 +120,7 @@ def test_predictions_are_read_in_the_order_of_models_and_only_where_they_decide(
         images = SimpleNamespace(n=N, names=lambda part: [f"{n}.png" for n in range(N)][part])
         write_scores(tmp_path / f"{model}.parquet", frame, images, slice(0, N))
         records.append(str(tmp_path / f"{model}.json"))
+        write_record(records[-1], "one", tmp_path / f"{model}.parquet")
     found = read_counting({"models": list(RIGHT), "images": "correct"}, records)
     assert found.images["other"].tolist() == list(range(0, N, 3))
     assert read_counting({"models": list(RIGHT), "images": "all"}, []).images == {}

@@ -1,4 +1,4 @@
-"""The smallest network of each of timm's families of transformers: layer, orientation, Grad-CAM by definition."""
+"""The smallest network of each of timm's families of transformers: its layer, orientation, Grad-CAM by definition."""
 
 import re
 

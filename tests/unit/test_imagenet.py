@@ -11,7 +11,6 @@ from trees import (
     GROUPS,
     LABELS,
     NAMES,
-    SYNSETS,
     WORDS,
     as_classes,
     as_distributed,
@@ -21,9 +20,12 @@ from trees import (
     write_devkit,
     write_images,
 )
+from trees import jpeg as picture
 
 from camstudy.core.errors import CamstudyError
 from camstudy.data.formats.imagenet import read_imagenet
+
+PAPER = "toilet tissue, toilet paper, bathroom tissue"
 
 
 @pytest.mark.parametrize("layout", [as_classes, as_files, as_folders, as_distributed])
@@ -33,7 +35,8 @@ def test_every_layout_gives_the_same_images_and_labels(tmp_path, layout):
     files, photographs, class_names = read_imagenet(tmp_path, num_classes=4)
     assert [item.label for item in photographs] == LABELS
     assert [files.read(item.name) for item in photographs] == list(CONTENTS.values())
-    assert class_names == (WORDS if layout is not as_classes else sorted(wnid for _, wnid, _, n in SYNSETS if n == 0))
+    # timm's table has another name of one of them.
+    assert class_names == (WORDS if layout is not as_classes else [*WORDS[:3], PAPER])
     assert sorted(tmp_path.rglob("*")) == before  # nothing is unpacked
 
 
@@ -42,8 +45,8 @@ def test_training_images_are_mixed_and_have_the_labels_of_their_folders(tmp_path
     files, photographs, class_names = read_imagenet(tmp_path, num_classes=4, split="train")
     names = [item.name for item in photographs]
     assert sorted(names) == sorted(path.relative_to(files.path).as_posix() for path in files.path.rglob("*.JPEG"))
-    assert class_names == sorted(GROUPS)
-    assert [item.label for item in photographs] == [class_names.index(name.split("/")[0]) for name in names]
+    assert class_names == [*WORDS[:3], PAPER]
+    assert [item.label for item in photographs] == [sorted(GROUPS).index(name.split("/")[0]) for name in names]
     # Sorted by class, 3 of 31 neighbours would differ; in a random order, three in four.
     assert np.mean(np.diff([item.label for item in photographs]) != 0) > 0.5
     again = read_imagenet(tmp_path, num_classes=4, split="train")[1]
@@ -74,8 +77,8 @@ def test_training_images_without_a_class_or_a_class_without_images_are_refused(t
     with pytest.raises(CamstudyError, match=r"no images found"):
         read_imagenet(tmp_path, num_classes=4, split="train")
     as_train(tmp_path)
-    with pytest.raises(CamstudyError, match="has 4 classes, expected 1000"):
-        read_imagenet(tmp_path, split="train")
+    with pytest.raises(CamstudyError, match="has 4 classes, expected 999"):
+        read_imagenet(tmp_path, num_classes=999, split="train")
     write_images(tmp_path / "train/fish", NAMES[:1])
     with pytest.raises(CamstudyError, match=rf"train, fish/{NAMES[0]}: in no folder named by synset"):
         read_imagenet(tmp_path, num_classes=4, split="train")
@@ -102,9 +105,22 @@ def test_nothing_there_says_what_to_put_there(tmp_path):
         read_imagenet(tmp_path)
 
 
+def test_some_of_the_classes_keep_their_numbers_and_names(tmp_path):
+    as_classes(tmp_path)
+    _, photographs, names = read_imagenet(tmp_path)
+    place = ImageNetInfo("imagenet-1k").label_names()
+    assert [item.label for item in photographs] == [place.index(item.name.split("/")[-2]) for item in photographs]
+    assert {names[item.label] for item in photographs} == {*WORDS[:3], PAPER}
+    assert (len(names), names[0], names[212], names[999]) == (1000, WORDS[0], WORDS[1], PAPER)
+
+
 def test_missing_classes_are_no_smaller_classes(tmp_path):
     as_classes(tmp_path)
-    with pytest.raises(CamstudyError, match="has 4 classes, expected 1000: labels follow the sorted synsets"):
+    with pytest.raises(CamstudyError, match="has 4 classes, expected 5: labels follow the sorted synsets"):
+        read_imagenet(tmp_path, num_classes=5)
+    (tmp_path / "n99999999").mkdir()
+    (tmp_path / "n99999999/x.JPEG").write_bytes(picture(1))
+    with pytest.raises(CamstudyError, match="has 5 classes, expected 1000: labels follow the sorted synsets"):
         read_imagenet(tmp_path)
 
 

@@ -370,14 +370,15 @@ def test_names_of_any_bytes(root, table):
     assert refresh(table, root) != first
 
 
-def test_links_to_files_are_followed_and_those_to_folders_and_nothing_are_not(tmp_path):
+def test_links_are_followed_but_for_those_to_nothing_and_in_circles(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real/a").write_text("four")
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/linked").symlink_to(tmp_path / "real/a")
     (tmp_path / "tree/folder").symlink_to(tmp_path / "real")
     (tmp_path / "tree/nothing").symlink_to(tmp_path / "nowhere")
-    assert {name: size for name, (size, _) in walk(tmp_path / "tree").items()} == {"linked": 4}
+    (tmp_path / "real/up").symlink_to(tmp_path / "tree")
+    assert {name: size for name, (size, _) in walk(tmp_path / "tree").items()} == {"linked": 4, "folder/a": 4}
     assert walk(tmp_path / "nowhere") == {}
 
 

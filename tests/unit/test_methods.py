@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 
 # Settings that let small networks be explained quickly; methods that are not here run as they are.
 SETTINGS = {
+    "fovex": {"fixations": 2, "steps": 6, "learning_rate": 0.4, "blur_size": 7, "side": 5},
+    "neva": {"fixations": 2, "steps": 6, "learning_rate": 0.4, "side": 5},
     "extremal_perturbation": {"iterations": 3, "step": 4, "sigma": 5.0, "max_blur": 2.0},
     "integrated_gradients": {"steps": 4},
     "meaningful_perturbation": {"mask_size": 5, "iterations": 3, "blur": 3},
@@ -80,7 +82,7 @@ def test_maps_have_the_shape_that_stores_are_made_for(name):
     images, labels = data(2)
     shape = map_shape(model, resolve_target_layer(model, "layer"), SIDE, bound(name))
     assert run(model, name, images, labels).maps["map"].shape == (2, *shape)
-    side = {"layer": 4, "input": SIDE, "mask_size": 5}[METHODS[name].resolution]
+    side = {"layer": 4, "input": SIDE, "mask_size": 5, "side": 5}[METHODS[name].resolution]
     assert shape == (side, side)
 
 

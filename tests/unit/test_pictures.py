@@ -39,6 +39,14 @@ def gaze():
     return FIGURES["gaze"].function(*inputs, **stated, scores={}, fixations=fixations)
 
 
+def compared(name):
+    """Two figures of a network and its variant, of which one draws gradients."""
+    [images, human, maps, labels], stated = photographs()
+    titles = {"Grad-CAM": "input_gradient", "Opti-CAM": "guided_backprop", "Flat": "gradcam"}
+    pairs = [("Network", ["Net", "Net DCLS"])]
+    return FIGURES[name].function(images, human, maps, labels, **stated, scores={}, pairs=pairs, methods=titles)
+
+
 def qualitative():
     inputs, stated = photographs()
     scores = {("Net", "Grad-CAM"): np.array([0.12, 0.61])}
@@ -50,6 +58,7 @@ def of_scores(name, make):
 
 
 PICTURES = {"qualitative": qualitative, "method_grid": grid, "gaze": gaze}
+PICTURES |= {name: lambda name=name: compared(name) for name in ("gradients", "map_pairs")}
 MADE = {
     ("alignment", "accuracy_alignment"): make_inputs,
     ("threshold_sweep", "layer_sweep", "alignment_cost"): lambda: with_sweeps(make_inputs()),

@@ -77,8 +77,8 @@ def test_recognition_has_models_and_differences_with_both_intervals(published):
     assert [(each["network"], each["title"]) for each in rows] == [
         ("ResNet-18", "Plain"),
         ("ResNet-18", "Guided"),
-        ("ResNet-18", "Difference (seeds and images)"),
-        ("ResNet-18", "Difference (images alone)"),
+        ("ResNet-18", "Guided − Plain (seeds and images)"),
+        ("ResNet-18", "Guided − Plain (images alone)"),
         ("Net", "Net"),
     ]
     # In percent, as published: 73.42 and 72.86.
@@ -98,8 +98,8 @@ def test_interpretable_recognition_has_them_per_method(published):
     assert [(each["method"], each["title"]) for each in rows if each["network"] == "ResNet-18"] == [
         ("gradcam", "Plain"),
         ("gradcam", "Guided"),
-        ("gradcam", "Difference (seeds and images)"),
-        ("gradcam", "Difference (images alone)"),
+        ("gradcam", "Guided − Plain (seeds and images)"),
+        ("gradcam", "Guided − Plain (images alone)"),
         ("score_cam_castream", "Plain"),
         ("score_cam_castream", "Guided"),
     ]

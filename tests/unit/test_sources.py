@@ -123,12 +123,15 @@ def test_images_for_evaluation_stay_in_their_order(tmp_path):
 
 
 SPLITS = {"imagenet": ["val", "train"], "voc2012": ["val", "train"], "cub200": ["test", "train"]}
+SPLITS |= {"mit67": ["test", "train"]}
 PHOTOGRAPHS = [name for name in SOURCES if SOURCES[name].kind == "photographs"]
 
 
 @pytest.mark.parametrize(("name", "split"), [(name, split) for name in PHOTOGRAPHS for split in SPLITS.get(name, [""])])
 def test_what_is_not_there_is_said_with_what_to_put_there(tmp_path, name, split):
     entry = {"split": split, "boxes": False, "num_classes": 3, "keep_difficult": False, "sigma": None, "table": "a.csv"}
+    entry |= {"more_roots": [], "labels": "folders", "classes": None, "subset": None}
+    entry |= {"scenes": None, "images_per_scene": None}
     with pytest.raises(CamstudyError) as error:
         SOURCES[name].read(entry, tmp_path)
     assert str(error.value).startswith(str(tmp_path))

@@ -15,6 +15,7 @@ from camstudy.study.written import Written
 pytestmark = pytest.mark.quick
 
 CONFIGS = ["config/config.yaml", *(str(path.relative_to(ROOT)) for path in ROOT.glob("config/studies/*.yaml"))]
+ATTENTION = ("raw_attention", "attention_rollout", "gae", "class_embedding_projection")
 PACKAGES = importlib.metadata.packages_distributions()
 ENVIRONMENTS = {path.name: path for path in ROOT.glob("envs/*.yaml")}
 
@@ -75,8 +76,12 @@ def test_shipped_studies_can_be_planned(project, config):
     for model in models:
         for method in methods:
             planned = re.search(rf"Explain {model} on {study['dataset']} with {method}(/00000-01023)?\n", output)
-            # Raw attention is of models with a stream.
-            assert bool(planned) == (method != "raw_attention" or model.endswith(("_ca", "_castream")))
+            # Maps of attention are of transformers, and raw attention of models with a stream, too.
+            attends = (
+                model.startswith(("vit_", "deit_", "dinov2_")) or method.removesuffix("_predicted") not in ATTENTION
+            )
+            stream = method == "raw_attention" and model.endswith(("_ca", "_castream"))
+            assert bool(planned) == (attends or stream), f"{model}, {method}"
 
 
 def test_demo_weights_can_be_planned(project):

@@ -15,7 +15,7 @@ rule plan:
         mem_mb=JOBS.memory("plan"),
         runtime=JOBS.minutes("plan"),
     params:
-        snakefile=workflow.main_snakefile,
+        snakefile=str(FOLDER / "Snakefile"),
         gpu=bool(JOBS.gpus()),
         outputs=first_outputs(),
     message:
@@ -36,7 +36,7 @@ rule records:
         mem_mb=JOBS.memory("records"),
         runtime=JOBS.minutes("records"),
     params:
-        snakefile=workflow.main_snakefile,
+        snakefile=str(FOLDER / "Snakefile"),
     message:
         "Look for results that Snakemake has no record of"
     script:

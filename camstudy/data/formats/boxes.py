@@ -45,7 +45,7 @@ def parse_objects(content: bytes, where: str, first: int) -> list[Object]:
 
     Raises
     ------
-    CamstudyError : the content is no such document or declares entities, or a box ends where it begins, or before.
+    CamstudyError : the content is no such document or declares entities, or a box ends before it begins.
     """
     try:
         root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_Elements()))
@@ -56,8 +56,8 @@ def parse_objects(content: bytes, where: str, first: int) -> list[Object]:
         raise CamstudyError(f"{where}: not an annotation in Pascal VOC's XML ({error}); fetch it again") from None
     for item in found:
         top, left, bottom, right = item.edges
-        # These are one more apart than the numbers in the file.
-        if bottom - top < 2 or right - left < 2:
+        # A box one pixel wide has the same number twice: the last pixel is included.
+        if bottom <= top or right <= left:
             box = f"xmin {left + first}, ymin {top + first}, xmax {right + first - 1}, ymax {bottom + first - 1}"
             raise CamstudyError(f"{where}: found a box of {box}, expected the smaller first; fetch it again")
     return found

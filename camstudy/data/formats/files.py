@@ -16,11 +16,12 @@ from pathlib import Path, PurePosixPath
 
 from camstudy.core import ledger
 from camstudy.core.errors import CamstudyError
+from camstudy.core.kinds import kind
 from camstudy.core.provenance import sha256_file
 from camstudy.core.store import store_path
 
-# What macOS and Subversion leave in archives and folders.
-LEFTOVERS = {"__MACOSX", ".DS_Store", ".svn"}
+# What systems and programs leave in archives and folders.
+LEFTOVERS = {"__macosx", ".ds_store", ".svn", ".ipynb_checkpoints", "thumbs.db", "desktop.ini", "@eadir"}
 # What the libraries raise for archives that are cut off or damaged, or compressed or locked as they cannot read.
 DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError)
 DAMAGE += (LookupError, struct.error, OverflowError)
@@ -55,7 +56,7 @@ def _check_end(archive: tarfile.TarFile) -> None:
 class Files:
     """The files below a folder or in an archive: ``sizes`` maps their names, with slashes, to bytes.
 
-    What macOS leaves beside others (`__MACOSX`, `._*`, `.DS_Store`) is not there.
+    What systems leave beside others (`__MACOSX`, `._*`, `Thumbs.db`) is not there.
 
     ``stats`` is what the ledger notes of them: by the name of a file in a folder, or by an empty one of the archive;
     ``hashes`` maps those of a folder that were read to the sha256 of their content.
@@ -133,11 +134,14 @@ class Files:
         from scipy.io.matlab import MatReadError
 
         stored = self.read(name)
-        if stored.startswith(b"MATLAB 7.3"):
+        if stored.startswith((b"MATLAB 7.3", b"\x89HDF")):
             raise CamstudyError(
                 f"{self.path}, {name}: is a MATLAB 7.3 file, which is another format; load it in MATLAB and save it "
                 "with `-v7`"
             )
+        what, advice = kind(stored)
+        if what:
+            raise CamstudyError(f"{self.path}, {name}: is {what}, expected a MATLAB file; {advice}")
         try:
             content = scipy.io.loadmat(io.BytesIO(stored), squeeze_me=True)
             variables = variables or [key for key in content if not key.startswith("__")]
@@ -158,8 +162,14 @@ class Files:
         return next((name.removesuffix(ending) for name in names), None)
 
     def endswith(self, *endings: str) -> Iterator[str]:
-        """Yield the names with one of these endings, whatever their case, in alphabetical order."""
-        return (name for name in sorted(self.sizes) if name.lower().endswith(endings))
+        """Yield the names with one of these endings, whatever their case, sorted; none that is hidden."""
+        return endswith(self.sizes, *endings)
+
+
+def endswith(names: Iterable[str], *endings: str) -> Iterator[str]:
+    """Yield the names with one of these endings, as `Files.endswith`."""
+    found = (name for name in sorted(names) if name.lower().endswith(endings))
+    return (name for name in found if not _is_hidden(name))
 
 
 class Root:
@@ -212,9 +222,13 @@ class Root:
                 yield place, name, each
 
 
+def _is_hidden(name: str) -> bool:
+    return any(part[0] == "." and part != ".." for part in PurePosixPath(name).parts)
+
+
 def _is_leftover(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return not LEFTOVERS.isdisjoint(parts) or parts[-1].startswith("._")
+    return not LEFTOVERS.isdisjoint(part.lower() for part in parts) or parts[-1].startswith("._")
 
 
 def _below(place: str, name: str) -> str:

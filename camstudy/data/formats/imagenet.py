@@ -13,6 +13,7 @@ from camstudy.core.errors import CamstudyError, MissingFiles
 from camstudy.data.formats.boxes import read_objects
 from camstudy.data.formats.files import Files, Root, find
 from camstudy.data.formats.photographs import Photograph, mixed
+from camstudy.data.synsets import imagenet_synsets, synset_names
 
 IMAGES, DEVKIT, BOXES = "ILSVRC2012_img_val", "ILSVRC2012_devkit_t12", "ILSVRC2012_bbox_val_v3"
 SYNSET = re.compile(r"n\d{8}")
@@ -24,9 +25,9 @@ def read_imagenet(
     """Return the files, the images in their order, and the names of the classes.
 
     Of the validation images (``split="val"``) two layouts are understood: folders named by synset, whose sorted names
-    are the classes; and the distributed archives or their content, where the development kit has the true class of
-    every image. Their order is that of the file names. Training images (``split="train"``) are in folders named by
-    synset, and their order mixes the classes.
+    are the classes, or some of ImageNet-1k's where ``num_classes`` is 1000; and the distributed archives or their
+    content, where the development kit has the true class of every image. Their order is that of the file names.
+    Training images (``split="train"``) are in folders named by synset, and their order mixes the classes.
 
     With ``boxes``, validation images have those of `BOXES`: of all objects of their class, counted from 0 in the files
     with the last pixel included. Objects of other classes do not count.
@@ -39,7 +40,7 @@ def read_imagenet(
     """
     if boxes and split == "train":
         raise CamstudyError(f"{root}: boxes are known of validation images only; leave out `boxes` or `split: train`")
-    listed = list_imagenet(root, split)
+    listed = list_imagenet(root, split, num_classes)
     names, labels = listed.names, listed.labels
     if len(listed.synsets) != num_classes:
         raise CamstudyError(
@@ -62,8 +63,12 @@ class Listed(NamedTuple):
     class_names: list[str]
 
 
-def list_imagenet(root: str | Path, split: str = "val") -> Listed:
-    """Return the images of a split with their labels, from names and the development kit alone, as `read_imagenet`."""
+def list_imagenet(root: str | Path, split: str = "val", num_classes: int | None = None) -> Listed:
+    """Return the images of a split with their labels, from names and the development kit alone, as `read_imagenet`.
+
+    Folders of some of ImageNet-1k's synsets have their labels there if ``num_classes`` is 1000; with another number
+    the classes are those that are there.
+    """
     files = _find_train(root) if split == "train" else _find_val(root)
     # Not by folder: the first images would otherwise be those of the first classes.
     names = sorted(files.endswith(".jpeg", ".jpg", ".png"), key=lambda name: PurePosixPath(name).name)
@@ -72,9 +77,12 @@ def list_imagenet(root: str | Path, split: str = "val") -> Listed:
     folders = [PurePosixPath(name).parent.name for name in names]
     foreign = next((name for name, folder in zip(names, folders, strict=True) if not SYNSET.fullmatch(folder)), None)
     if foreign is None:
-        synsets = sorted(set(folders))
+        synsets, whole = sorted(set(folders)), imagenet_synsets() or ()
+        if num_classes == len(whole) and {*synsets} <= {*whole}:
+            synsets = [*whole]
+        words = [synset_names().get(synset, synset) for synset in synsets]
         label = {synset: index for index, synset in enumerate(synsets)}
-        return Listed(files, names, [label[folder] for folder in folders], synsets, synsets)
+        return Listed(files, names, [label[folder] for folder in folders], synsets, words)
     if split == "train":
         raise MissingFiles(f"{files.path}, {foreign}: in no folder named by synset")
     synsets, class_names, truth = _read_devkit(root)

@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.kinds import kind
 from camstudy.core.store import ArraySpec, Fixed, StoreWriter
 from camstudy.data.formats.boxes import cut_boxes
 from camstudy.data.formats.files import Files
@@ -79,9 +80,16 @@ class Pictures(Sequence):
 
 
 def decode(content: bytes, where: str) -> np.ndarray:
-    """Return the pixels of a JPEG or PNG file, uint8 (h, w, 3); grey, CMYK and transparent ones become RGB."""
+    """Return the pixels of a JPEG or PNG file, uint8 (h, w, 3); grey, CMYK and transparent ones become RGB.
+
+    Grey values of 16 bits are scaled to 8.
+    """
     with _opened(content, where) as image:
         try:
+            if image.mode.startswith("I"):
+                # Pillow would cut them off at 255.
+                grey = (np.asarray(image).astype(np.int64) * 255 + 32767) // 65535
+                return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
             # Converting what is RGB would copy it.
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
         except (OSError, SyntaxError) as error:
@@ -106,8 +114,61 @@ def check_image(content: bytes, where: str) -> tuple[int, int]:
 def _opened(content: bytes, where: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content), formats=FORMATS)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CamstudyError(f"{where}: neither a JPEG nor a PNG file ({error}); fetch it again") from None
+    except Image.DecompressionBombError as error:
+        size = str(error).partition(", could")[0]
+        raise CamstudyError(f"{where}: is too large to be decoded ({size}); scale it down") from None
+    except (OSError, SyntaxError) as error:
+        what, advice = kind(content)
+        found = f", but {what}" if what else f" ({error})"
+        raise CamstudyError(f"{where}: neither a JPEG nor a PNG file{found}; {advice}") from None
+
+
+def _look(
+    files: Files, items: Sequence[Photograph], threads: int
+) -> tuple[list[bytes | None], list[tuple[int, int] | None], list[np.ndarray | None], list[tuple[int, CamstudyError]]]:
+    """Return content, size and boxes, cut at the borders, of each image, and what is wrong with some, by position."""
+
+    def one(item: Photograph, content: bytes | None) -> tuple | CamstudyError:
+        where = f"{files.path}, {item.name}"
+        try:
+            content = files.read(item.name) if content is None else content
+            size = check_image(content, where)
+            return content, size, None if item.boxes is None else cut_boxes(item.boxes, size, where)[0]
+        except CamstudyError as error:
+            return error
+
+    try:
+        contents = files.read_all([item.name for item in items])
+    except CamstudyError:
+        contents = [None] * len(items)  # one by one, to know which
+    with ThreadPoolExecutor(threads if contents and contents[0] is not None else 1) as pool:
+        found = [*pool.map(one, items, contents)]
+    wrong = [(position, each) for position, each in enumerate(found) if isinstance(each, CamstudyError)]
+    each = [(None, None, None) if isinstance(each, CamstudyError) else each for each in found]
+    return [one[0] for one in each], [one[1] for one in each], [one[2] for one in each], wrong
+
+
+def readable(
+    files: Files, photographs: Sequence[Photograph], *, chunk: int = 64, threads: int = 1
+) -> tuple[list[Photograph], list[str]]:
+    """Return the photographs that can be decoded and whose boxes lie in them, and what is wrong with the others."""
+    kept, texts = [], []
+    for start in range(0, len(photographs), chunk):
+        items = photographs[start : start + chunk]
+        wrong = dict(_look(files, items, threads)[3])
+        kept += [item for position, item in enumerate(items) if position not in wrong]
+        texts += map(str, wrong.values())
+    return kept, texts
+
+
+def _refuse(wrong: Sequence[CamstudyError]) -> None:
+    """Raise `CamstudyError` that names all damaged files."""
+    texts = list(dict.fromkeys(map(str, wrong)))
+    if len(texts) > 1:
+        lines = "\n  ".join(texts)
+        raise CamstudyError(f"{len(texts)} files cannot be used; with `on_error: skip` they are left out:\n  {lines}")
+    if texts:
+        raise CamstudyError(texts[0])
 
 
 def write_photographs(
@@ -124,9 +185,9 @@ def write_photographs(
 ) -> None:
     """Write photographs to the store of ``manifest``, one chunk in memory at a time; a killed job's is continued.
 
-    Every image is decoded; one that cannot be is a `CamstudyError` that names the file. The file of neighbours with the
-    same name is stored once. Boxes are cut at the borders of their image; how many were, is printed, and one that lies
-    outside is a `CamstudyError`.
+    Every image is decoded; those that cannot be are a `CamstudyError` that names all of them. The file of neighbours
+    with the same name is stored once. Boxes are cut at the borders of their image; how many were, is printed, and one
+    that lies outside is a `CamstudyError`.
 
     Parameters
     ----------
@@ -141,7 +202,7 @@ def write_photographs(
     threads : images that are decoded at the same time
     """
     n, names = len(photographs), [item.name for item in photographs]
-    own, cut = _has_own_file(names), 0
+    own, cut, wrong = _has_own_file(names), 0, []
     arrays = _arrays(photographs, np.where(own, [files.sizes[name] for name in names], 0), density is not None)
     writer = StoreWriter(
         manifest,
@@ -154,22 +215,23 @@ def write_photographs(
     )
     for part in tqdm(writer.pending(), Path(manifest).stem, unit="chunk", mininterval=10):
         items = photographs[part]
-        contents, where = files.read_all(names[part]), [f"{files.path}, {name}" for name in names[part]]
-        with ThreadPoolExecutor(threads) as pool:
-            sizes = [*pool.map(check_image, contents, where)]
+        contents, sizes, boxes, found = _look(files, items, threads)
+        if found:
+            wrong += [error for _, error in found]
+            continue
         values = {
             "image_size": np.array(sizes, np.int64),
             "image_file": np.frombuffer(b"".join(compress(contents, own[part])), np.uint8),
         }
         if "box" in arrays:
-            boxes = [cut_boxes(i.boxes, size, place) for i, size, place in zip(items, sizes, where, strict=True)]
-            values["box"] = np.concatenate([one for one, _ in boxes])
-            cut += sum(count for _, count in boxes)
+            values["box"] = np.concatenate(boxes)
+            cut += sum(int((i.boxes != box).any(1).sum()) for i, box in zip(items, boxes, strict=True))
         if density is not None:
             values |= gaze_arrays(items) | {
                 "human_map": np.stack([density(i.fixations, size) for i, size in zip(items, sizes, strict=True)]),
             }
         writer.write(part, **values)
+    _refuse(wrong)
     if cut:
         print(f"{cut} boxes reached beyond their images and were cut at the borders")
     if outside := sum(item.outside for item in photographs):

@@ -33,7 +33,7 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     """Return the number of images of a split, and the synsets of the classes."""
     from camstudy.data.formats.imagenet import list_imagenet
 
-    found = list_imagenet(root, entry["split"])
+    found = list_imagenet(root, entry["split"], entry["num_classes"])
     return Listing(len(found.names), found.synsets)
 
 

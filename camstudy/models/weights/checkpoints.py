@@ -6,6 +6,7 @@ import pickle
 import re
 import struct
 import sys
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError, unknown
 from camstudy.core.files import replacing
+from camstudy.core.kinds import kind
 from camstudy.core.provenance import sha256_file
 from camstudy.models.heads import with_initial_head
+from camstudy.models.weights.names import BY_POSITION, by_position, position_hint, unwrapped, with_counters
 
 STATE_KEYS = ("model", "state_dict_ema", "state_dict")
 _DCLS_VERSION = "dcls_version"
+SHOWN = 10  # names of each kind in a message
 
 # All that released `.pth.tar` files hold besides tensors and plain values; paths become inert pure paths, so
 # that a file written on Windows loads too.
@@ -35,7 +39,7 @@ _ALLOWED = [
 
 
 def load_state(path: str | Path, *, key: str | None = None, sha256: str | None = None) -> dict[str, Tensor]:
-    """Read the weights of a ``.safetensors`` or torch file to the CPU, names without DataParallel's prefix.
+    """Read the weights of a ``.safetensors`` or torch file to the CPU, under the names that they have there.
 
     Parameters
     ----------
@@ -65,17 +69,23 @@ def load_state(path: str | Path, *, key: str | None = None, sha256: str | None =
         content = _read_safetensors(path)
     else:
         content = _pick(_read_torch(path), key, path)
-    if all(name.startswith("module.") for name in content):
-        content = {name.removeprefix("module."): tensor for name, tensor in content.items()}
     return content
 
 
-def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, headless_for: int | None = None) -> bool:
+def load_into(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    where: str,
+    headless_for: int | None = None,
+    names: str | None = None,
+) -> bool:
     """Copy weights into a model, all of them and nothing else; positions that its layers share stay shared.
 
-    A tensor that layers share may be in ``state`` under one or more of its names. Names as the authors of a variant
-    published them are translated by the ``published_names(state)`` of its module, and those of a timm architecture by
-    timm's own filter of the family.
+    What wrappers put before all names (``module.``, ``_orig_mod.``, ``model.``) is left out, and counters of batches,
+    which old files lack, are the model's own. A tensor that layers share may be in ``state`` under one or more of its
+    names. Names as the authors of a variant published them are translated by the ``published_names(state)`` of its
+    module, and those of a timm architecture by timm's own filter of the family.
 
     Parameters
     ----------
@@ -83,6 +93,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, head
     state : names and tensors
     where : the file or source, for messages
     headless_for : number of classes of a model whose classifier may be missing in ``state``: it then stays as it is
+    names : ``by_position`` passes over the names, as `camstudy.models.weights.names.by_position`
 
     Returns
     -------
@@ -95,6 +106,8 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, head
         positions of DCLS layers far outside their kernel. The model is unchanged then.
     """
     own = model.state_dict(keep_vars=True)
+    given, once = state, {names[0]: own[names[0]] for names in _names_of_tensors(own)}
+    state = by_position(once, state, where) if names == BY_POSITION else unwrapped(own, state)
     for module in model.modules():
         if not state.keys() <= own.keys() and hasattr(module, "published_names"):
             state = module.published_names(state)
@@ -103,7 +116,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, head
     headless = False
     if headless_for is not None:
         state, headless = with_initial_head(model, state, headless_for)
-    complete, missing = _complete(own, state, where)
+    complete, missing = _complete(own, with_counters(own, state), where)
     unexpected = [name for name in state if name not in own]
     shapes = [
         f"`{name}` is {tuple(tensor.shape)}, the model has {tuple(own[name].shape)}" + _class_hint(tensor, own[name])
@@ -111,13 +124,13 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, head
         if tensor.shape != own[name].shape
     ]
     problems = [
-        f"{len(names)} {what}: {'; '.join(names[:4])}{'; ...' if len(names) > 4 else ''}"
-        for what, names in (
+        f"{len(found)} {what}: {'; '.join(found[:SHOWN])}{'; ...' if len(found) > SHOWN else ''}"
+        for what, found in (
             ("missing", missing),
             ("unexpected", unexpected),
             ("of another shape", shapes),
         )
-        if names
+        if found
     ]
     if problems:
         raise CamstudyError(
@@ -125,6 +138,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], *, where: str, head
             "Compare `arch`, `kwargs`, `num_classes` and `variant` with what the file was made for."
             + _dcls_hint(own, state)
             + _stream_hint(own, state)
+            + position_hint(once, given)
         )
     _check_positions(model, complete, where)
     model.load_state_dict(complete)
@@ -158,6 +172,7 @@ def load_weights(
     key: str | None = None,
     sha256: str | None = None,
     headless_for: int | None = None,
+    names: str | None = None,
 ) -> bool:
     """Load a file into a model: `load_state`, then `load_into`, and the DCLS version if the file records it.
 
@@ -171,7 +186,7 @@ def load_weights(
         raise CamstudyError(
             f"{path}: made with DCLS version `{recorded}`, but the model has {version or 'no DCLS layer'}; {advice}"
         )
-    return load_into(model, state, where=str(path), headless_for=headless_for)
+    return load_into(model, state, where=str(path), headless_for=headless_for, names=names)
 
 
 def save_model(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -308,7 +323,35 @@ _DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, 
 _DAMAGE += (ArithmeticError, MemoryError, struct.error)
 
 
+def _refuse_format(path: Path) -> None:
+    """Raise `CamstudyError`, with the way out, for files that are not torch's checkpoints."""
+    with path.open("rb") as file:
+        start = file.read(200)
+    what, advice = kind(start)
+    if start.startswith(b"\x89HDF"):
+        what, advice = "an HDF5 file, as Keras writes", "take weights of PyTorch, or convert them"
+    if start.startswith(b"PK\3\4"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = archive.namelist()
+        except zipfile.BadZipFile as error:
+            raise _damaged(path, error) from None
+        if all(name.endswith(".npy") for name in members):
+            raise CamstudyError(
+                f"{path}: is an archive of numpy (.npz), whose layout each author chooses; where timm knows it, load it"
+                " with `model.load_pretrained(path)` and save the weights with `safetensors.torch.save_file`"
+            )
+        if any("/code/" in name for name in members):
+            raise CamstudyError(
+                f"{path}: is a TorchScript archive, a program with its weights; where you trust it, take them out:"
+                " `safetensors.torch.save_file(torch.jit.load(path).state_dict(), file)`"
+            )
+    elif start and what:
+        raise CamstudyError(f"{path}: cannot be read: it is {what}; {advice}")
+
+
 def _read_torch(path: Path) -> object:
+    _refuse_format(path)
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             return torch.load(path, map_location="cpu", weights_only=True)

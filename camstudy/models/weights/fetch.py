@@ -14,6 +14,7 @@ from camstudy.models.build import build_model, timm_config, timm_weights_file
 from camstudy.models.load import includes_variant
 from camstudy.models.timm_names import CLASSES, random_head
 from camstudy.models.weights.checkpoints import load_into, load_state, load_weights, timm_names
+from camstudy.models.weights.names import BY_POSITION, unwrapped
 
 
 def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
@@ -57,7 +58,7 @@ def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
         if source.get("timm"):
             lost = _load_timm(model, entry["arch"], classes, path)
         else:
-            lost = 0 if load_weights(model, path, key=source.get("key"), headless_for=classes) else None
+            lost = 0 if _load_file(model, path, source, classes) else None
         if not entry.get("train") and (wrong := random_head(lost, classes)):
             raise CamstudyError(wrong)
     except CamstudyError as error:
@@ -69,6 +70,7 @@ def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
         "sha256": digest,
         "pinned": source.get("sha256") is not None,
         "include_variant": includes_variant(entry),
+        **({"names": BY_POSITION} if source.get("names") == BY_POSITION else {}),
     }
     if lost is not None:
         record["random_head"] = True
@@ -77,12 +79,17 @@ def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
     return model, record
 
 
+def _load_file(model: nn.Module, path: Path, source: Mapping, classes: int) -> bool:
+    return load_weights(model, path, key=source.get("key"), headless_for=classes, names=source.get("names"))
+
+
 def _load_timm(model: nn.Module, arch: str, classes: int, path: Path) -> int | None:
     """Load a file of timm's; if the model has other classes than it, the classifier keeps its initial weights.
 
     Returns the number of the file's classes then, 0 for a file without a classifier; else None.
     """
-    cfg, own, state = timm_config(arch), model.state_dict(), load_state(path)
+    cfg, own = timm_config(arch), model.state_dict()
+    state = unwrapped(own, load_state(path))
     if not state.keys() <= own.keys():
         state = timm_names(model, state, where=str(path))
     state, lost = dict(state), None

@@ -1,0 +1,28 @@
+"""What a file is that is not what its name says: web pages, pointers of Git LFS, other formats, and the way out."""
+
+AGAIN = "fetch it again"
+_CONVERT = "save it as JPEG or PNG"
+_STARTS = (
+    (b"version https://git-lfs.github.com", "a pointer of Git LFS instead of the file", "run `git lfs pull`"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "save it in the format that its name says"),
+    (b"GIF8", "a GIF file", _CONVERT),
+    (b"BM", "a BMP file", _CONVERT),
+    (b"II*\0", "a TIFF file", _CONVERT),
+    (b"MM\0*", "a TIFF file", _CONVERT),
+    (b"%PDF", "a PDF file", _CONVERT),
+    (b"PK\3\4", "a zip archive", "unpack it"),
+)
+_MARKUP = (b"<!doctype html", b"<html", b"<head", b"<body")
+
+
+def kind(content: bytes) -> tuple[str, str]:
+    """Return what a file is by its first bytes, and what to do; an empty name and advice to fetch it if unknown."""
+    if not content:
+        return "an empty file", AGAIN
+    if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:15].lower().startswith(_MARKUP):
+        return "a web page", "its address asks for something first, or has moved: fetch the file itself"
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "a WebP file", _CONVERT
+    if content[4:12] in (b"ftypavif", b"ftypheic", b"ftypmif1"):
+        return "a HEIF or AVIF file", _CONVERT
+    return next(((what, advice) for start, what, advice in _STARTS if content.startswith(start)), ("", AGAIN))

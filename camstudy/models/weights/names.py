@@ -1,0 +1,86 @@
+"""Names in checkpoints: what wrappers put before them, what old files lack, and the same network under other names."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from camstudy.core.errors import CamstudyError
+
+# DataParallel and AveragedModel, torch.compile, and modules of Lightning.
+PREFIXES = ("module.", "_orig_mod.", "model.")
+AVERAGED = "n_averaged"
+COUNTER = "num_batches_tracked"
+BY_POSITION = "by_position"
+
+
+def unwrapped(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return a state without what wrappers put before all of its names, unless the model's own names begin with it.
+
+    Where all names of the model, and they alone, are those of the file after one prefix, they get it. The count of an
+    averaged model (``n_averaged``) is left out.
+    """
+    if state.keys() <= own.keys():
+        return state
+    if AVERAGED in state and AVERAGED not in own and state[AVERAGED].numel() == 1:
+        state = {name: tensor for name, tensor in state.items() if name != AVERAGED}
+    while prefix := next((each for each in PREFIXES if state and all(name.startswith(each) for name in state)), None):
+        stripped = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        if len(state.keys() & own.keys()) > len(stripped.keys() & own.keys()):
+            return state
+        state = stripped
+    common = _common(own)
+    counters = {name for name in own if name.endswith(COUNTER)}
+    if common and own.keys() - counters <= {f"{common}.{name}" for name in state} <= own.keys():
+        return {f"{common}.{name}": tensor for name, tensor in state.items()}
+    return state
+
+
+def _common(names: Iterable[str]) -> str:
+    """Return the modules that all names begin with, with dots between."""
+    parts = [name.split(".")[:-1] for name in names]
+    shared = itertools.takewhile(lambda each: len({*each}) == 1, zip(*parts, strict=False))
+    return ".".join(each[0] for each in shared)
+
+
+def with_counters(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return a state with the model's own counters of batches, where it has none: a file from before there were any."""
+    if any(name.endswith(COUNTER) for name in state):
+        return state
+    return {**state, **{name: tensor.detach() for name, tensor in own.items() if name.endswith(COUNTER)}}
+
+
+def by_position(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Return a state under the model's names, in the order of both.
+
+    ``own`` has each tensor once. Raises `CamstudyError`, with the first place where they differ, unless there are as
+    many, every shape agrees, and every name ends alike (``weight``, ``running_mean``).
+    """
+    given = {name: tensor for name, tensor in state.items() if name != AVERAGED}
+    if not any(name.endswith(COUNTER) for name in given):
+        own = {name: tensor for name, tensor in own.items() if not name.endswith(COUNTER)}
+    pairs = zip(own.items(), given.items(), strict=False)
+    for number, ((name, tensor), (there, value)) in enumerate(pairs, 1):
+        if tensor.shape != value.shape or name.rpartition(".")[2] != there.rpartition(".")[2]:
+            raise CamstudyError(
+                f"{where}: `names: by_position` does not fit: at place {number} the model has `{name}` "
+                f"{tuple(tensor.shape)}, the file `{there}` {tuple(value.shape)}; it is of another network or order"
+            )
+    if len(own) != len(given):
+        raise CamstudyError(
+            f"{where}: `names: by_position` does not fit: the model has {len(own)} tensors, the file {len(given)}; it "
+            "is of another network"
+        )
+    return dict(zip(own, given.values(), strict=True))
+
+
+def position_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say that names may be passed over, where all that `by_position` checks agrees."""
+    try:
+        by_position(own, state, "")
+    except CamstudyError:
+        return ""
+    return (
+        " But number, order, shapes and last parts of the names agree: if it is the same network under other names, set"
+        " `weights.names: by_position`, and see whether its predictions are right."
+    )

@@ -1,0 +1,274 @@
+"""Folders of one's own photographs: labels, names, boxes and lists from what a user may bring, and damage in words."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+import xarray
+from PIL import Image
+from timm.data import ImageNetInfo
+
+from camstudy.core.errors import CamstudyError
+from camstudy.core.ledger import table_of
+from camstudy.data.archives import expanded, missing_root
+from camstudy.data.dataset import ATTRIBUTES, open_dataset
+from camstudy.data.formats.boxes import parse_objects
+from camstudy.data.formats.files import Files, Root
+from camstudy.data.formats.folder import read_folder
+from camstudy.data.formats.photographs import Photograph, decode, readable, write_photographs
+from camstudy.data.sources import SOURCES
+from camstudy.pipeline import paths
+
+
+def png(level=0, size=(4, 6), dtype=np.uint8):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full(size, level, dtype)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def tree(root, *names, **texts):
+    for number, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    for name, text in texts.items():
+        (root / name.replace("_", ".")).write_text(text)
+    return root
+
+
+def labels(found):
+    return {item.name: item.label for item in found.photographs}
+
+
+def test_the_first_folder_is_the_class_at_any_depth(tmp_path):
+    tree(tmp_path, "dog/a.png", "cat/deep/b.PNG", "cat/c.jpeg", "ant/d.png", "ant/notes.txt")
+    found = read_folder(tmp_path)
+    assert labels(found) == {"ant/d.png": 0, "cat/c.jpeg": 1, "cat/deep/b.PNG": 1, "dog/a.png": 2}
+    assert found.class_names == found.keys == ["ant", "cat", "dog"]
+
+
+def test_folders_of_numbers_are_those_numbers(tmp_path):
+    tree(tmp_path, "10/a.png", "2/b.png", "0/c.png")
+    assert labels(read_folder(tmp_path)) == {"0/c.png": 0, "10/a.png": 10, "2/b.png": 2}
+    assert read_folder(tmp_path).class_names is None
+
+
+def test_what_systems_leave_is_no_data_and_links_are_entered(tmp_path):
+    names = [".hidden/a.png", "cat/.b.png", "__MACOSX/cat/._c.png", "cat/.ipynb_checkpoints/d.png", "cat/Thumbs.db"]
+    tree(tmp_path / "data", *names, "cat/good.png")
+    tree(tmp_path / "elsewhere", "e.png")
+    (tmp_path / "data/dog").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/dog/back").symlink_to(tmp_path / "data")
+    assert labels(read_folder(tmp_path / "data")) == {"cat/good.png": 0, "dog/e.png": 1}
+
+
+def test_without_labels_all_images_are_taken_in_order(tmp_path):
+    tree(tmp_path, "b.png", "a/c.png")
+    found = read_folder(tmp_path, labels=None)
+    assert [(item.name, item.label) for item in found.photographs] == [("a/c.png", -1), ("b.png", -1)]
+    assert found.class_names is None
+    with pytest.raises(CamstudyError, match=r"b\.png: is in no folder, and folders are the classes; move it, or set"):
+        read_folder(tmp_path)
+
+
+def test_a_table_has_labels_names_and_boxes(tmp_path):
+    text = "file,label,name,x0,y0,x1,y1\nb.png,7,Siamese,1,0,3,2\na/c.png,2,Tabby,0,0,1,1\nb.png,7,Siamese,3,1,6,4\n"
+    tree(tmp_path, "b.png", "a/c.png", "other.png", t_csv=text)
+    found = read_folder(tmp_path, labels="t.csv", boxes=True)
+    assert labels(found) == {"b.png": 7, "a/c.png": 2}
+    assert (found.class_names[2], found.class_names[7], found.class_names[0], len(found.class_names)) == (
+        "Tabby",
+        "Siamese",
+        "0",
+        8,
+    )
+    boxes = {item.name: item.boxes.tolist() for item in found.photographs}
+    assert boxes == {"b.png": [[0, 1, 2, 3], [1, 3, 4, 6]], "a/c.png": [[0, 0, 1, 1]]}
+
+
+def test_a_file_of_classes_gives_numbers_and_names(tmp_path):
+    tree(tmp_path, "dog/a.png", "cat/b.png", c_txt="# mine\nwolf\ncat,House cat\ndog,Domestic dog\n")
+    found = read_folder(tmp_path, classes="c.txt", num_classes=3)
+    assert labels(found) == {"cat/b.png": 1, "dog/a.png": 2}
+    assert found.class_names == ["wolf", "House cat", "Domestic dog"]
+    tree(tmp_path, "fox/a.png")
+    with pytest.raises(CamstudyError, match=r"fox/a\.png: unknown class in `c\.txt`: `fox`"):
+        read_folder(tmp_path, classes="c.txt")
+    with pytest.raises(CamstudyError, match="has 3 classes, expected 5; correct `num_classes`"):
+        read_folder(tmp_path, num_classes=5)
+
+
+def test_classes_of_imagenet_by_synset_name_or_number(tmp_path):
+    info = ImageNetInfo("imagenet-1k")
+    tree(tmp_path, "n02123045/a.png", "tench/b.png", "Egyptian_cat/c.png", t_csv="file,label\ntench/b.png,281\n")
+    found = read_folder(tmp_path, classes="imagenet")
+    synsets = info.label_names()
+    assert labels(found) == {"n02123045/a.png": synsets.index("n02123045"), "tench/b.png": 0, "Egyptian_cat/c.png": 285}
+    assert found.class_names == info.label_descriptions()
+    assert found.keys == synsets
+    by_number = read_folder(tmp_path, labels="t.csv", classes="imagenet")
+    assert labels(by_number) == {"tench/b.png": 281}
+    tree(tmp_path, "crane/d.png")  # a bird, and a machine
+    with pytest.raises(CamstudyError, match=r"crane/d\.png: unknown class in `imagenet`: `crane`"):
+        read_folder(tmp_path, classes="imagenet")
+
+
+def test_several_directories_and_a_list_of_some_images(tmp_path):
+    tree(tmp_path / "one/photos", "cat/a.png", "dog/a.png", l_txt="photos-2/cat/b.png\nphotos-1/dog/a.png\n")
+    tree(tmp_path / "two/photos", "cat/b.png")
+    root, more = Root(tmp_path / "one/photos"), [str(tmp_path / "two/photos")]
+    found = read_folder(root, more_roots=more)
+    expected = {"photos-1/cat/a.png": 0, "photos-1/dog/a.png": 1, "photos-2/cat/b.png": 0}
+    assert labels(found) == expected
+    some = read_folder(root, more_roots=more, subset="l.txt")
+    assert [item.name for item in some.photographs] == ["photos-2/cat/b.png", "photos-1/dog/a.png"]
+    write(tmp_path / "d.json", some.files, some.photographs)
+    text = root.record(table_of(tmp_path / "d.json"), "")
+    (tmp_path / "two/photos/cat/b.png").write_bytes(png(77))
+    again = Root(tmp_path / "one/photos")
+    other = read_folder(again, more_roots=more, subset="l.txt")
+    other.files.hash(item.name for item in other.photographs)
+    assert again.record(table_of(tmp_path / "e.json"), "") != text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,class\na.png,1\n", "t.csv, line 1: has no column label, but file, class; name the columns file, label"),
+        ("file,label\na.png,\n", "t.csv, line 2: has no label; give one, or leave out the line"),
+        ("file,label\na.png,1\na.png,1\n", "t.csv, line 3: a.png is there twice; keep one line of it"),
+        ("file,label\na.png,1\na.png,2\n", "line 3: a.png has the label 2, and above 1; keep one of them"),
+        ("file,label\nx.png,1\ny.png,1\n", "t.csv: names images that are not there: x.png, y.png; correct the names"),
+        ("file,label\n", "t.csv: has no lines; add one for each image"),
+    ],
+)
+def test_mistakes_in_tables_are_told_with_their_line(tmp_path, text, message):
+    tree(tmp_path, "a.png", t_csv=text)
+    with pytest.raises(CamstudyError, match=re.escape(message)):
+        read_folder(tmp_path, labels="t.csv")
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ("1,0,1,4", "line 2: the box from 1, 0 to 1, 4 is empty; the smaller come first"),
+        ("1,0,x,4", "line 2: found x0 '1', y0 '0', x1 'x', y1 '4', expected four numbers of pixels"),
+    ],
+)
+def test_boxes_that_are_none_are_told(tmp_path, box, message):
+    tree(tmp_path, "a.png", t_csv=f"file,label,x0,y0,x1,y1\na.png,1,{box}\n")
+    with pytest.raises(CamstudyError, match=message):
+        read_folder(tmp_path, labels="t.csv", boxes=True)
+
+
+def test_the_source_and_its_roots(tmp_path, monkeypatch):
+    tree(tmp_path / "photos", "cat/a.png", "dog/b.png")
+    entry = dict.fromkeys(("classes", "num_classes", "subset")) | {
+        "labels": "folders",
+        "more_roots": [],
+        "boxes": False,
+    }
+    entry |= {"source": "folder", "root": "~/photos"}
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HERE", "photos")
+    source = SOURCES["folder"]
+    assert source.truths(entry) == {"labels"}
+    assert source.truths(entry | {"labels": None}) == set()
+    for root in ("~/photos", "$HOME/$HERE", "${HOME}/photos"):
+        assert paths.root(entry | {"root": root}) == expanded(root) == str(tmp_path / "photos")
+        assert missing_root(entry | {"root": root}) is None
+    assert missing_root(entry | {"root": "$NOWHERE_AT_ALL/x"}).startswith(
+        f"no directory `$NOWHERE_AT_ALL/x` in {tmp_path.cwd()} (there is no variable $NOWHERE_AT_ALL); make it and put"
+    )
+    assert missing_root(entry | {"more_roots": ["~/none"]}).startswith(f"no directory `{tmp_path}/none`; make it")
+    assert source.listing(entry, Root(paths.root(entry))).classes == ["cat", "dog"]
+    assert len(source.read(entry, Root(paths.root(entry))).photographs) == 2
+
+
+# Files that are not what they should be.
+
+
+def write(manifest, files, items, **options):
+    write_photographs(manifest, files, items, attrs=dict.fromkeys(ATTRIBUTES), identity="f", **{"chunk": 2, **options})
+    return open_dataset(manifest)
+
+
+DAMAGED = {
+    "cut.png": (png(3, (50, 50), np.uint8)[:-30], "cannot be decoded"),
+    "empty.png": (b"", "neither a JPEG nor a PNG file, but an empty file; fetch it again"),
+    "gif.png": (b"GIF89a", "neither a JPEG nor a PNG file, but a GIF file; save it as JPEG or PNG"),
+    "lfs.png": (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        "a pointer of Git LFS instead of the file; run `git lfs",
+    ),
+    "web.png": (b"\n<!DOCTYPE html><html>", "but a web page; its address asks for something first, or has moved"),
+}
+
+
+def test_all_damaged_files_are_named_at_once_or_left_out(tmp_path):
+    good = [f"{number}.png" for number in range(4)]
+    tree(tmp_path / "images", *good)
+    for name, (content, _) in DAMAGED.items():
+        (tmp_path / "images" / name).write_bytes(content)
+    items = [Photograph(name, 0) for name in sorted([*good, *DAMAGED])]
+    with pytest.raises(CamstudyError) as raised:
+        write(tmp_path / "d.json", Files(tmp_path / "images"), items)
+    first, *lines = str(raised.value).splitlines()
+    assert first == "5 files cannot be used; with `on_error: skip` they are left out:"
+    for line, (name, (_, text)) in zip(lines, sorted(DAMAGED.items()), strict=True):
+        assert line.startswith(f"  {tmp_path}/images, {name}: ")
+        assert text in line
+    kept, texts = readable(Files(tmp_path / "images"), items, chunk=3)
+    assert [item.name for item in kept] == good
+    assert [f"  {text}" for text in texts] == lines
+    found = write(tmp_path / "d.json", Files(tmp_path / "images"), kept)
+    assert [image[0, 0, 0] for image in found.images()] == [0, 1, 2, 3]
+
+
+def test_a_box_outside_its_image_stops_its_image_alone(tmp_path):
+    tree(tmp_path / "images", "a.png", "b.png")
+    inside, outside = np.array([[3, 5, 4, 6]]), np.array([[4, 0, 9, 2]])  # the last pixel, and below the last row
+    items = [Photograph("a.png", 0, boxes=outside), Photograph("b.png", 0, boxes=inside)]
+    kept, (text,) = readable(Files(tmp_path / "images"), items)
+    assert [item.name for item in kept] == ["b.png"]
+    assert "a.png: the box of top, left, bottom, right [4, 0, 9, 2] lies outside the image" in text
+    write(tmp_path / "d.json", Files(tmp_path / "images"), kept)
+    assert xarray.open_zarr(tmp_path / "d.zarr", consolidated=False)["box"].values.tolist() == [[3, 5, 4, 6]]
+
+
+def test_a_box_of_one_pixel_is_one():
+    text = b"<annotation><object><name>dog</name><bndbox><xmin>3</xmin><ymin>5</ymin><xmax>3</xmax><ymax>5</ymax>"
+    (found,) = parse_objects(text + b"</bndbox></object></annotation>", "x", first=1)
+    assert found.edges == (4, 2, 5, 3)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, 0), (257, 1), (32896, 128), (65535, 255), (300, 1)])
+def test_grey_of_16_bits_is_scaled(value, expected):
+    assert (decode(png(value, (4, 6), np.uint16), "x") == np.full((4, 6, 3), expected)).all()
+
+
+def test_images_too_large_to_decode_are_told_by_their_size(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(CamstudyError, match=r"x: is too large to be decoded \(Image size \(24 pixels\) exceeds"):
+        decode(png(), "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<html><body>Log in", r"is a web page, expected a MATLAB file; its address asks for something first"),
+        (
+            b"version https://git-lfs.github.com/spec/v1",
+            r"is a pointer of Git LFS instead of the file, expected a MATLAB",
+        ),
+        (
+            b"\x89HDF\r\n\x1a\n",
+            r"is a MATLAB 7\.3 file, which is another format; load it in MATLAB and save it with `-v7`",
+        ),
+    ],
+)
+def test_files_that_are_no_matlab_are_called_what_they_are(tmp_path, content, message):
+    (tmp_path / "meta.mat").write_bytes(content)
+    with pytest.raises(CamstudyError, match=message):
+        Files(tmp_path).read_matlab("meta.mat")
