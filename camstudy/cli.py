@@ -104,7 +104,21 @@ def _report(asked: argparse.Namespace, others: list[str]) -> int:
     status = _call([*_snakemake(asked, cores="1"), "--quiet", "all", *others, "--report", str(page)], check=others)
     if status == 0:
         print(f"report   {page}")
+        _print_answers(*_finished(asked.study))
     return status
+
+
+def _print_answers(name: str, config: Path) -> None:
+    """Print what a finished study says of its primary metric, if it names one."""
+    import yaml
+
+    from camstudy.core.parts import read_table
+    from camstudy.tables.answers import answers
+
+    content = yaml.safe_load(config.read_text())
+    if content.get("primary"):
+        table = read_table(str(Path("results", "studies", name, "comparisons.parquet")))
+        print(*answers(content, table), sep="\n")
 
 
 def _results(asked: argparse.Namespace, _: list[str]) -> int:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from camstudy.analysis.aggregate import Settings, compare, compare_with_control, summarize
-from camstudy.analysis.counting import read_counting
+from camstudy.analysis.counting import explained, read_counting
 from camstudy.core.names import CONTROL
 from camstudy.core.parts import read_tables, write_table
 from camstudy.core.provenance import all_versions, read_json
@@ -31,7 +31,8 @@ with step(snakemake):
         scores.append(summarize(counting.frames(frames), **on))
         # Of correlations, those that tables show; of other families, all metrics.
         compared = compared_alone(config) if family == "agreement" else None
-        comparisons.append(compare(frames, pairs, **on, metrics=compared, partly=partly, counting=counting))
+        tested = explained(frames, config["controls"])
+        comparisons.append(compare(tested, pairs, **on, metrics=compared, partly=partly, counting=counting))
         # Whether a map says more of gaze than where people look in any case.
         for control in (name for model, name in frames if model == CONTROL):
             if METHODS[config["catalog"]["methods"][control]["method"]].reference == "fixation":

@@ -81,6 +81,16 @@ class Counting:
         return {key: self.keep(frame, key[0]) for key, frame in frames.items()}
 
 
+def explained(
+    frames: Mapping[tuple[str, str], pd.DataFrame], controls: Sequence[str]
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return the scores by (model, method) of methods alone: those of controls say nothing of what models differ in.
+
+    So that they are no tests, for whose number p-values are corrected.
+    """
+    return {key: frame for key, frame in frames.items() if key[1] not in controls}
+
+
 def read_counting(study: Mapping, records: Sequence[str]) -> Counting:
     """Return the images that count in a study; ``records`` are those of what each of its models predicts, in order."""
     models = study["models"] if study["images"] != ALL else ()

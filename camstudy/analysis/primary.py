@@ -12,7 +12,8 @@ class Finding:
     """A comparison in one metric: the mean of variant minus baseline over the images that both were scored on.
 
     ``difference`` and its interval ``low`` to ``high`` are in the unit of the long table; ``p`` is that of the paired
-    test, ``p_corrected`` corrected over ``n_tests``; ``n`` counts the images. What cannot be told is None.
+    test, ``p_corrected`` corrected over ``n_tests``; ``n`` counts the images, ``n_degenerate`` those with a degenerate
+    map of either model. What cannot be told is None.
     """
 
     baseline: str
@@ -27,6 +28,7 @@ class Finding:
     p_corrected: float | None
     n: int
     n_tests: int
+    n_degenerate: int = 0
 
 
 def findings(comparisons: pd.DataFrame, metric: str) -> list[Finding]:
@@ -38,5 +40,5 @@ def findings(comparisons: pd.DataFrame, metric: str) -> list[Finding]:
     for row in comparisons[comparisons["metric"] == metric].itertuples():
         numbers = (row.difference, row.ci_low, row.ci_high, row.p, row.p_corrected)
         names = (row.baseline, row.variant, row.method, row.protocol, row.metric)
-        found.append(Finding(*names, *map(finite, numbers), int(row.n), int(row.n_tests)))
+        found.append(Finding(*names, *map(finite, numbers), int(row.n), int(row.n_tests), int(row.n_degenerate)))
     return found

@@ -46,9 +46,8 @@ def method_grid(
     height = HEADER + rows * pitch + (len(images) - 1) * GAP + MARGIN
     figure = Figure(figsize=(width, height))
     for column, title in enumerate(titles):
-        x = (left + column * pitch + CELL / 2) / width
-        y = 1 - (HEADER - 0.04) / height
-        figure.text(x, y, wrap(title, LETTERS), fontsize=6.5, ha="center", va="bottom", color=TEXT)
+        at = (left + column * pitch + CELL / 2) / width, 1 - (HEADER - 0.04) / height
+        figure.text(*at, wrap(title, LETTERS), fontsize=6.5, ha="center", va="bottom", color=TEXT)
     for row in range(rows):
         n, model = row // len(models), models[row % len(models)]
         top = HEADER + row * pitch + n * GAP
@@ -65,10 +64,7 @@ def method_grid(
         panels[0].imshow(shown)
         note(panels[0], labels[n], "lower left")
         if objects is not None:
-            scale = np.array(shown.shape[:2] * 2) / np.array(images[n].shape[:2] * 2)
-            for upper, first, lower, last in objects[n] * scale:
-                size = (last - first, lower - upper)
-                panels[0].add_patch(Rectangle((first - 0.5, upper - 0.5), *size, fill=False, ec=OBJECT, lw=1))
+            _frames(panels[0], objects[n] * np.array(shown.shape[:2] * 2) / np.array(images[n].shape[:2] * 2))
         if predicted and predicted[model][n] != labels[n]:
             note(panels[0], f"predicts {predicted[model][n]}", "upper left", WRONG)
         seen = None if points is None else points[n]
@@ -85,6 +81,13 @@ def method_grid(
             if np.ptp(heat) == 0 or not np.isfinite(heat).all():
                 note(panel, "degenerate", "lower left")
     return figure
+
+
+def _frames(panel: Axes, boxes: np.ndarray) -> None:
+    """Draw boxes (k, 4), in the pixels of a panel's picture, around what is in them."""
+    for upper, first, lower, last in boxes:
+        size = (last - first, lower - upper)
+        panel.add_patch(Rectangle((first - 0.5, upper - 0.5), *size, fill=False, ec=OBJECT, lw=1))
 
 
 def _dots(panel: Axes, points: np.ndarray | None, image: np.ndarray, box: Box) -> None:

@@ -31,7 +31,21 @@ def counted(inputs: TableInputs, record: Shown) -> str:
     if of_all.any():
         # They are scored once for all models.
         text += f", of controls that look at no model n = {numbers(scores.loc[of_all, 'n'])}"
-    return text
+    return text + (recognized(inputs) if "faithfulness" in record.metrics and policy == "all" else "")
+
+
+def recognized(inputs: TableInputs) -> str:
+    """Return how many of the images their models are right about; nothing where that is of other images or unknown.
+
+    What a map says of a probability means little where the model is wrong.
+    """
+    right = inputs.scores[(inputs.scores["metric"] == "top1") & inputs.scores["model"].isin(inputs.study["models"])]
+    right = right[right["dataset"] == inputs.dataset["dataset"]]
+    if right.empty:
+        return ""
+    shares, counts = sorted({f"{100 * mean:.1f}" for mean in right["mean"]}, key=float), (right["mean"] * right["n"])
+    ends = " to ".join(dict.fromkeys((shares[0], shares[-1])))
+    return f", of which models classify {numbers(counts.round())} correctly (top-1 {ends} %)"
 
 
 def captioned(caption: str, text: str) -> str:

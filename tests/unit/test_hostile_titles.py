@@ -69,7 +69,8 @@ def test_tables_show_titles_as_text(title):
     page = Words(to_html(made))
     assert plain in [" ".join(word.split()) for word in page.words]
     assert "script" not in page.tags
-    assert len(to_markdown(made).splitlines()) == len(to_markdown(table("title")).splitlines())
+    for grid in (part.splitlines() for part in to_markdown(made).split("\n\n") if part.startswith("|")):
+        assert len({line.replace(r"\|", "").count("|") for line in grid}) == 1
 
 
 def test_markdown_acts_upon_nothing_in_a_title():

@@ -3,15 +3,22 @@
 import csv
 import dataclasses
 import io
+import itertools
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from studies import make_inputs
+from studies import make_inputs, make_method_inputs
 
+from camstudy.analysis.aggregate import Settings, compare
+from camstudy.analysis.counting import explained
 from camstudy.analysis.summary import Difference, Estimate
+from camstudy.figures import FIGURES
 from camstudy.tables import TABLES
+from camstudy.tables.counted import counted
 from camstudy.tables.render import to_csv
 from camstudy.tables.table import Column, Row, Table, cell
 
@@ -84,3 +91,38 @@ def test_stars_are_for_what_test_and_interval_both_call_different():
     assert alone.significance(found) == "***"
     for inputs, words in ((INPUTS, "and the interval excludes 0"), (alone, "whatever the interval says")):
         assert words in "\n".join(TABLES["dcls"].function(inputs).notes)
+
+
+@pytest.mark.parametrize(
+    ("top1", "words"),
+    [
+        ({"net": 0.5625}, ", of which models classify 9 correctly (top-1 56.2 %)"),
+        ({"net": 0.5625, "other": 0.75}, ", of which models classify 9 to 12 correctly (top-1 56.2 to 75.0 %)"),
+    ],
+)
+def test_captions_of_faithfulness_say_how_many_images_are_recognized(top1, words):
+    inputs = make_method_inputs(models=tuple(top1))
+    rows = [["boxes", model, "", "top1", share, 0.3, 0.8, 16, 0] for model, share in top1.items()]
+    right = pd.DataFrame(rows, columns=["dataset", "model", "method", "metric", "mean", "ci_low", "ci_high", "n", "d"])
+    scores = pd.concat([inputs.scores[inputs.scores["metric"] != "top1"], right.rename(columns={"d": "n_degenerate"})])
+    inputs = dataclasses.replace(inputs, scores=scores)
+    assert counted(inputs, TABLES["faithfulness"]).endswith(words)
+    assert counted(inputs, FIGURES["insertion_deletion"]).endswith(words)
+    # Not those of localisation, of the images that count because they are right, or of other data.
+    assert "correctly" not in counted(inputs, TABLES["localization"])
+    alone = dataclasses.replace(inputs, study=inputs.study | {"images": "correct"})
+    assert words not in counted(alone, TABLES["faithfulness"])
+    elsewhere = dataclasses.replace(inputs, dataset=inputs.dataset | {"dataset": "others"})
+    assert "correctly" not in counted(elsewhere, TABLES["faithfulness"])
+
+
+def test_controls_are_no_tests_between_models():
+    frames = {
+        (model, method): pd.DataFrame({"image": range(8), "name": "", "average_drop": np.linspace(0, step, 8)})
+        for step, (model, method) in enumerate(itertools.product(("net", "other"), ("gradcam", "center_bias")), 1)
+    }
+    about = {"dataset": "boxes", "ceiling": None, "settings": Settings(resamples=200)}
+    found = compare(explained(frames, ["center_bias"]), [("net", "other")], **about)
+    assert [*found["method"]] == ["gradcam"]
+    assert [*found["n_tests"]] == [1]
+    assert found["p_corrected"].tolist() == found["p"].tolist()
