@@ -1,5 +1,7 @@
 """The alignment dot plot: how aligned each architecture is, with and without DCLS, between the controls."""
 
+from textwrap import wrap
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -10,6 +12,7 @@ from camstudy.figures.style import COLORS, RULE, SOFT, footer, panels, styled
 from camstudy.tables.notes import marks, tested
 
 OFFSET = 0.16  # of a model from its architecture's line, so that the two intervals do not overlap
+LEGEND = 0.5  # inches of the legend beyond the margins of the panels
 PANEL, LETTER = 3.1, 0.058  # approximate width of a panel and of a letter of a control's label, inches
 BASELINE, VARIANT = COLORS[0], COLORS[1]
 
@@ -52,14 +55,20 @@ def alignment(inputs: TableInputs) -> Figure:
         axis.set_xlabel("alignment with human maps (1 = human ceiling)")
     axes[0].set_ylim(len(lines) - 0.5, -0.5)
     _draw_controls(axes, inputs, controls)
-    footer(figure, legend_handles(BASELINE, VARIANT) if compared else [], _note(inputs) if compared else "")
+    footer(
+        figure, legend_handles(BASELINE, VARIANT) if compared else [], _note(inputs, len(methods)) if compared else ""
+    )
     return figure
 
 
-def _note(inputs: TableInputs) -> str:
-    """Return what asterisks stand for: test, correction, levels."""
+def _note(inputs: TableInputs, n_panels: int) -> str:
+    """Return what asterisks stand for, test, correction and levels, on lines that leave the legend its room."""
     table = inputs.comparisons[inputs.comparisons["metric"] == "alignment"]
-    return f"{tested(inputs, table['n_tests'])}\n{marks(inputs)}" if len(table) else ""
+    if table.empty:
+        return ""
+    letters = round((PANEL * n_panels - LEGEND) / LETTER)
+    texts = (tested(inputs, table["n_tests"]), marks(inputs).partition(" (")[0])
+    return "\n".join(line for text in texts for line in wrap(text, letters))
 
 
 def _dot(axis: Axes, estimate: Estimate | None, y: float, color: str, filled: bool) -> None:
