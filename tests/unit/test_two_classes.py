@@ -1,0 +1,92 @@
+"""Scenes with two classes: maps of a class are where it is, not where the other is; class-agnostic maps do not care."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import load_file
+from timm.models.resnet import BasicBlock, ResNet
+from timm.models.vision_transformer import VisionTransformer
+from torch.nn import functional as F
+
+from camstudy.api import explain
+from camstudy.core.geometry import resample
+from camstudy.data.digits import make_item
+
+torch.set_num_threads(1)
+COLORS = np.array([[230, 60, 60], [60, 230, 60], [60, 60, 230]])
+
+
+def colored(n, seed):
+    """Return images (n, 32, 32, 3) with squares of two of three colors in two quarters, and a class's box in each."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(90, 166, (n, 32, 32, 3)).astype(np.uint8)
+    boxes, present = np.zeros((n, 3, 32, 32), bool), np.zeros((n, 3), np.float32)
+    for image, box, row in zip(images, boxes, present, strict=True):
+        for label, quarter in zip(rng.permutation(3)[:2], rng.permutation(4), strict=False):
+            top, left = 16 * (quarter // 2), 16 * (quarter % 2)
+            box[label, top : top + 16, left : left + 16] = True
+            row[label] = 1
+            image[box[label]] = COLORS[label]
+    return images, boxes, present
+
+
+@pytest.fixture(scope="module")
+def vit():
+    torch.manual_seed(0)
+    small = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 3}
+    model = VisionTransformer(**small)
+    images, _, present = colored(512, seed=0)
+    images, present = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1, torch.from_numpy(present)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for step in range(240):
+        part = slice(64 * (step % 8), 64 * (step % 8) + 64)
+        loss = F.binary_cross_entropy_with_logits(model(images[part]), present[part])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1
+    return model.eval()
+
+
+def shares(model, images, boxes, pairs, method, **options):
+    """Return the share of the mass of both boxes that is in the explained one's, for each of both classes, (n, 2)."""
+    found = []
+    for place in (0, 1):
+        maps = explain(model, list(images), method, targets=pairs[:, place], **options)
+        values = resample(np.stack([m.values for m in maps]), images.shape[1:3])
+        values = np.maximum(values, 0)
+        own, other = ((values * boxes[np.arange(len(boxes)), pairs[:, k]]).sum((1, 2)) for k in (place, 1 - place))
+        found.append(np.divide(own, own + other, out=np.full(len(own), 0.5), where=own + other > 0))
+    return np.stack(found, 1)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "gae", "class_embedding_projection", "attention_rollout"])
+def test_only_maps_of_a_class_follow_it(vit, method):
+    images, boxes, present = colored(32, seed=1)
+    pairs = np.stack([np.flatnonzero(row) for row in present])
+    options = {"input": {"size": 32, "crop_pct": 1.0, "mean": (0.5,) * 3, "std": (0.5,) * 3}, "head": "sigmoid"}
+    found = shares(vit, images, boxes, pairs, method, **options)
+    if method == "attention_rollout":
+        # One map for both classes: what one has, the other lacks.
+        np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+    else:
+        assert found.mean() > 0.8
+
+
+def test_gradcam_tells_two_digits_apart():
+    model = ResNet(
+        BasicBlock, [1, 1, 1, 1], 10, channels=[16, 32, 64, 96], stem_width=16, output_stride=16, zero_init_last=False
+    )
+    model.load_state_dict(load_file(ROOT / "config/weights/resnet_mini.safetensors"))
+    # The first of two items of each scene of two digits.
+    items = [make_item("val", 6 * turn + 1, 0) for turn in range(20)]
+    pairs = np.array([item.label_set for item in items])
+    boxes = np.zeros((len(items), 10, 256, 256), bool)
+    for turn, row in enumerate(pairs):
+        for place, label in enumerate(row):
+            top, left, bottom, right = make_item("val", 6 * turn + 1 + place, 0).scene.boxes[0]
+            boxes[turn, label, top:bottom, left:right] = True
+    images = np.stack([item.scene.image for item in items])
+    found = shares(model.eval(), images, boxes, pairs, "gradcam", input={"size": 112, "crop_pct": 1.0})
+    assert found.mean() > 0.8
