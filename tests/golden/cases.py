@@ -1,6 +1,9 @@
 """The golden cases of registered things: every method, metric and variant at small fixed inputs, in float64."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -10,8 +13,9 @@ from torch import nn
 from camstudy.explain.methods import METHODS
 from camstudy.explain.registry import Method
 from camstudy.metrics.families import METRICS
+from camstudy.models.guided import switchable
 from camstudy.models.variants import VARIANTS
-from camstudy.training.terms import TERMS, Batch
+from camstudy.training.terms import TERMS, Batch, Measured
 from tests.golden.numbers import noise, weights
 from tests.golden.values import Values, named
 from tests.unit import nets
@@ -25,6 +29,13 @@ SHORT = {
     "extremal_perturbation": [{"iterations": 6, "step": 4, "sigma": 5.0}],
     "fovex": [{"fixations": 2, "steps": 4, "blur_size": 9, "blur_sigma": 3.0, "side": 6}],
     "neva": [{"fixations": 2, "steps": 4, "side": 6, "released_offset": True, "factors": [1.0, 0.5]}],
+    "binary_cross_entropy": [{"label_smoothing": 0.1}],
+    "gradient_guidance": [
+        {
+            **{"weight": 0.5, "error": "cosine", "of": "loss", "detach_guided": False, "batch_norm": "batch"},
+            **{"teacher": "guided", "samples": 2, "noise": 0.1, "label_smoothing": 0.1},
+        }
+    ],
     "opti_cam": [{"iterations": 12}, {"objective": "norm", "early_stop": False, "iterations": 6}],
     "score_cam": [{}, {"weighting": "softmax_logit", "outside": "mean", "align_corners": True}],
     "smoothgrad": [{"samples": 3, "reduce": "sum_abs"}],
@@ -150,7 +161,11 @@ def method(name: str) -> Values:
     for number, parameters in enumerate(SHORT.get(name, [{}])):
         if record.needs == "dataset":
             halves = noise(3, 2, 8, 8, seed=21).astype(np.float32)
-            maps = record.function(np.arange(3), {"human_half": halves, **GAZE}, **parameters)
+            with made_elsewhere() as folder:
+                parameters = {**parameters, "path": folder} if name == "files" else parameters
+                maps = record.function(
+                    np.arange(3), {"human_half": halves, "image": ["a", "b", "c"], **GAZE}, **parameters
+                )
             found |= beside(f"{number}", maps, record)
             continue
         tails = ("linear", "residual") if record.variant or not record.attention else ()
@@ -169,6 +184,15 @@ def method(name: str) -> Values:
                 maps = record.function(activations, gradients, **parameters)
             found |= beside(f"{number} {tail}", maps, record)
     return dict(named(key, np.asarray(value)) for key, value in found.items())
+
+
+@contextmanager
+def made_elsewhere() -> Iterator[str]:
+    """Make a folder of maps of three images for the time of a block."""
+    with TemporaryDirectory() as folder:
+        for name, values in zip("abc", noise(3, 4, 4, seed=33), strict=True):
+            np.save(Path(folder, f"{name}.npy"), values)
+        yield folder
 
 
 def beside(key: str, result: object, record: Method) -> dict[str, object]:
@@ -205,9 +229,18 @@ def term(name: str) -> Values | None:
     if name not in SHORT:
         return None
     model = VARIANTS["dcls"].function(network("residual"), seed=0, **SHORT["dcls"][0]).double()
+    pictures = images().requires_grad_()
     logits = torch.from_numpy(noise(3, CLASSES, seed=23)).requires_grad_()
-    batch = Batch(model, images(), torch.tensor([0, 3, 6]), logits, epoch=1)
-    value = TERMS[name].function(batch, **SHORT[name][0])
+    labels = torch.tensor([0, 3, 6])
+    if TERMS[name].heads == ("sigmoid",):
+        labels = torch.from_numpy(np.floor(3 * noise(3, CLASSES, seed=34)).astype(np.int8) - 1)
+    demands = TERMS[name].demands(SHORT[name][0])
+    with switchable(model, *demands.switchable) if demands.switchable else nullcontext():
+        batch = Batch(model, pictures, labels, model(pictures) if demands.once else logits, epoch=1)
+        value = TERMS[name].function(batch, **SHORT[name][0])
+    value = value.value if isinstance(value, Measured) else value
+    if demands.once:
+        logits = pictures
     seen = [logits] if TERMS[name].of == "images" else [p for n, p in model.named_parameters() if n.endswith(".P")]
     gradients = torch.autograd.grad(value, seen, allow_unused=True)
     found = {"value": value.detach().numpy()}

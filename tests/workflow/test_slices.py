@@ -96,7 +96,8 @@ def units(step):
         found.append(f"method:{method}")
     if CATALOG["models"].get(names.get("model"), {}).get("variant"):
         found.append("variant:dcls")
-    if step.script == "train":
+    # A check asks what the terms of the recipe demand, which decides no result.
+    if step.script in ("train", "check_model"):
         found += [unit for unit in CODE.units if unit.startswith("term:")]
     family = FAMILIES[names["protocol"]] if step.script == "score" else step.script
     found += [f"metric:{metric.name}" for metric in METRICS.values() if metric.family == family]
