@@ -33,8 +33,10 @@ def bundle(study: str, records: Iterable[str], lock: Path, target: Path) -> int:
     lock : file of the libraries' versions
     target : the archive, which is replaced
 
-    Raises `CamstudyError` if the study has no tables or figures yet.
+    Raises `CamstudyError` if the study has no tables or figures yet, or the file of versions is not there.
     """
+    if not lock.is_file():
+        raise CamstudyError(f"{lock}: no such file, and a bundle says by which versions it was made; restore it")
     folder = Path(RESULTS, "studies", study)
     own = [path for path in sorted(folder.rglob("*")) if path.is_file() and "report" not in path.parts]
     if not any(path.parent.name in ("tables", "figures") for path in own):
