@@ -5,11 +5,11 @@ from textwrap import wrap
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from camstudy.analysis.significance import marks, tested
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.core.names import CONTROL
 from camstudy.figures.pairs import architectures, ends, legend_handles
 from camstudy.figures.style import COLORS, RULE, SOFT, footer, panels, styled
-from camstudy.tables.notes import marks, tested
 
 OFFSET = 0.16  # of a model from its architecture's line, so that the two intervals do not overlap
 LEGEND = 0.5  # inches of the legend beyond the margins of the panels

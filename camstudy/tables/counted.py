@@ -4,10 +4,10 @@ from typing import Protocol
 
 import pandas as pd
 
+from camstudy.analysis.significance import numbers
 from camstudy.analysis.summary import TableInputs
 from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
-from camstudy.tables.notes import numbers
 
 WHICH = {
     "all": "",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from camstudy.analysis import significance
 from camstudy.analysis.summary import TableInputs
 from camstudy.core.names import CONTROL
 from camstudy.tables import notes
@@ -148,8 +149,8 @@ def _test_notes(inputs: TableInputs) -> Iterator[str]:
     if table.empty:
         yield f"{paired}; not tested."
     else:
-        yield f"{paired}; {notes.tested(inputs, table.loc[table['metric'] == 'alignment', 'n_tests'])}."
-        yield f"{notes.marks(inputs)}; bold: the higher of two alignments that differ significantly."
+        yield f"{paired}; {significance.tested(inputs, table.loc[table['metric'] == 'alignment', 'n_tests'])}."
+        yield f"{significance.marks(inputs)}; bold: the higher of two alignments that differ significantly."
     compared = {pair[role] for pair in study["comparisons"] for role in ("baseline", "variant")}
     others = [inputs.title(model) for model in study["models"] if model not in compared]
     if others:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from camstudy.analysis import significance
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
@@ -97,7 +98,7 @@ def _names(inputs: TableInputs, model: str, method: str) -> dict[str, str | floa
 def _notes(inputs: TableInputs, family: str, metrics: Sequence[str]) -> Iterator[str]:
     study, scores, entry = inputs.study, inputs.scores, inputs.protocol(family)
     scores = scores[scores["metric"].isin(metrics)]
-    yield f"Dataset: {inputs.dataset['dataset']}, {notes.numbers(scores['n'])} images with fixations that count."
+    yield f"Dataset: {inputs.dataset['dataset']}, {significance.numbers(scores['n'])} images with fixations that count."
     if inputs.dataset["human_maps"] == "simulated":
         yield "Fixations are simulated, not recorded from people: nothing about people follows."
     yield f"Protocol: {inputs.protocol_title(family)}. Metrics are defined in docs/metrics.md."
@@ -116,9 +117,9 @@ def _notes(inputs: TableInputs, family: str, metrics: Sequence[str]) -> Iterator
         over = tests["baseline"] == CONTROL
         for of, rows in (("methods, over the center bias of other images", over), ("rows with a minus", ~over)):
             if rows.any():
-                test = notes.tested(inputs, tests[rows]["n_tests"])
+                test = significance.tested(inputs, tests[rows]["n_tests"])
                 yield f"Marks of {of}: paired differences on the same images; {test} of each metric."
-        yield f"{notes.marks(inputs)}."
+        yield f"{significance.marks(inputs)}."
     of_one = scores[scores["metric"] == metrics[0]] if metrics else scores
     yield notes.degenerate(inputs, of_one, scored="scored as each metric says")
     if study["show_intervals"]:

@@ -1,5 +1,6 @@
 """The table of the layer sweep by faithfulness: which stage of a network is best explained, metric by metric."""
 
+from camstudy.analysis import significance
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.metrics.families import METRICS
 from camstudy.metrics.registry import Metric
@@ -42,7 +43,8 @@ def layer_faithfulness(inputs: TableInputs) -> Table:
         columns=tuple(columns),
         rows=tuple(rows),
         notes=(
-            f"Dataset: {inputs.dataset['dataset']}, {notes.numbers(table['n'])} images. Metrics: docs/metrics.md. "
+            f"Dataset: {inputs.dataset['dataset']}, {significance.numbers(table['n'])} images. "
+            "Metrics: docs/metrics.md. "
             f"Protocol: {inputs.protocol_title('faithfulness')}.",
             *notes.targets(inputs, sweep["methods"]),
             "Stage: the output of this stage is explained instead of what enters global pooling; 1 is the first after "

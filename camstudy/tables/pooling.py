@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from camstudy.analysis import significance
 from camstudy.analysis.published import join_published
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.metrics.families import METRICS
@@ -216,11 +217,11 @@ def _notes(inputs: TableInputs, metrics: Sequence[str], found: Mapping[Key, pd.S
     )
     tests = inputs.comparisons[inputs.comparisons["metric"].isin(metrics)] if len(inputs.comparisons) else []
     if len(tests):
-        test = notes.tested(inputs, tests["n_tests"])
+        test = significance.tested(inputs, tests["n_tests"])
         yield f"Rows with a minus: paired differences, mean over the same images; {test} of each metric."
-        yield f"{notes.marks(inputs)}."
+        yield f"{significance.marks(inputs)}."
     if inputs.similarity is not None and len(inputs.similarity):
-        images = notes.numbers(inputs.similarity["n"])
+        images = significance.numbers(inputs.similarity["n"])
         yield (
             f"Correlation of maps: mean over {images} images of Spearman's rank correlation of the two models' maps, "
             "at the resolution that they were made at; 1 where the order of all places is the same."

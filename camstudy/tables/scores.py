@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from camstudy.analysis import significance
 from camstudy.analysis.summary import TableInputs
 from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
@@ -83,7 +84,7 @@ def _notes(inputs: TableInputs, metrics: list[Metric]) -> Iterator[str]:
         images = notes.images(inputs, counts)
         if family == PREDICTION:
             of_images = table[table["metric"] == "mean_average_precision"]["n"]
-            images = f"{notes.numbers(of_images if len(of_images) else counts)} images"
+            images = f"{significance.numbers(of_images if len(of_images) else counts)} images"
             where = study["prediction_dataset"] or inputs.dataset["dataset"]
             yield f"Prediction: without maps, on {where}, {images}."
             continue

@@ -151,7 +151,7 @@ def test_each_kind_of_entry_gets_its_own_defaults(config, tmp_path):
     # Of data that may be anyone's, nothing is taken for granted.
     assert [catalog["datasets"]["people"][key] for key in ("human_ceiling", "human_maps")] == [None, None]
     assert "split" not in catalog["datasets"]["people"]
-    unchecked = {"sha256": None, "key": None, "include_variant": False}
+    unchecked = {"sha256": None, "key": None, "include_variant": False, "names": "by_name"}
     assert catalog["models"]["file"]["weights"] == {"path": "absent.safetensors", **unchecked}
     assert catalog["models"]["timm"]["weights"] == {"timm": True, "url": None, "sha256": None}
     assert catalog["models"]["net_dcls"]["weights"] == "random"

@@ -187,7 +187,7 @@ def test_damage_of_matlab_files_is_named(tmp_path, make, read, name):
     for content, message in (
         (b"MATLAB 7.3 MAT-file, Platform: GLNXA64" + bytes(500), "is a MATLAB 7.3 file.* save it with `-v7`"),
         (whole[: len(whole) // 2], "not a MATLAB file"),
-        (b"", "not a MATLAB file"),
+        (b"", "is an empty file, expected a MATLAB file"),
         (matlab(something=[1, 2]), "has no struct with|not a MATLAB file with"),
     ):
         (tmp_path / name).write_bytes(content)

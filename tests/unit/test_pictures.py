@@ -47,6 +47,16 @@ def compared(name):
     return FIGURES[name].function(images, human, maps, labels, **stated, scores={}, pairs=pairs, methods=titles)
 
 
+def scanpaths():
+    """Steps of one method of two, with what it saw; of one image the path is short."""
+    [images, human, maps, labels], stated = photographs()
+    path = np.array([[[0.3, 0.6], [0.7, 0.4], [0.2, 0.2]], [[0.7, 0.4], [0.5, 0.5], [np.nan, np.nan]]])
+    key = ("Net", "Opti-CAM")
+    eye = {"fovea_size": 0.4, "forgetting": 0.1, "blur_sigma": 6.0, "size": 64}
+    beside = {"scanpaths": {key: path}, "eyes": {key: eye}}
+    return FIGURES["scanpaths"].function(images, human, maps, labels, **stated, scores={}, **beside)
+
+
 def qualitative():
     inputs, stated = photographs()
     scores = {("Net", "Grad-CAM"): np.array([0.12, 0.61])}
@@ -59,6 +69,7 @@ def of_scores(name, make):
 
 PICTURES = {"qualitative": qualitative, "method_grid": grid, "gaze": gaze}
 PICTURES |= {name: lambda name=name: compared(name) for name in ("gradients", "map_pairs")}
+PICTURES["scanpaths"] = scanpaths
 MADE = {
     ("alignment", "accuracy_alignment"): make_inputs,
     ("threshold_sweep", "layer_sweep", "alignment_cost"): lambda: with_sweeps(make_inputs()),
