@@ -104,6 +104,8 @@ def evidence() -> dict[str, object]:
         "spearman": 2 * noise(N, seed=17) - 1,
         "human_ceiling": 0.65,
         "tied_share": noise(N, seed=18),
+        "class_logit": logits,
+        "label_set": (3 * noise(N, CLASSES, seed=35)).astype(np.int8) - 1,
         "input_gradient": noise(N, 3, SIDE, SIDE, seed=24) - 0.5,
         "guided_gradient": noise(N, 3, SIDE, SIDE, seed=25) - 0.4,
         "fixations": [np.floor(noise(count, 2, seed=23) * SIDE).astype(int) for count in (3, 5, 1, 4)],
@@ -231,7 +233,7 @@ def term(name: str) -> Values | None:
     model = VARIANTS["dcls"].function(network("residual"), seed=0, **SHORT["dcls"][0]).double()
     pictures = images().requires_grad_()
     logits = torch.from_numpy(noise(3, CLASSES, seed=23)).requires_grad_()
-    labels = torch.tensor([0, 3, 6])
+    labels = torch.tensor([0, 2, 1] if TERMS[name].demands(SHORT[name][0]).once else [0, 3, 6])
     if TERMS[name].heads == ("sigmoid",):
         labels = torch.from_numpy(np.floor(3 * noise(3, CLASSES, seed=34)).astype(np.int8) - 1)
     demands = TERMS[name].demands(SHORT[name][0])

@@ -28,7 +28,7 @@ ROW = re.compile(r"\| `(\w+)` \| (?:`([\w.]+)`|(.+?)) \|")
 
 def table() -> dict[str, tuple[str, str]]:
     """Return layer or reason of each network in the table of the docs."""
-    text = (ROOT / "docs/transformers.md").read_text()
+    text = (ROOT / "docs/transformers.md").read_text().partition("\n## ")[0]
     return {name: (path, reason) for name, path, reason in ROW.findall(text)}
 
 

@@ -119,7 +119,9 @@ def test_steps_of_the_workflow_run_the_code_of_their_units(tmp_path):
         if lost := calls.missing(units(step)):
             missing[step.script, *step.wildcards.values()] = lost
     assert not missing
-    assert ran == {unit for unit in CODE.units if ":" not in unit}
+    # Steps that the study in miniature does not have: it fetches nothing, and has no seeds and no layers scored so.
+    beside = {"aggregate_layer_scores", "aggregate_seeds", "aggregate_similarity", "fetch_archive"}
+    assert ran == {unit for unit in CODE.units if ":" not in unit} - beside
 
 
 @pytest.mark.parametrize("unit", [unit for unit in CODE.units if unit.partition(":")[0] in cases.CASES])
@@ -132,5 +134,7 @@ def test_registered_things_run_their_own_code(unit):
     registries = {"camstudy.core.registry:Registry", "camstudy.core.registry:ModuleRegistry"}
     # A term is tried on a network with a variant, and so is the method of one.
     used = ["variant:dcls"] if kind == "term" else ["variant:castream"] if name == "raw_attention" else []
-    assert set(calls.missing([unit, *engine, *used])) <= registries
+    # What a term demands, the case asks of its record.
+    records = {"camstudy.training.terms:Term"} if kind == "term" else set()
+    assert set(calls.missing([unit, *engine, *used])) <= registries | records
     assert set(calls.missing(engine)) & {f"{module}:{name}" for module, name in sliced(unit)}

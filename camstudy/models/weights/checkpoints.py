@@ -334,7 +334,7 @@ def _refuse_format(path: Path) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.namelist()
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, *_DAMAGE) as error:
             raise _damaged(path, error) from None
         if all(name.endswith(".npy") for name in members):
             raise CamstudyError(
