@@ -4,7 +4,7 @@ import pandas as pd
 
 from camstudy.analysis.aggregate import Settings
 from camstudy.analysis.seeds import summarize_seeds
-from camstudy.core.parts import read_tables
+from camstudy.core.parts import read_tables, write_table
 from camstudy.pipeline.job import step
 from camstudy.study.protocols import chosen
 from camstudy.study.seeds import replicated_pairs, replicates
@@ -23,4 +23,4 @@ with step(snakemake):
     ]
     where = config["prediction_dataset"] or config["dataset"]
     tables.append(summarize_seeds(about_models, *of, dataset=where, **with_settings))
-    pd.concat(tables, ignore_index=True).to_parquet(snakemake.output.seeds, index=False)
+    write_table(snakemake.output.seeds, pd.concat(tables, ignore_index=True), snakemake.params.identity)

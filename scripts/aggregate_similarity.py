@@ -2,7 +2,7 @@
 
 from camstudy.analysis.aggregate import Settings
 from camstudy.analysis.similarity import summarize_similarity
-from camstudy.core.parts import by_key
+from camstudy.core.parts import by_key, write_table
 from camstudy.explain.store import Heatmaps
 from camstudy.pipeline.job import step
 from camstudy.study.stated import settings
@@ -11,9 +11,10 @@ with step(snakemake):
     params, config = snakemake.params, snakemake.config
     first = by_key(params.first_maps, snakemake.input.first)
     second = by_key(params.second_maps, snakemake.input.second)
-    summarize_similarity(
+    similarity = summarize_similarity(
         {key: (Heatmaps(first[key]), Heatmaps(second[key])) for key in first},
         config["catalog"]["methods"],
         dataset=config["dataset"],
         settings=Settings.of(settings(config)),
-    ).to_parquet(snakemake.output.similarity, index=False)
+    )
+    write_table(snakemake.output.similarity, similarity, snakemake.params.identity)

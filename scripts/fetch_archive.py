@@ -14,6 +14,6 @@ with step(snakemake) as run:
     digest = fetch_archive(file, found.archive, archive, found.datasets)
     identity = snakemake.params.identity
     record = {"identity": identity, "accepted": parts(identity).get("accepted", ""), "sha256": digest}
-    write_json(snakemake.output.record, record | {"bytes": archive.stat().st_size})
+    write_json(snakemake.output.record, record | {"bytes": archive.stat().st_size, "files": {archive.name: digest}})
     if not found.archive.sha256:
         run.tell(f"{file}: pin it with `archives.{file}.sha256: {digest}` of the dataset")
