@@ -8,6 +8,7 @@ from camstudy.core.download import fetch
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import digest
 from camstudy.core.paths import expanded
+from camstudy.core.provenance import verify
 from camstudy.data.sources import SOURCES, Archive
 
 _MARKUP = (b"<!doctype", b"<html", b"<?xml")
@@ -64,10 +65,9 @@ def fetch_archive(name: str, archive: Archive, destination: Path, datasets: Sequ
 
 
 def check_archives(records: Sequence[str]) -> None:
-    """Raise `CamstudyError` if an archive is not beside its record, as when it was deleted to make room."""
+    """Raise `Damaged` if an archive is not the one that its record describes, or was deleted to make room."""
     for record in records:
-        if not Path(record).with_suffix("").is_file():
-            raise CamstudyError(f"{record.removesuffix('.json')}: is not there; delete {record} and run again")
+        verify(Path(record).with_suffix(""), record)
 
 
 def missing_root(entry: Mapping) -> str | None:

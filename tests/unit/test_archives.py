@@ -182,5 +182,5 @@ def test_an_archive_that_was_deleted_is_told_with_its_record(tmp_path):
     (tmp_path / BIRDS).touch()
     check_archives([f"{tmp_path / BIRDS}.json"])
     (tmp_path / BIRDS).unlink()
-    with pytest.raises(CamstudyError, match=re.escape(f"is not there; delete {tmp_path / BIRDS}.json and run again")):
+    with pytest.raises(CamstudyError, match=re.escape(f"no such file, though {tmp_path / BIRDS}.json is there")):
         check_archives([f"{tmp_path / BIRDS}.json"])
