@@ -11,6 +11,7 @@ from trees import cifar, cub200, voc2012
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import parts
+from camstudy.core.provenance import write_record
 from camstudy.data.archives import archives_of, check_archives, fetch_archive, place_of
 from camstudy.data.formats.files import Root
 from camstudy.data.sources import SOURCES, Archive
@@ -180,6 +181,7 @@ def test_a_checksum_that_one_entry_states_holds_for_all_and_one_that_the_file_ha
 
 def test_an_archive_that_was_deleted_is_told_with_its_record(tmp_path):
     (tmp_path / BIRDS).touch()
+    write_record(tmp_path / f"{BIRDS}.json", "one", tmp_path / BIRDS)
     check_archives([f"{tmp_path / BIRDS}.json"])
     (tmp_path / BIRDS).unlink()
     with pytest.raises(CamstudyError, match=re.escape(f"no such file, though {tmp_path / BIRDS}.json is there")):
