@@ -3,7 +3,7 @@ import os
 import sys
 from pathlib import Path
 
-from snakemake.io import regex_from_filepattern
+from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
 
 # The workflow's own folder, which need not be the one it runs in.
 FOLDER = Path(workflow.current_basedir).parents[1]
@@ -105,7 +105,10 @@ def first_outputs():
 def benchmarks():
     """A regular expression for the benchmark of each rule, and the rule's first output."""
     rules = [rule for rule in workflow.rules if rule.benchmark and rule.output]
-    return {rule.name: (regex_from_filepattern(str(rule.benchmark)), str(rule.output[0])) for rule in rules}
+    return {
+        rule.name: (regex_from_filepattern(str(rule.benchmark)), strip_wildcard_constraints(str(rule.output[0])))
+        for rule in rules
+    }
 
 
 def pace():
