@@ -104,11 +104,9 @@ def first_outputs():
 
 def benchmarks():
     """A regular expression for the benchmark of each rule, and the rule's first output."""
-    rules = [rule for rule in workflow.rules if rule.benchmark and rule.output]
-    return {
-        rule.name: (regex_from_filepattern(str(rule.benchmark)), strip_wildcard_constraints(str(rule.output[0])))
-        for rule in rules
-    }
+    rules = [each for each in workflow.rules if each.benchmark and each.output]
+    outputs = {each.name: strip_wildcard_constraints(str(each.output[0])) for each in rules}
+    return {each.name: (regex_from_filepattern(str(each.benchmark)), outputs[each.name]) for each in rules}
 
 
 def pace():
