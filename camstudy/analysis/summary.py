@@ -14,7 +14,7 @@ from camstudy.core.parts import read_table
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
 
-BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
+BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds", "redrawn")
 STRICTER_LEVELS = (0.01, 0.001)
 NOISE = 1e-9  # what is smaller is rounding: no score has a difference of that size
 
@@ -42,6 +42,7 @@ class TableInputs:
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.analysis.aggregate.CURVES`
     steps : only where it is asked for, the columns of `camstudy.analysis.steps.STEPS`
+    redrawn : only where it is asked for, the columns of `camstudy.analysis.redrawn.REDRAWN`
     similarity : only where it is asked for, the columns of `camstudy.analysis.similarity.SIMILARITY`
     seeds : only where it is asked for, `camstudy.analysis.seeds.SEEDS`; ``study`` then has ``replicates``
     timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
@@ -63,6 +64,7 @@ class TableInputs:
     steps: pd.DataFrame | None = None
     similarity: pd.DataFrame | None = None
     seeds: pd.DataFrame | None = None
+    redrawn: pd.DataFrame | None = None
     timing: Mapping[tuple[str, str], Mapping] | None = None
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 

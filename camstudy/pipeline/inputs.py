@@ -150,7 +150,7 @@ class Inputs:
     def beside_scores(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        tables = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
+        tables = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds", "redrawn")
         sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in tables}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [

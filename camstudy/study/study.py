@@ -123,6 +123,8 @@ class Study:
         """Whether a family scores a method or control: people's maps only beside what is left of the same people's."""
         record, needs = METHODS[self.catalog["methods"][method]["method"]], FAMILIES[family].needs
         reference, by_gaze = record.reference, "fixations" in needs
+        if "weight" in needs:  # of each step of a scanpath, which people's have not
+            return {"scanpath", "weight"} <= {*record.arrays}
         if "scanpath" in needs:
             return reference == "observers" or "scanpath" in record.arrays
         return by_gaze if reference == "observers" else not (by_gaze and reference == "human_half")

@@ -23,8 +23,8 @@ class TableRecord:
     """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
 
     ``sources`` names what it is made from beside the scores: ``sweep``, ``layers``, ``layer_scores``, ``cost``,
-    ``published``, ``timing``, ``seeds`` of the inputs. ``metrics`` are the families of metrics that the study must
-    have, ``settings`` keys of the study that it alone states.
+    ``published``, ``timing``, ``seeds``, ``redrawn`` of the inputs. ``metrics`` are the families of metrics that the
+    study must have, ``settings`` keys of the study that it alone states.
     """
 
     name: str
@@ -43,6 +43,19 @@ def _dcls(inputs: TableInputs) -> Table:
     from camstudy.tables.dcls import dcls
 
     return dcls(inputs)
+
+
+@TABLES.register(
+    "heat_sizes",
+    title="Gaze and the size of heat",
+    sources=("redrawn",),
+    metrics=("redrawn",),
+    settings=("show_intervals",),
+)
+def _heat_sizes(inputs: TableInputs) -> Table:
+    from camstudy.tables.redrawn import heat_sizes
+
+    return heat_sizes(inputs)
 
 
 @TABLES.register(

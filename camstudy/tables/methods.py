@@ -27,7 +27,7 @@ EXPLANATIONS = (
     *("nss", "auc_judd", "shuffled_auc", "cc", "sim", "kld", "information_gain", "scanmatch"),
 )
 # Published relative gains of NSS, and the methods of the catalogue that they are over.
-GAIN, GAINS = "nss_gain_over_", {"rise": "rise", "grad_cam": "gradcam"}
+GAIN, GAINS = "nss_gain_over_", {"rise": "rise_predicted", "grad_cam": "gradcam_predicted"}
 USUAL = {"ties": "row_major", "removed": "rounded"}
 PARTS = {"largest": "", "all": ", the best box of all parts of a map"}
 SECONDS = "seconds_per_image"
@@ -85,10 +85,9 @@ def _gains(inputs: TableInputs) -> Iterator[str]:
     """Yield by how much NSS is higher than another method's, model by model, where that was published."""
     if inputs.published is None:
         return
-    kinds = {inputs.study["catalog"]["methods"][name]["method"]: name for name in reversed(inputs.study["methods"])}
     found = inputs.published[inputs.published["metric"].str.startswith(GAIN)]
     for row in found.itertuples():
-        pair = [kinds.get(kind) for kind in (row.catalog_method, GAINS.get(row.metric.removeprefix(GAIN)))]
+        pair = [row.catalog_method, GAINS.get(row.metric.removeprefix(GAIN))]
         for model in inputs.study["models"]:
             nss = [inputs.estimate(model, method, "nss") for method in pair]
             if None not in nss and nss[1].value > 0:

@@ -189,6 +189,32 @@ rule aggregate_steps:
         "../../scripts/aggregate_steps.py"
 
 
+rule aggregate_redrawn:
+    input:
+        scores=lambda w: [file for *_, file in INPUTS.scores("redrawn")],
+        correct=lambda w: INPUTS.correct(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
+    output:
+        redrawn="results/studies/{study}/redrawn.parquet",
+    log:
+        "results/logs/aggregate_redrawn/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_redrawn/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_redrawn"),
+        runtime=JOBS.minutes("aggregate_redrawn"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("redrawn"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.scores("redrawn")],
+    message:
+        "Aggregate the maps drawn again of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_redrawn.py"
+
+
 rule aggregate_similarity:
     input:
         first=lambda w: [file for *_, file in INPUTS.compared_maps("baseline")],
