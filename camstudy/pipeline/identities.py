@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
 HEAD = ("head",)
 INPUT = ("input",)
-EXPLANATION = ("method", "target", "geometry", "stage")
+EXPLANATION = ("method", "target", "geometry", "stage", "references")
 SCORING = ("postprocess",)
 # Geometries whose images became others, while those of the others, made by the same code, stayed as they were.
 CORRECTED = {"authors": {"resized": "tensorflow"}}

@@ -12,6 +12,7 @@ from camstudy.data.archives import missing_root
 from camstudy.models.timm_names import facts, random_head
 from camstudy.study.attending import unsuited
 from camstudy.study.counting import check_counting
+from camstudy.study.embeddings import check_embeddings
 from camstudy.study.heads import check_heads
 from camstudy.study.layers import add_stages, layer_sweep, shows, sweeps_layers
 from camstudy.study.protocols import check_protocols, cost_protocol
@@ -133,6 +134,7 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
     if shown and not config["comparisons"]:
         yield ("comparisons",), f"there are none, and the table `{shown[0]}` shows them; name pairs of models"
     yield from check_heads(config)
+    yield from check_embeddings(config)
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
     yield from check_counting(config)

@@ -17,6 +17,7 @@ from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.attending import attends
 from camstudy.study.counting import SPLIT
+from camstudy.study.embeddings import EMBEDDING
 from camstudy.study.layers import layer_sweep
 from camstudy.study.protocols import chosen, scored
 from camstudy.study.stated import protocols_of, shown, sources_of
@@ -195,8 +196,11 @@ class Study:
         return METHODS[entry["method"]].needs != "dataset"
 
     def suits(self, model: str, method: str) -> bool:
-        """Whether a method can explain a model, which some can only with a variant or with attention."""
-        record, entry = METHODS[self.catalog["methods"][method]["method"]], self.catalog["models"][model]
+        """Whether a method can explain a model, some only one with a variant, with attention or without classes."""
+        stated, entry = self.catalog["methods"][method], self.catalog["models"][model]
+        record = METHODS[stated["method"]]
+        if (stated["target"] == EMBEDDING) != (entry["head"] == EMBEDDING):
+            return False
         special = record.variant is not None or record.attention
         return not special or record.variant in entry["variant"] or (record.attention and attends(entry["arch"]))
 

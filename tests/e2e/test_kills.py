@@ -17,6 +17,9 @@ TRAIN = RESNET["train"]
 DATA = TINY["catalog"]["datasets"]
 QUICK = {"quick": {"family": "faithfulness", "step": 12544}, "brief": {"family": "sanity", "n_images": 3, "steps": 2}}
 
+# What is no result: notes of runs, and what is there while one is made.
+BESIDE = ("logs", "benchmarks", "speed.json", ".owner", "checkpoint.pt")
+
 
 def study(models, *, datasets=None, **keys):
     """Return a study of these models, with keys of its own."""
@@ -90,7 +93,7 @@ def done(project):
     times = {}
     for path in results.rglob("*"):
         name = path.relative_to(project.path)
-        if not path.is_file() or name.parts[1] in ("logs", "benchmarks") or name.name in (".owner", "checkpoint.pt"):
+        if not path.is_file() or name.parts[1] in BESIDE or name.name in BESIDE or name.suffix == ".tmp":
             continue
         store = next((folder for folder in path.parents if folder.suffix == ".zarr"), None)
         whole = store.relative_to(project.path) if store else name

@@ -449,7 +449,7 @@ EITHER = "true or false"
 RATE = "a number above 0"
 MOMENTUM = "a number of at least 0 and below 1"
 CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
-TARGET = "label, predicted, second, other, or the name or number of a class"
+TARGET = "label, predicted, second, other, embedding, or the name or number of a class"
 SOURCES = (
     "cat2000",
     "cifar10",
