@@ -107,8 +107,10 @@ def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str] | Wildcards
 def _images(config: Mapping, rule: str, images: int, wildcards: Mapping[str, str] | Wildcards) -> int:
     """Return the number of images that a rule takes of a dataset that has so many."""
     family = _family(config, wildcards)
-    chosen = family.sample if family else {"time_method": "batch_size"}.get(rule)
-    return min(images, _protocol(config, wildcards)[chosen]) if chosen else images
+    if rule == "time_method":
+        protocol = _protocol(config, wildcards)
+        return min(images, protocol.get("images") or protocol["batch_size"])
+    return min(images, _protocol(config, wildcards)[family.sample]) if family and family.sample else images
 
 
 def _protocol(config: Mapping, wildcards: Mapping[str, str] | Wildcards) -> Mapping:

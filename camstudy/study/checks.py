@@ -17,7 +17,7 @@ from camstudy.study.counting import check_counting
 from camstudy.study.embeddings import check_embeddings
 from camstudy.study.heads import check_heads
 from camstudy.study.layers import add_stages, layer_sweep, shows, sweeps_layers
-from camstudy.study.protocols import check_protocols
+from camstudy.study.protocols import check_protocols, cost_protocol
 from camstudy.study.recipes import check_recipe
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
@@ -169,7 +169,7 @@ def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
     uses += [(place, "methods", name) for place, name in _swept(config)]
     uses += [(("protocols", index), "protocols", name) for index, name in enumerate(config["protocols"])]
     uses.append((("sweep", "protocol"), "protocols", config["sweep"]["protocol"]))
-    uses.append((("cost",), "protocols", config["cost"]))
+    uses.append((("cost",), "protocols", cost_protocol(config)))
     for model, entry in _at(config, "catalog", "models").items():
         place: Place = ("catalog", "models", model, "train", "dataset")
         uses.append((place, "datasets", _at(entry, "train").get("dataset")))

@@ -16,11 +16,11 @@ from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.attending import attends
+from camstudy.study.counting import SPLIT
 from camstudy.study.embeddings import EMBEDDING
 from camstudy.study.layers import layer_sweep
 from camstudy.study.protocols import chosen, scored
-from camstudy.study.stated import protocols_of
-from camstudy.tables import TABLES
+from camstudy.study.stated import protocols_of, shown, sources_of
 
 if TYPE_CHECKING:
     from camstudy.study.registered import Record
@@ -142,11 +142,19 @@ class Study:
     @cached_property
     def records(self) -> "list[Record]":
         """The records of the study's tables and figures."""
-        return [TABLES[name] for name in self.config["tables"]] + [FIGURES[name] for name in self.config["figures"]]
+        return shown(self.config)
+
+    def sources(self, record: "Record") -> tuple[str, ...]:
+        """Return what a table or figure is made from beside the scores."""
+        return sources_of(self.config, record)
 
     def shows(self, source: str) -> bool:
         """Whether a table or figure of the study is made from a source beside the scores."""
-        return any(source in record.sources for record in self.records)
+        return any(source in self.sources(record) for record in self.records)
+
+    def split_families(self) -> list[str]:
+        """Return the families whose scores are split by what the models predict."""
+        return [family for family in self.families if family in SPLIT]
 
     def used_protocols(self) -> set[str]:
         """Return the protocols under which the study makes files that others share."""

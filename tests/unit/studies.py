@@ -172,11 +172,13 @@ def with_steps(inputs, n_models, n_methods, n_degenerate=0):
             for step, name in enumerate(["trained", "head.fc", "stages.3.blocks.2", "stages.3.downsample.norm"]):
                 mean = rng.uniform(0, 1) if step else 1.0
                 interval = mean - 0.02 * step, mean + 0.01 * step
-                rows.append(("d", model, method, "cascade", step, name, mean, *interval, 50, 0))
+                # The maps of the first method have signs.
+                absolute = (mean, *interval) if method != "method0" else (mean / 2, mean / 4, mean)
+                rows.append(("d", model, method, "cascade", step, name, mean, *interval, 50, 0, *absolute))
     steps = pd.DataFrame(rows, columns=list(STEP_COLUMNS)).sample(frac=1, random_state=0)
     steps.loc[steps["step"] == 2, "n_degenerate"] = n_degenerate
-    titles = {name: {"title": name.title()} for name in methods}
-    protocols = {"cascade": {"family": "sanity", "title": "cascade"}}
+    titles = {name: {"title": name.title(), "target": "label"} for name in methods}
+    protocols = {"cascade": {"family": "sanity", "title": "cascade", "seed": 0}}
     about = {"models": models, "methods": methods, "catalog": {"methods": titles, "protocols": protocols}}
     return dataclasses.replace(inputs, study=inputs.study | about, steps=steps)
 
@@ -231,7 +233,7 @@ def make_method_inputs(models=("net",), controls=("center_bias",), intervals=Fal
             "protocols": {
                 "rise_blunt": {"family": "faithfulness", "title": "RISE, blurred less", **FAITHFULNESS},
                 "boxes": {"family": "localization", "title": "boxes", **BOXES},
-                "speed": {"family": "cost", "title": "speed"},
+                "speed": {"family": "cost", "title": "speed", "batch_size": 32, "images": None},
             },
         },
     }

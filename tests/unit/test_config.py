@@ -272,7 +272,12 @@ def test_names_of_protocols_cannot_be_mistaken_for_files_beside_the_scores(confi
         ),
         ("protocols", ["people", "speed"], "protocols[1]", "`speed` is of the family cost; name it as `cost`"),
         ("protocols", [], "protocols", "found [], expected a list of at least one protocol name"),
-        ("cost", {"repeats": 3}, "cost", "found {repeats: 3}, expected a protocol name from the catalogue"),
+        (
+            "cost",
+            {"repeats": 3},
+            "cost",
+            "found {repeats: 3}, expected true, false, or a protocol name from the catalogue",
+        ),
         ("metrics", ["agreement"], "metrics", "unknown key"),
     ],
 )

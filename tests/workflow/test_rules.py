@@ -106,15 +106,8 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
         **{
             f"aggregate_{what}": paths.study("{study}", f"{what}.parquet")
             for what in (
-                "scores",
-                "sweep",
-                "layers",
-                "layer_scores",
-                "curves",
-                "steps",
-                "redrawn",
-                "similarity",
-                "seeds",
+                *("scores", "sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds"),
+                *("redrawn", "by_prediction"),
             )
         },
         "make_table": paths.study("{study}", "tables/{table}.csv"),

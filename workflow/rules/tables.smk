@@ -241,6 +241,33 @@ rule aggregate_similarity:
         "../../scripts/aggregate_similarity.py"
 
 
+rule aggregate_by_prediction:
+    input:
+        scores=lambda w: [file for *_, file in INPUTS.split_scores()],
+        prediction=lambda w: INPUTS.predictions(STUDY.dataset),
+        ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
+    output:
+        by_prediction="results/studies/{study}/by_prediction.parquet",
+    log:
+        "results/logs/aggregate_by_prediction/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_by_prediction/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_by_prediction"),
+        runtime=JOBS.minutes("aggregate_by_prediction"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("by_prediction"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.split_scores()],
+    message:
+        "Aggregate the scores of {wildcards.study} by right and wrong predictions"
+    script:
+        "../../scripts/aggregate_by_prediction.py"
+
+
 rule aggregate_seeds:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
