@@ -150,7 +150,7 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
 
 def _check_items(config: Mapping) -> Mistakes:
     """Refuse figures of two classes of an image where images of the dataset come once."""
-    name = config.get("dataset")
+    name = config.get("dataset", "")
     entry = _at(config, "catalog", "datasets", name)
     if "source" not in entry or has_items(entry):
         return

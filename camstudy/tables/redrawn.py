@@ -21,15 +21,12 @@ def heat_sizes(inputs: TableInputs) -> Table:
     found, study = inputs.redrawn, inputs.study
     sizes, numbers = (sorted(found[key].unique()) for key in ("heat_size", "fixations"))
     several = len(study["models"]) > 1
-    group, form = (
-        f"{heading(METRICS['nss'])}, heat",
-        {"format": "score", "interval": study["show_intervals"]},
-    )
+    form = {"group": f"{heading(METRICS['nss'])}, heat", "format": "score", "interval": study["show_intervals"]}
     columns = [
         Column("title", "Model, method" if several else "Method"),
         *(Column(key, shown=False) for key in ("model", "method")),
         Column("own_size", "Own size", format="number"),
-        *(Column(_key(size), f"{size:g}", group, **form) for size in sizes),
+        *(Column(_key(size), f"{size:g}", **form) for size in sizes),
         *(Column(f"first_{number}", format="score", shown=False) for number in numbers),
         Column("n", shown=False),
     ]
