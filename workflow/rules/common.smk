@@ -3,7 +3,7 @@ import os
 import sys
 from pathlib import Path
 
-from snakemake.io import regex_from_filepattern
+from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
 
 # The workflow's own folder, which need not be the one it runs in.
 FOLDER = Path(workflow.current_basedir).parents[1]
@@ -104,8 +104,10 @@ def first_outputs():
 
 def benchmarks():
     """A regular expression for the benchmark of each rule, and the rule's first output."""
-    rules = [rule for rule in workflow.rules if rule.benchmark and rule.output]
-    return {rule.name: (regex_from_filepattern(str(rule.benchmark)), str(rule.output[0])) for rule in rules}
+    found = [rule for rule in workflow.rules if rule.benchmark and rule.output]
+    benchmarks = [regex_from_filepattern(str(rule.benchmark)) for rule in found]
+    outputs = [strip_wildcard_constraints(str(rule.output[0])) for rule in found]
+    return {rule.name: both for rule, *both in zip(found, benchmarks, outputs)}
 
 
 def pace():
