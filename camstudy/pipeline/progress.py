@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 # Jobs of a rule are expected to be off as all are until one was done; all are as expected until so many seconds were.
-TRUSTED = 30.0
+TRUSTED = 60.0
 
 
 class Progress:
