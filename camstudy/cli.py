@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -269,7 +270,15 @@ def _call(command: list[str], check: Sequence[str]) -> int:
     print(f"$ {shlex.join(command)}", flush=True)
     # Jobs start Python and Snakemake by name.
     path = os.pathsep.join([str(found.parent), os.environ.get("PATH", "")])
-    return subprocess.run(command, executable=found, env=os.environ | {"PATH": path}).returncode
+    # Ctrl-C reaches Snakemake, too, which cancels its jobs and unlocks the directory. Where it reached this process,
+    # `subprocess.run` would kill Snakemake a quarter of a second later.
+    former = signal.getsignal(signal.SIGINT)
+    if former is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(command, executable=found, env=os.environ | {"PATH": path}).returncode
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 if __name__ == "__main__":
