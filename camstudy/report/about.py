@@ -114,8 +114,9 @@ def protocols(study: Study) -> Grid:
         if family in scored() or (family == "sweep" and study.shows(family)):
             entry = study.catalog["protocols"][name]
             kept = {key: entry[key] for key in FAMILIES[family].settings}
-            rows.append((FAMILIES[family].title, name, entry["title"] or name, settings(kept)))
-    return Grid(("Family", "Protocol", "Title", "Settings"), rows)
+            named = name if entry["title"] in (None, name) else f"{name}: {entry['title']}"
+            rows.append((FAMILIES[family].title, named, settings(kept)))
+    return Grid(("Family", "Protocol", "Settings"), rows)
 
 
 def metrics(study: Study) -> Grid:

@@ -26,7 +26,7 @@ from camstudy.study.study import Study
 from camstudy.tables.answers import answers, tally
 from camstudy.tables.counted import captioned, counted
 
-CSS_DPI = 96  # pixels of a page per inch
+CSS_DPI = 144  # pixels of a page per inch of a figure: its letters of 8 points are as large as the text
 TABLE_FILES, FIGURE_FILES = ("csv", "md", "tex", "html"), ("png", "pdf")
 OUTER = ("<body>\n", "</body>")  # around a table on its own page: titles in it are escaped
 
