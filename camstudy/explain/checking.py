@@ -15,6 +15,7 @@ from camstudy.explain.orientation import check_orientation
 from camstudy.models.build import build_model, fold_variants, input_config, parameter_count
 from camstudy.models.guided import switchable
 from camstudy.models.inputs import prepare
+from camstudy.models.probabilities import embeds
 from camstudy.training.terms import demanded
 
 # What constructors and forward passes of anybody's networks raise at shapes and types that they cannot take.
@@ -35,8 +36,9 @@ def check_network(entry: Mapping) -> dict:
     Returns
     -------
     dict
-        ``network`` (its class), ``parameters``, ``classes``, ``input_size``, ``layer`` with path, layout and shape of
-        one image's output, and ``stages``, the shapes of those that its family has, in their order.
+        ``network`` (its class), ``parameters``, ``classes`` (of an embedding ``dimensions``), ``input_size``, ``layer``
+        with path, layout and shape of one image's output, and ``stages``, the shapes of those that its family has, in
+        their order.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def check_network(entry: Mapping) -> dict:
     return {
         "network": type(model).__name__,
         "parameters": parameters,
-        "classes": logits.shape[1],
+        "dimensions" if embeds(entry) else "classes": logits.shape[1],
         "input_size": config["size"],
         "layer": {"path": layer.path, "layout": check_output(outputs[0], layer, 2), "shape": shown},
         "stages": [[*output.shape[1:]] for output in outputs[1:]],
@@ -79,8 +81,14 @@ def _logits(model: nn.Module, images: Tensor, entry: Mapping, when: str) -> None
     with torch.no_grad(), _told(f"`{entry['arch']}` cannot take images of {size}x{size} pixels {when}", "input.size"):
         logits = model(images)
     expected = (len(images), entry["num_classes"])
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-        found = f"a tensor {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    found = f"a tensor {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    if embeds(entry):
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images) or not logits.shape[1]:
+            raise CamstudyError(
+                f"head: `{entry['arch']}` returns {found} {when} for {len(images)} images, expected embeddings "
+                f"({len(images)}, dimensions); correct `kwargs`, or the network"
+            )
+    elif not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         raise CamstudyError(
             f"num_classes: `{entry['arch']}` returns {found} {when} for {len(images)} images, expected logits "
             f"{expected}; correct `num_classes` or `kwargs`, or the network"
