@@ -309,7 +309,7 @@ rule make_table:
             "results/studies/{study}/tables/{table}.html",
             caption="../report/table.rst",
             category="Tables",
-            labels={"table": "{table}"},
+            labels=lambda w: {"table": INPUTS.label(w)},
         ),
     log:
         "results/logs/make_table/{study}/{table}.log",
@@ -342,7 +342,7 @@ rule draw_scores:
             "results/studies/{study}/figures/{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels=lambda w: {"figure": INPUTS.label(w)},
         ),
         pdf="results/studies/{study}/figures/{figure}.pdf",
     log:
@@ -376,7 +376,7 @@ rule draw_maps:
             "results/studies/{study}/figures/{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels=lambda w: {"figure": INPUTS.label(w)},
         ),
         pdf="results/studies/{study}/figures/{figure}.pdf",
     log:
