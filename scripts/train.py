@@ -32,7 +32,7 @@ with step(snakemake) as run:
         processes=processes,
     )
     save_model(model.cpu(), snakemake.output.model, {})
-    # Without pandas, whose import takes as long as all others of this script.
+    # Without pandas, whose import takes longer than all others of this script.
     with Path(snakemake.output.history).open("w", newline="") as file:
         writer = csv.DictWriter(file, dict.fromkeys(key for epoch in history for key in epoch), lineterminator="\n")
         writer.writeheader()
