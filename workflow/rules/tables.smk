@@ -117,6 +117,8 @@ rule aggregate_layers:
 rule aggregate_layer_scores:
     input:
         scores=lambda w: [file for *_, file in INPUTS.stage_scores("faithfulness")],
+        correct=lambda w: INPUTS.correct(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         layers="results/studies/{study}/layer_scores.parquet",
     log:
@@ -219,6 +221,8 @@ rule aggregate_similarity:
     input:
         first=lambda w: [file for *_, file in INPUTS.compared_maps("baseline")],
         second=lambda w: [file for *_, file in INPUTS.compared_maps("variant")],
+        correct=lambda w: INPUTS.correct(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         similarity="results/studies/{study}/similarity.parquet",
     log:
@@ -271,7 +275,10 @@ rule aggregate_by_prediction:
 rule aggregate_seeds:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
+        correct=lambda w: INPUTS.correct(),
         prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
+        items_predicted=lambda w: INPUTS.items(STUDY.prediction_dataset),
     output:
         seeds="results/studies/{study}/seeds.parquet",
     log:
