@@ -4,10 +4,10 @@ import numpy as np
 
 from camstudy.core.parts import by_key, read_records, read_tables
 from camstudy.data.dataset import open_dataset
-from camstudy.data.formats.clickme import select
 from camstudy.explain.fixations import eye
 from camstudy.explain.reading import label_maps
 from camstudy.figures import FIGURES, save
+from camstudy.figures.choice import chosen_images
 from camstudy.figures.titles import drawn
 from camstudy.pipeline.job import step
 from camstudy.study.seeds import shown_pairs
@@ -18,7 +18,7 @@ with step(snakemake):
         {name: drawn(entry["title"]) for name, entry in catalog[kind].items()} for kind in ("models", "methods")
     )
     dataset, inputs = open_dataset(snakemake.input.dataset), snakemake.input
-    chosen = select(dataset.n, min(settings["n_images"], dataset.n), settings["seed"])
+    chosen = chosen_images(dataset.sources, settings, FIGURES[snakemake.wildcards.figure])
 
     def names(classes):
         """Return the classes' names; their numbers where they have none, as those that the data lack."""

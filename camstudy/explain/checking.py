@@ -17,7 +17,11 @@ from camstudy.models.adapting import described, needs_output
 from camstudy.models.build import build_model, fold_variants, input_config, parameter_count
 from camstudy.models.guided import switchable
 from camstudy.models.inputs import prepare
+<<<<<<< HEAD
 from camstudy.models.weights.checkpoints import refuse_other_state
+=======
+from camstudy.models.probabilities import embeds
+>>>>>>> main
 from camstudy.training.terms import demanded
 
 # What constructors and forward passes of anybody's networks raise at shapes and types that they cannot take.
@@ -38,8 +42,9 @@ def check_network(entry: Mapping) -> dict:
     Returns
     -------
     dict
-        ``network`` (its class), ``parameters``, ``classes``, ``input_size``, ``layer`` with path, layout and shape of
-        one image's output, and ``stages``, the shapes of those that its family has, in their order.
+        ``network`` (its class), ``parameters``, ``classes`` (of an embedding ``dimensions``), ``input_size``, ``layer``
+        with path, layout and shape of one image's output, and ``stages``, the shapes of those that its family has, in
+        their order.
 
     Raises
     ------
@@ -72,7 +77,7 @@ def check_network(entry: Mapping) -> dict:
     return {
         "network": type(model).__name__,
         "parameters": parameters,
-        "classes": logits.shape[1],
+        "dimensions" if embeds(entry) else "classes": logits.shape[1],
         "input_size": config["size"],
         "layer": {"path": layer.path, "layout": check_output(outputs[0], layer, 2), "shape": shown},
         "stages": [[*output.shape[1:]] for output in outputs[1:]],
@@ -91,6 +96,7 @@ def _logits(model: nn.Module, images: Tensor, entry: Mapping, when: str) -> None
             _refuse_kind(model, images, entry, error)
             raise
     expected = (len(images), entry["num_classes"])
+<<<<<<< HEAD
     if isinstance(logits, Tensor) and tuple(logits.shape) == expected and logits.is_floating_point():
         return
     advice = needs_output(logits) or "correct `num_classes` or `kwargs`, or the network"
@@ -114,6 +120,16 @@ def _refuse_kind(model: nn.Module, images: Tensor, entry: Mapping, error: Except
                 "of 1 with `channels: 1`"
             ) from error
     else:
+=======
+    found = f"a tensor {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    if embeds(entry):
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images) or not logits.shape[1]:
+            raise CamstudyError(
+                f"head: `{entry['arch']}` returns {found} {when} for {len(images)} images, expected embeddings "
+                f"({len(images)}, dimensions); correct `kwargs`, or the network"
+            )
+    elif not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+>>>>>>> main
         raise CamstudyError(
             f"{where} takes images of one channel; set `input: {{channels: 1, mean: ..., std: ...}}`, each three times "
             "that of grey images, or give a network of 3 channels"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
 from scipy.ndimage import gaussian_filter
 
 from camstudy.core.geometry import COMPARISON_SIZE, FULL, Box, resample
@@ -13,6 +14,7 @@ from camstudy.figures.style import COLORS, SOFT, TEXT, styled
 
 CELL, GAP, MARGIN, SIDE, HEADER = 1.2, 0.04, 0.1, 0.3, 0.35  # inches
 TURNED = 14  # letters of a row's title on a line
+NEAR = 14  # pixels of a picture between the labels of steps
 
 
 @styled()
@@ -29,8 +31,8 @@ def scanpaths(
 ) -> Figure:
     """Return a row per image, model and method with a scanpath: the path, the map, then foveated views.
 
-    Steps are numbered from 1; the views are those after the first, the middle and the last one. Methods without an
-    entry in ``scanpaths`` have no row; without any, the figure says so.
+    Steps are numbered from 1, neighbors together; the views are those after the first, the middle and the last one.
+    Methods without an entry in ``scanpaths`` have no row; without any, the figure says so.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def scanpaths(
             panel.spines[:].set_visible(False)
             panel.imshow(picture)
             if column == 0:
-                _path(panel, path)
+                draw_path(panel, path)
                 note(panel, labels[number], "lower left")
         name = "\n".join(wrap(title, TURNED) for title in (key if len({model for model, _ in keys}) > 1 else key[1:]))
         at = ((MARGIN + SIDE - 0.04) / width, 1 - (top + CELL / 2) / height)
@@ -99,11 +101,39 @@ def _seen(image: np.ndarray, box: Box) -> np.ndarray:
     return np.clip(np.stack([resample(channel, box=box) for channel in channels], -1), 0, 1)
 
 
-def _path(panel: Axes, path: np.ndarray) -> None:
-    """Draw the steps over a panel's picture, numbered in their order."""
+def draw_path(panel: Axes, path: np.ndarray) -> None:
+    """Draw steps (n, 2), in fractions of a panel's picture, over it, numbered from 1; neighbors share a label."""
     y, x = (path * COMPARISON_SIZE - 0.5).T
     panel.plot(x, y, color=COLORS[1], linewidth=0.8, marker="o", markersize=2.5)
-    for step, place in enumerate(zip(x, y, strict=True), 1):
-        panel.annotate(f"{step}", place, xytext=(2, 2), textcoords="offset points", fontsize=5, color="white")
+    for place, steps in _together(np.stack([x, y], 1)):
+        text = panel.annotate(runs(steps), place, xytext=(2, 2), textcoords="offset points", fontsize=5, color="white")
+        text.set_path_effects([Stroke(linewidth=1.0, foreground="black"), Normal()])
     # Steps may lie beyond the image.
     panel.set(xlim=(-0.5, COMPARISON_SIZE[1] - 0.5), ylim=(COMPARISON_SIZE[0] - 0.5, -0.5))
+
+
+def _together(places: np.ndarray) -> list[tuple[np.ndarray, list[int]]]:
+    """Return the places (n, 2) of labels, and the numbers of the steps that are too near to them for their own."""
+    found: list[tuple[np.ndarray, list[int]]] = []
+    for step, place in enumerate(places, 1):
+        near = [steps for there, steps in found if np.hypot(*(there - place)) < NEAR]
+        if near:
+            near[0].append(step)
+        else:
+            found.append((place, [step]))
+    return found
+
+
+def runs(numbers: Sequence[int]) -> str:
+    """Return ascending numbers with those in a row joined.
+
+    >>> runs([1, 3, 4, 5, 9, 10])
+    '1,3–5,9,10'
+    """
+    rows: list[list[int]] = []
+    for number in numbers:
+        if rows and number == rows[-1][-1] + 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return ",".join(f"{row[0]}–{row[-1]}" if len(row) > 2 else ",".join(map(str, row)) for row in rows)

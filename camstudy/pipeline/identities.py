@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ARCHITECTURE = ("arch", "kwargs", "num_classes", "output", "binary", "variant")
 HEAD = ("head",)
 INPUT = ("input",)
-EXPLANATION = ("method", "target", "geometry", "stage")
+EXPLANATION = ("method", "target", "geometry", "stage", "references")
 SCORING = ("postprocess",)
 # Geometries whose images became others, while those of the others, made by the same code, stayed as they were.
 CORRECTED = {"authors": {"resized": "tensorflow"}}
@@ -263,6 +263,12 @@ class Identities:
                     for family in study.families
                     for model, method in study.maps(family)
                 ] + [self.prediction(study.prediction_dataset, model) for model in study.models]
+            elif what == "by_prediction":
+                made_from = [
+                    self.scores(name, model, method, study.protocols[family])
+                    for family in study.split_families()
+                    for model, method in study.maps(family, with_controls=False)
+                ] + [self.prediction(name, model) for model in study.models]
             elif what == "similarity":
                 made_from = [
                     self.explanation(name, model, method) for *pair, method in study.compared() for model in pair
@@ -274,23 +280,23 @@ class Identities:
                 family = {**STAGED, **study.tables_beside()}[what]
                 pairs = [*product(study.models, study.stages())] if what in STAGED else study.maps(family)
                 made_from = [self.scores(name, model, method, study.protocol(family)) for model, method in pairs]
-            if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
+            if study.reaches_ceiling() and what in ("scores", "sweep", "layers", "by_prediction"):
                 made_from.append(self.ceiling(name))
             stated = settings(study.config) if what != "curves" else {}
             if what == "similarity":
                 entries = {method: self._catalog["methods"][method] for method in study.methods}
                 stated["postprocess"] = {key: view(entry, SCORING, "method") for key, entry in entries.items()}
                 stated["compared"] = study.compared()
-            if what != "similarity" and not study.counts_all():
+            if what not in ("similarity", "by_prediction") and not study.counts_all():
                 stated["images"] = study.config["images"]
                 made_from += [self.prediction(name, model) for model in study.models]
             if what == "seeds":
                 stated["replicates"] = replicates(study.config)
-            if what in ("scores", "seeds"):
+            if what in ("scores", "seeds", "by_prediction"):
                 stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
-                # Beside what was compared before there was a primary metric.
-                if also := compared_alone(study.config)[1:]:
-                    stated["compared"] = also
+            # Beside what was compared before there was a primary metric.
+            if what in ("scores", "seeds") and (also := compared_alone(study.config)[1:]):
+                stated["compared"] = also
             predicted = [study.prediction_dataset] if what == "scores" else []
             has_any = any(has_items(self._catalog["datasets"][dataset]) for dataset in (name, *predicted))
             return line(
@@ -326,7 +332,7 @@ class Identities:
     def _drawn(self, record: "Record", *units: str) -> str:
         study = self.study
         made_from = [self.aggregate("scores"), *(self.model(model) for model in study.models)]
-        for source in record.sources:
+        for source in study.sources(record):
             if source == "cost":
                 made_from += [self.cost(model, study.protocols["cost"]) for model in study.models]
             elif source == "timing":

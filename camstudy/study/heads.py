@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from camstudy.study.embeddings import EMBEDDING
 from camstudy.study.written import Place
 from camstudy.training.terms import TERMS
 
@@ -17,6 +18,7 @@ def check_heads(config: Mapping) -> Iterator[tuple[Place, str]]:
     for name in config.get("models", ()):
         entry, place = _mapping(models.get(name)), ("catalog", "models", name)
         recipe, head = _mapping(entry.get("train")), entry.get("head")
+<<<<<<< HEAD
         if entry.get("binary") and head == "sigmoid":
             yield (
                 (*place, "binary"),
@@ -27,10 +29,14 @@ def check_heads(config: Mapping) -> Iterator[tuple[Place, str]]:
                 (*place, "num_classes"),
                 f"found {entry.get('num_classes')}, but `binary: true` is for two classes; set 2",
             )
+=======
+        # Each image has one class whose mean it is compared with.
+        suits = "softmax" if head == EMBEDDING else head
+>>>>>>> main
         uses = [(recipe.get("dataset"), "trained on"), *((dataset, "scored on") for dataset in scored)]
         for dataset, verb in uses:
             wanted = _head(datasets.get(dataset))
-            if head and wanted and wanted != head:
+            if head and wanted and wanted != suits:
                 has = "sets of labels" if wanted == "sigmoid" else "one label for each image"
                 other = "`label_sets: false`" if wanted == "sigmoid" else "data with `label_sets: true`"
                 yield (

@@ -25,6 +25,10 @@ class Shown(Protocol):
 
 def counted(inputs: TableInputs, record: Shown) -> str:
     """Return the number of images behind the scores of a table or figure, least and most where they differ."""
+    if "by_prediction" in record.sources:
+        parts = inputs.by_prediction[inputs.by_prediction["images"] != "both_right"]
+        whole = parts.groupby(["model", "method", "metric"])["n"].sum()
+        return f"n = {numbers(whole)} images{recognized(inputs)}"
     policy, scores = inputs.study.get("images", "all"), _scores(inputs, record)
     of_all = (scores["model"] == CONTROL) & (policy == "correct")
     text = f"n = {numbers(scores.loc[~of_all, 'n'])} images{WHICH[policy]}"

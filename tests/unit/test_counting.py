@@ -95,7 +95,8 @@ def test_curves_steps_and_sweeps_are_of_the_images_that_count():
     assert set(found["n"]) == {14}
 
     steps = frames(correlation=lambda rng: rng.random(N)) | {}
-    steps = {key: frame.assign(step=1, step_name="fc").drop(columns="average_drop") for key, frame in steps.items()}
+    steps = {key: frame.assign(step=1, step_name="fc", correlation_absolute=0.5) for key, frame in steps.items()}
+    steps = {key: frame.drop(columns="average_drop") for key, frame in steps.items()}
     table = summarize_steps(counting.frames(steps), dataset="d", settings=SETTINGS)
     assert table[table["model"] == "net"]["n"].tolist() == [20, 20, 20, 20]
     even = steps["net", "gradcam"].query("image % 2 == 0")["correlation"]

@@ -77,10 +77,12 @@ def test_shipped_studies_can_be_planned(project, config):
         for method in methods:
             planned = re.search(rf"Explain {model} on {study['dataset']} with {method}(/00000-01023)?\n", output)
             # Raw attention is of models with a stream, or with attention among all tokens, as others of attention.
-            attends = model.startswith(("vit", "deit", "dinov2"))
+            attends = model.startswith(("vit", "deit", "dino", "clip"))
             streams = model.endswith(("_ca", "_castream")) and method == "raw_attention"
-            plain = method.removesuffix("_predicted") not in ATTENTION
-            assert bool(planned) == (plain or attends or streams), (model, method)
+            plain = re.sub("_(predicted|embedding)$", "", method) not in ATTENTION
+            # Networks without a classifier have methods of their own.
+            fitting = method.endswith("_embedding") == model.startswith(("dino_", "clip"))
+            assert bool(planned) == (fitting and (plain or attends or streams)), (model, method)
 
 
 def test_demo_weights_can_be_planned(project):
