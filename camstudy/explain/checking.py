@@ -17,11 +17,8 @@ from camstudy.models.adapting import described, needs_output
 from camstudy.models.build import build_model, fold_variants, input_config, parameter_count
 from camstudy.models.guided import switchable
 from camstudy.models.inputs import prepare
-<<<<<<< HEAD
-from camstudy.models.weights.checkpoints import refuse_other_state
-=======
 from camstudy.models.probabilities import embeds
->>>>>>> main
+from camstudy.models.weights.checkpoints import refuse_other_state
 from camstudy.training.terms import demanded
 
 # What constructors and forward passes of anybody's networks raise at shapes and types that they cannot take.
@@ -96,7 +93,9 @@ def _logits(model: nn.Module, images: Tensor, entry: Mapping, when: str) -> None
             _refuse_kind(model, images, entry, error)
             raise
     expected = (len(images), entry["num_classes"])
-<<<<<<< HEAD
+    if embeds(entry):
+        _check_embeddings(logits, images, entry, when)
+        return
     if isinstance(logits, Tensor) and tuple(logits.shape) == expected and logits.is_floating_point():
         return
     advice = needs_output(logits) or "correct `num_classes` or `kwargs`, or the network"
@@ -105,6 +104,15 @@ def _logits(model: nn.Module, images: Tensor, entry: Mapping, when: str) -> None
     raise CamstudyError(
         f"num_classes: `{entry['arch']}` returns {described(logits)} {when} for {len(images)} images, expected logits "
         f"{expected}; {advice}"
+    )
+
+
+def _check_embeddings(found: object, images: Tensor, entry: Mapping, when: str) -> None:
+    if isinstance(found, Tensor) and found.ndim == 2 and len(found) == len(images) and found.shape[1]:
+        return
+    raise CamstudyError(
+        f"head: `{entry['arch']}` returns {described(found)} {when} for {len(images)} images, expected embeddings "
+        f"({len(images)}, dimensions); {needs_output(found) or 'correct `kwargs`, or the network'}"
     )
 
 
@@ -120,16 +128,6 @@ def _refuse_kind(model: nn.Module, images: Tensor, entry: Mapping, error: Except
                 "of 1 with `channels: 1`"
             ) from error
     else:
-=======
-    found = f"a tensor {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-    if embeds(entry):
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images) or not logits.shape[1]:
-            raise CamstudyError(
-                f"head: `{entry['arch']}` returns {found} {when} for {len(images)} images, expected embeddings "
-                f"({len(images)}, dimensions); correct `kwargs`, or the network"
-            )
-    elif not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
->>>>>>> main
         raise CamstudyError(
             f"{where} takes images of one channel; set `input: {{channels: 1, mean: ..., std: ...}}`, each three times "
             "that of grey images, or give a network of 3 channels"
