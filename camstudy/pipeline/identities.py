@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from camstudy.study.registered import Record
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
-ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
+ARCHITECTURE = ("arch", "kwargs", "num_classes", "output", "binary", "variant")
 HEAD = ("head",)
 INPUT = ("input",)
 EXPLANATION = ("method", "target", "geometry", "stage", "references")
