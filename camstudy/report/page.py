@@ -24,7 +24,7 @@ def page(contents: Contents) -> str:
     they are there.
     """
     there = {name: Path(paths.study(contents.study, path)).is_file() for name, path in LINKS.items()}
-    style = Markup((HERE / "page.css").read_text() + TABLE_STYLE)
+    style = Markup(f"{TABLE_STYLE}\n{(HERE / 'page.css').read_text()}")
     return _template("page.html").render(it=contents, there=there, style=style)
 
 
