@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pandas as pd
 
-from camstudy.analysis import significance
 from camstudy.analysis.published import join_published
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.metrics.families import METRICS
