@@ -179,6 +179,11 @@ class Inputs:
         """Return the record of the table or figure that a job makes."""
         return TABLES[wildcards.table] if "table" in dict(wildcards.items()) else FIGURES[wildcards.figure]
 
+    def label(self, wildcards: Wildcards) -> str:
+        """Return by what Snakemake's report lists a table or figure, in one label: of two, it makes switches."""
+        record = self.record(wildcards)
+        return f"{record.name}: {record.title}"
+
     def targets(self) -> list[str]:
         """Targets: the study's tables and figures, its configuration beside them, and what was set aside as damaged."""
         anew = made_anew(path for path, _ in results(self.study, Nameless()))

@@ -117,6 +117,8 @@ rule aggregate_layers:
 rule aggregate_layer_scores:
     input:
         scores=lambda w: [file for *_, file in INPUTS.stage_scores("faithfulness")],
+        correct=lambda w: INPUTS.correct(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         layers="results/studies/{study}/layer_scores.parquet",
     log:
@@ -219,6 +221,8 @@ rule aggregate_similarity:
     input:
         first=lambda w: [file for *_, file in INPUTS.compared_maps("baseline")],
         second=lambda w: [file for *_, file in INPUTS.compared_maps("variant")],
+        correct=lambda w: INPUTS.correct(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         similarity="results/studies/{study}/similarity.parquet",
     log:
@@ -271,7 +275,10 @@ rule aggregate_by_prediction:
 rule aggregate_seeds:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
+        correct=lambda w: INPUTS.correct(),
         prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
+        items_predicted=lambda w: INPUTS.items(STUDY.prediction_dataset),
     output:
         seeds="results/studies/{study}/seeds.parquet",
     log:
@@ -309,7 +316,7 @@ rule make_table:
             "results/studies/{study}/tables/{table}.html",
             caption="../report/table.rst",
             category="Tables",
-            labels={"table": "{table}"},
+            labels=lambda w: {"table": INPUTS.label(w)},
         ),
     log:
         "results/logs/make_table/{study}/{table}.log",
@@ -342,7 +349,7 @@ rule draw_scores:
             "results/studies/{study}/figures/{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels=lambda w: {"figure": INPUTS.label(w)},
         ),
         pdf="results/studies/{study}/figures/{figure}.pdf",
     log:
@@ -376,7 +383,7 @@ rule draw_maps:
             "results/studies/{study}/figures/{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels=lambda w: {"figure": INPUTS.label(w)},
         ),
         pdf="results/studies/{study}/figures/{figure}.pdf",
     log:
