@@ -13,7 +13,7 @@ from camstudy.figures.style import COLORS, RULE, SOFT, footer, panels, styled
 
 OFFSET = 0.16  # of a model from its architecture's line, so that the two intervals do not overlap
 LEGEND = 0.5  # inches of the legend beyond the margins of the panels
-PANEL, LETTER = 3.1, 0.058  # approximate width of a panel and of a letter of a control's label, inches
+PANEL, LETTER = 2.85, 0.058  # approximate width of a panel and of a letter of a control's label, inches
 BASELINE, VARIANT = COLORS[0], COLORS[1]
 
 
@@ -27,7 +27,10 @@ def alignment(inputs: TableInputs) -> Figure:
     methods, lines = inputs.study["methods"], architectures(inputs)
     compared = lines[0].variant is not None
     controls = _controls(inputs)
-    figure, axes = panels(len(methods), 1.3 + PANEL * len(methods), 1.5 + 0.42 * len(lines), sharex=True, sharey=True)
+    across = min(len(methods), 2)
+    rows = -(-len(methods) // across)
+    size = (1.3 + PANEL * across, 0.6 + rows * (0.9 + 0.42 * len(lines)))
+    figure, axes = panels(len(methods), *size, rows=rows, sharex=True, sharey=True)
     for axis, method in zip(axes, methods, strict=True):
         for y, line in enumerate(lines):
             up = OFFSET if compared else 0
@@ -55,9 +58,7 @@ def alignment(inputs: TableInputs) -> Figure:
         axis.set_xlabel("alignment with human maps (1 = human ceiling)")
     axes[0].set_ylim(len(lines) - 0.5, -0.5)
     _draw_controls(axes, inputs, controls)
-    footer(
-        figure, legend_handles(BASELINE, VARIANT) if compared else [], _note(inputs, len(methods)) if compared else ""
-    )
+    footer(figure, legend_handles(BASELINE, VARIANT) if compared else [], _note(inputs, across) if compared else "")
     return figure
 
 

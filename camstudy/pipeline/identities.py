@@ -317,6 +317,8 @@ class Identities:
         made_from = [self.explanation(dataset, *pair) for pair in study.maps(with_controls=False)]
         if study.has_labels(dataset):
             made_from += [self.prediction(dataset, model) for model in study.models]
+        if "masked" in FIGURES[name].sources and study.masks():
+            made_from += self._scores("faithfulness")
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
@@ -334,11 +336,21 @@ class Identities:
                 made_from += [self.timing(study.dataset, *pair, study.protocols["cost"]) for pair in pairs]
             elif source == "published":
                 made_from.append(self.sources.published())
+            elif source == "images":
+                made_from += self._scores(study.shown_family())
+                if not study.counts_all():
+                    made_from += [self.prediction(study.dataset, model) for model in study.models]
             else:
                 made_from.append(self.aggregate(source))
         return line(
             code=self._code(*units), made_from=digest(made_from), stated=digest(stated_by(study.config, record))
         )
+
+    def _scores(self, family: str) -> list[str]:
+        """Return the identities of a family's scores of the study's methods."""
+        study = self.study
+        pairs = study.maps(family, with_controls=False)
+        return [self.scores(study.dataset, *pair, study.protocol(family)) for pair in pairs]
 
     def _seen(self, model: str, dataset: str) -> dict[str, str | None]:
         """Return the parts of a finished model and of what it gets to see of a dataset."""
