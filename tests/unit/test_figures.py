@@ -237,7 +237,7 @@ def test_qualitative_tells_degenerate_maps_scores_and_wrong_predictions():
     figure = draw("qualitative", images, human, maps, labels, predicted=predicted, scores=scores)
     shown = texts(figure)
     assert shown.count("degenerate") == 2
-    assert [text.get_text() for text in figure.texts if text.get_text().startswith("→")][0] == "→ 9"
+    assert next(text.get_text() for text in figure.texts if text.get_text().startswith("→")) == "→ 9"
     assert "0.00" in shown
     assert "0.61" in shown
     assert all(np.isfinite(picture(axis)).all() for axis in figure.axes)
