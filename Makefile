@@ -69,9 +69,10 @@ revisions: $(VENV)/.installed
 records: $(VENV)/.installed
 	@CAMSTUDY_ACCEPTING_RECORDS=1 $(CAMSTUDY) run $(STUDY) --cores 1 records
 
+# But for the map of the folder, and how fast jobs were, from which plans are made.
 clean:
-	rm -rf results/* .snakemake
-	git checkout -- results/README.md
+	find results/ -mindepth 1 -maxdepth 1 ! -name '.*' ! -name README.md ! -name speed.json -exec rm -rf {} +
+	rm -rf .snakemake
 
 # The stamp is younger than the lock file, or the environment is made anew.
 $(VENV)/.installed: requirements.lock

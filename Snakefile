@@ -19,7 +19,7 @@
 #     ├── {scores,comparisons,curves,sweep,layers,layer_scores,steps,similarity,seeds}.parquet   the long tables
 #     ├── tables/{table}.{csv,md,tex,html}
 #     ├── figures/{figure}.{png,pdf}
-#     └── report/                                    what `make report` makes
+#     └── report/                                    what `make report` makes: index.html; workflow/, Snakemake's own
 #
 # All but studies/ is shared by all studies and never computed twice. Beside each result lies the record of its run, x.run.json.
 from snakemake.utils import min_version

@@ -36,6 +36,7 @@ NEEDS = {
     "aggregate_layers": (*TABLES, "scipy.stats"),
     "aggregate_curves": TABLES,
     "aggregate_steps": (*TABLES, "scipy.stats"),
+    "aggregate_redrawn": (*TABLES, "scipy.stats"),
     "make_table": (*TABLES, "zarr"),
     "draw_scores": (*TABLES, "matplotlib.figure", "zarr"),
     "draw_maps": (*TABLES, *STORES, "matplotlib.figure"),

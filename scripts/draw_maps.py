@@ -8,7 +8,8 @@ from camstudy.study.seeds import shown_pairs
 with step(snakemake):
     config, params = snakemake.config, snakemake.params
     keys = {"maps": params.maps, "scored": params.scored, "masked": params.masked}
-    images, beside = read_shown(config, dict(snakemake.input.items()), keys, shown_pairs(config))
-    figure = FIGURES[snakemake.wildcards.figure].function(*images, **beside)
+    record, pairs = FIGURES[snakemake.wildcards.figure], shown_pairs(config)
+    images, beside = read_shown(config, record, dict(snakemake.input.items()), keys, pairs)
+    figure = record.function(*images, **beside)
     for path in snakemake.output:
         save(figure, path)

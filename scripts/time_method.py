@@ -16,7 +16,8 @@ with step(snakemake) as run:
     device = torch_device(snakemake.config["device"], snakemake.resources, snakemake.threads)
     dataset = open_dataset(snakemake.input.dataset)
     explainer = Explainer.load(entry, method, weights_of(snakemake.input.model), device)
-    first = slice(0, min(settings["batch_size"], dataset.n))
+    explainer = explainer.for_dataset(dataset, settings["batch_size"])
+    first = slice(0, min(stated["images"] or stated["batch_size"], dataset.n))
     images = explainer.prepare(dataset.images(first))
     record = time_method(explainer, images, explainer.labels(dataset)[first], **settings)
     about = {"identity": snakemake.params.identity, "versions": versions("torch", "timm")}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 import yaml
 from filelock import FileLock
 from pictures import looks_like  # noqa: F401  (a fixture)
@@ -97,7 +98,12 @@ def left_behind(folder: str, names: list[str]) -> set[str]:
 
 
 class Project:
-    """A copy of the project in a directory of its own, with the tiny study in `study.yaml`."""
+    """A copy of the project in a directory of its own, with the tiny study in `study.yaml`.
+
+    What is ``cold`` runs as at a user's: each command and each job in a Python of its own.
+    """
+
+    cold = False
 
     def __init__(self, path: Path) -> None:
         compile_kernels()
@@ -131,11 +137,11 @@ class Project:
         return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def execute(self, command: list[str], timeout: float = 600) -> subprocess.CompletedProcess:
-        """Run a command of Snakemake in the copy, a dry run in a fork of one process for all."""
+        """Run a command of Snakemake in the copy, it and the scripts of its jobs in forks of two processes for all."""
         where = {"cwd": self.path, "env": self.environment, "timeout": timeout}
-        if "--dry-run" in command:
-            return plan(command, **where)
-        return subprocess.run(command, **where, capture_output=True, text=True)
+        if self.cold:
+            return subprocess.run(command, **where, capture_output=True, text=True)
+        return plan(command, **where, python=sys.executable if "--dry-run" in command else warm.python())
 
     def run(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess:
         done = self.execute(self.command(*arguments), timeout)
@@ -162,6 +168,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
             return Project.at(path)
         path.with_name("unfinished").mkdir()
         project = Project(path.with_name("unfinished"))
+        project.cold = True
         project.run()
         project.path.rename(path)
     return Project.at(path)

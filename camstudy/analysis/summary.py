@@ -15,7 +15,7 @@ from camstudy.core.parts import read_table
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
 
-BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
+BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds", "redrawn", "by_prediction")
 STRICTER_LEVELS = (0.01, 0.001)
 NOISE = 1e-9  # what is smaller is rounding: no score has a difference of that size
 
@@ -43,8 +43,10 @@ class TableInputs:
     cost : only where it is asked for, the records of `scripts/cost.py` by model
     curves : only where it is asked for, mean curves: `camstudy.analysis.aggregate.CURVES`
     steps : only where it is asked for, the columns of `camstudy.analysis.steps.STEPS`
+    redrawn : only where it is asked for, the columns of `camstudy.analysis.redrawn.REDRAWN`
     similarity : only where it is asked for, the columns of `camstudy.analysis.similarity.SIMILARITY`
     seeds : only where it is asked for, `camstudy.analysis.seeds.SEEDS`; ``study`` then has ``replicates``
+    by_prediction : only where it is asked for, `camstudy.analysis.by_prediction.BY_PREDICTION`
     timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
     images : only where it is asked for, scores of single images by (model, method): those that count
     versions : the versions of each library that the results were made with
@@ -65,6 +67,8 @@ class TableInputs:
     steps: pd.DataFrame | None = None
     similarity: pd.DataFrame | None = None
     seeds: pd.DataFrame | None = None
+    redrawn: pd.DataFrame | None = None
+    by_prediction: pd.DataFrame | None = None
     timing: Mapping[tuple[str, str], Mapping] | None = None
     images: Mapping[tuple[str, str], pd.DataFrame] | None = None
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -124,6 +128,11 @@ class TableInputs:
             return None
         row = _only(self.similarity, baseline=baseline, variant=variant, method=method)
         return None if row is None else Estimate.of(row["mean"], row["ci_low"], row["ci_high"])
+
+    def split(self, images: str, model: str, method: str, metric: str, baseline: str = "") -> pd.Series | None:
+        """Return the row of some ``images`` of the scores by prediction: `right`, `wrong`, `both_right` of a pair."""
+        keys = {"images": images, "model": model, "method": method, "metric": metric, "baseline": baseline}
+        return _only(self.by_prediction, **keys)
 
     def significance(self, difference: "Difference | None") -> str:
         """Return an asterisk for each of `levels` that the corrected p is below, if the interval excludes 0, too.
@@ -220,7 +229,9 @@ def _only(table: pd.DataFrame, **keys: str) -> pd.Series | None:
     """Return the one row with these values; None if there is none."""
     if table.empty:
         return None
-    rows = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)]
+    # Column by column: a comparison of frames takes ten times as long.
+    found = np.logical_and.reduce([(table[name] == value).to_numpy(bool) for name, value in keys.items()])
+    rows = table[found]
     if len(rows) > 1:
         raise ValueError(f"the table has {len(rows)} rows for {keys}, expected one")
     return None if rows.empty else rows.iloc[0]

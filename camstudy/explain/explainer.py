@@ -1,7 +1,7 @@
 """One model explained by one method: what every step that explains has in common."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError
 from camstudy.data.dataset import Dataset
+from camstudy.explain.embedding import Similarity, class_means
 from camstudy.explain.engine import Explanation, explain
 from camstudy.explain.layers import TargetLayer, resolve_target_layer
 from camstudy.explain.methods import bind
 from camstudy.explain.registry import BoundMethod
-from camstudy.explain.targets import OF_LABELS, TARGETS, class_number
+from camstudy.explain.targets import EMBEDDING, OF_LABELS, TARGETS, class_number
 from camstudy.models.build import input_config
 from camstudy.models.inputs import prepare, prepare_as_authors
 from camstudy.models.load import load_model, placed
@@ -71,6 +72,16 @@ class Explainer:
                 f"{dataset.path}: has no labels to explain; set `target: predicted` for method `{name}`"
             )
         return dataset.labels
+
+    def for_dataset(self, dataset: Dataset, batch_size: int) -> "Explainer":
+        """Return this explainer, or of a method with `target: embedding` that of the cosines with a dataset's classes.
+
+        The model's logits are then cosines (n, classes) with the mean embedding of each class's images.
+        """
+        if self.method["target"] != EMBEDDING:
+            return self
+        means = class_means(self.model, self.inputs, dataset, first=self.method["references"], batch_size=batch_size)
+        return replace(self, model=Similarity(self.model, means))
 
     def prepare(self, images: np.ndarray | Sequence[np.ndarray]) -> Tensor:
         """Return images of a dataset as the model expects them, float32 (n, 3, s, s) on its device."""

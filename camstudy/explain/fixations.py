@@ -56,6 +56,16 @@ def redrawn(
     return drawn(paths, weights, heat_size=heat_size, side=side or heatmaps.shape[0])
 
 
+def own_heat_size(heatmaps: Heatmaps) -> float:
+    """Return the ``heat_size`` that stored maps were drawn with; maps of a method without raise `CamstudyError`."""
+    found = heatmaps.attrs["parameters"]
+    if "heat_size" not in found:
+        raise CamstudyError(
+            f"maps of `{heatmaps.attrs['method']}`: no parameter `heat_size`; take those of `fovex` or `neva`"
+        )
+    return found["heat_size"]
+
+
 def eye(catalog: Mapping, model: str, method: str) -> dict[str, float] | None:
     """Return the parameters `EYE` of a catalogue's method and ``size``, the side of the model's input; None without."""
     entry = catalog["methods"][method]

@@ -45,6 +45,7 @@ def explain_dataset(
     identity : a line of text that is the same as long as the maps are; a partial store with the same one is completed
     """
     started = time.perf_counter()
+    explainer = explainer.for_dataset(dataset, settings["batch_size"])
     device, inputs = explainer.device, explainer.inputs
     labels, batch_size = explainer.labels(dataset), settings["batch_size"]
     authors = explainer.method["geometry"] == "authors"

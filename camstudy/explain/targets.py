@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 # The image's label; the class of the largest logit; of the second largest; of the largest but for the label's.
 TARGETS = ("label", "predicted", "second", "other")
-OF_LABELS = ("label", "other")
+# Of networks without a classifier: the label's class, as the mean embedding of its images.
+EMBEDDING = "embedding"
+OF_LABELS = ("label", "other", EMBEDDING)
 OF_MODEL = ("predicted", "second", "other")
 
 
@@ -45,11 +47,11 @@ def chosen_classes(logits: Tensor, labels: np.ndarray, target: str) -> Tensor:
 
 
 def class_number(target: str | int, names: Sequence[str] | None) -> int | None:
-    """Return the number of the class that ``target`` names; None for one of `TARGETS`.
+    """Return the number of the class that ``target`` names; None for one of `TARGETS` and for `EMBEDDING`.
 
     Raises `CamstudyError` for a name that is none of the dataset's ``names``, with the nearest, or if it has no names.
     """
-    if target in TARGETS:
+    if target in (*TARGETS, EMBEDDING):
         return None
     if isinstance(target, int):
         return target
@@ -59,5 +61,5 @@ def class_number(target: str | int, names: Sequence[str] | None) -> int | None:
             f"of {', '.join(TARGETS)}"
         )
     if target not in names:
-        raise unknown("target: class", target, [*TARGETS, *names])
+        raise unknown("target: class", target, [*TARGETS, EMBEDDING, *names])
     return list(names).index(target)

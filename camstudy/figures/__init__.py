@@ -27,9 +27,10 @@ class FigureRecord:
 
     ``needs`` says what its function is called with: ``"scores"``, a `camstudy.analysis.summary.TableInputs`, or
     ``"maps"``, images with their maps (see `camstudy.figures.qualitative.qualitative`). ``sources`` names what it is
-    drawn from beside the scores: ``sweep``, ``layers``, ``cost``, ``curves``, ``steps`` and ``images`` of the inputs;
-    of maps, ``masked``, the probabilities of masked images. ``metrics`` are the families of metrics that the study must
-    have, ``settings`` keys of the study that it alone states.
+    drawn from beside the scores: ``sweep``, ``layers``, ``cost``, ``curves``, ``steps``, ``redrawn`` and ``images`` of
+    the inputs; of maps, ``masked``, the probabilities of masked images. ``metrics`` are the families of metrics that
+    the study must have, ``settings`` keys of the study that it alone states. ``items`` says whether its images are
+    those of which two classes are items of the dataset, one row each.
     """
 
     name: str
@@ -39,6 +40,7 @@ class FigureRecord:
     sources: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("agreement",)
     settings: tuple[str, ...] = ()
+    items: bool = False
 
 
 FIGURES: Registry[FigureRecord] = Registry("figure", FigureRecord)
@@ -88,6 +90,26 @@ def _scanpaths(*images: object, **maps: object) -> Figure:
     from camstudy.figures.scanpaths import scanpaths
 
     return scanpaths(*images, **maps)
+
+
+@FIGURES.register("class_specific", title="Maps of two classes of an image", needs="maps", metrics=(), items=True)
+def _class_specific(*images: object, **maps: object) -> Figure:
+    from camstudy.figures.class_specific import class_specific
+
+    return class_specific(*images, **maps)
+
+
+@FIGURES.register(
+    "nss_by_fixations",
+    title="Gaze by number of fixations and size of heat",
+    needs="scores",
+    sources=("redrawn",),
+    metrics=("gaze", "redrawn"),
+)
+def _nss_by_fixations(inputs: TableInputs) -> Figure:
+    from camstudy.figures.redrawn import nss_by_fixations
+
+    return nss_by_fixations(inputs)
 
 
 @FIGURES.register("alignment", title="Alignment", needs="scores")

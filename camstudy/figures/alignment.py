@@ -10,10 +10,12 @@ from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.core.names import CONTROL
 from camstudy.figures.pairs import architectures, ends, legend_handles
 from camstudy.figures.style import COLORS, RULE, SOFT, footer, panels, styled
+from camstudy.figures.words import fitted
 
 OFFSET = 0.16  # of a model from its architecture's line, so that the two intervals do not overlap
 LEGEND = 0.5  # inches of the legend beyond the margins of the panels
 PANEL, LETTER = 2.85, 0.058  # approximate width of a panel and of a letter of a control's label, inches
+TITLE = 1.4  # inches: width of titles at the left
 BASELINE, VARIANT = COLORS[0], COLORS[1]
 
 
@@ -49,7 +51,7 @@ def alignment(inputs: TableInputs) -> Figure:
                     end = estimate.value if estimate.high is None else estimate.high
                     place = {"textcoords": "offset points", "xytext": (4, 0), "va": "center_baseline"}
                     axis.annotate(mark, (end, y + up), color=VARIANT, **place)
-        axis.set_yticks(range(len(lines)), [line.title for line in lines])
+        axis.set_yticks(range(len(lines)), [fitted(line.title, TITLE, 8) for line in lines])
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
         axis.grid(axis="x", color=RULE, linewidth=0.4)

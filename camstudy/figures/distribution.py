@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from camstudy.analysis.summary import TableInputs
 from camstudy.core.errors import CamstudyError
 from camstudy.figures.style import COLORS, PAGE, RULE, panels, remark, styled
+from camstudy.figures.words import fitted
 from camstudy.metrics.families import METRICS
 
 WIDTH, ROW, POINTS = 2.6, 0.3, 300  # inches of a panel and of a row; most points that a row shows
+TITLE = 1.5  # inches: width of titles at the left
 SPREAD = 0.28  # of points around the middle of their row
 
 
@@ -50,7 +52,7 @@ def distribution(inputs: TableInputs) -> Figure:
             if key in scores:
                 _draw(axis, y, scores[key].to_numpy(float), step)
         names = [inputs.method_title(key[1]) if together else inputs.title(key[0]) for key in keys]
-        axis.set_yticks(range(len(keys)), names)
+        axis.set_yticks(range(len(keys)), [fitted(name, TITLE, 8) for name in names])
         axis.set_ylim(len(keys) - 0.5, -0.5)
         axis.set_title(title)
         axis.tick_params(axis="y", length=0)

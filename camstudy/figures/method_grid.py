@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from camstudy.core.geometry import FULL, Box
 from camstudy.figures.about import PREDICTED, about, number, of_model, people, scales
-from camstudy.figures.pictures import color, dots, frames, heat_panel, note, overlay_part
+from camstudy.figures.pictures import color, dots, frames, heat_panel, note, overlay_part, shape
+from camstudy.figures.scanpaths import draw_path
 from camstudy.figures.sheet import Block, Content, Sheet
 from camstudy.figures.style import TEXT, styled
 
@@ -31,6 +32,8 @@ def method_grid(
     objects: Sequence[np.ndarray] | None = None,
     points: Sequence[np.ndarray] | None = None,
     scores: Mapping[tuple[str, str], np.ndarray] | None = None,
+    paths: Mapping[tuple[str, str], np.ndarray] | None = None,
+    twice: bool = False,
     human_title: str = "human map",
     human_maps: str | None = None,
     **_unused: object,
@@ -48,21 +51,14 @@ def method_grid(
     objects : boxes for each image (k, 4): top, left, bottom, right in pixels
     points : of each image (k, 2), rows and columns in its pixels, drawn over the image and the maps
     scores : written into the maps, as `qualitative` asks for
+    paths : of the keys of ``maps``, scanpaths to draw over them, as `camstudy.figures.scanpaths.scanpaths` has them
+    twice : whether every image stands twice in ``images``; a rule parts it from the next
     """
     models = list(dict.fromkeys(model for model, _ in maps))
     methods = list(dict.fromkeys(method for _, method in maps))
     rows = [(n, model) for n in range(len(images)) for model in models]
-    blocks = []
-    for n, model in rows:
-        main, share = of_model(model, n, maps, explained, probability)
-        below = {}
-        for column, key in enumerate((model, method) for method in methods):
-            name = explained[key][n] if explained and key in explained else main
-            text = number(masked[key][n]) if masked and key in masked else ""
-            text = text if name == main else f"{name} {text}".strip()
-            below[column] = [(text, TEXT)] if text else []
-        said = about(labels[n], main, share, predicted[model][n] if predicted and model in predicted else None)
-        blocks.append(Block(model if len(models) > 1 else "", said, below))
+    facts = {"predicted": predicted, "explained": explained, "probability": probability, "masked": masked}
+    blocks = _blocks(rows, list(maps), methods, labels, {name: found or {} for name, found in facts.items()}, twice)
     notes = [
         MASKED if masked else CLASS if probability else "",
         PREDICTED if predicted else "",
@@ -85,8 +81,35 @@ def method_grid(
                 continue
             panels.append(sheet.panel(block, column))
             heat_panel(panels[-1], maps[key][n], image, box, scattered=key[1] in scattered)
+            if paths and key in paths:
+                taken = paths[key][n][np.isfinite(paths[key][n]).all(1)]
+                draw_path(panels[-1], taken, shape(image, box))
             if scores and key in scores:
                 note(panels[-1], number(scores[key][n]), "lower right")
         for panel in panels if points is not None else ():
             dots(panel, points[n], image, box)
     return sheet.finished()
+
+
+def _blocks(
+    rows: Sequence[tuple[int, str]],
+    keys: Sequence[tuple[str, str]],
+    methods: Sequence[str],
+    labels: Sequence[str],
+    facts: Mapping[str, Mapping],
+    twice: bool,
+) -> list[Block]:
+    """Return a block per image and model with the words below it, from what is known of both."""
+    models, blocks = list(dict.fromkeys(model for _, model in rows)), []
+    for n, model in rows:
+        main, share = of_model(model, n, keys, facts["explained"], facts["probability"])
+        below = {}
+        for column, key in enumerate((model, method) for method in methods):
+            name = facts["explained"][key][n] if key in facts["explained"] else main
+            text = number(facts["masked"][key][n]) if key in facts["masked"] else ""
+            text = text if name == main else f"{name} {text}".strip()
+            below[column] = [(text, TEXT)] if text else []
+        said = about(labels[n], main, share, facts["predicted"][model][n] if model in facts["predicted"] else None)
+        ruled = twice and n > 0 and n % 2 == 0 and model == models[0]
+        blocks.append(Block(model if len(models) > 1 else "", said, below, ruled=ruled))
+    return blocks

@@ -79,6 +79,9 @@ def _name_steps(axis: Axes, table: pd.DataFrame) -> None:
 
 
 def _short(name: str) -> str:
-    """Return a part's path without the word for its blocks, and with its end alone if it is still too long."""
-    name = name.replace(".blocks.", ".")
-    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
+    """Return a part's path without the word for its blocks, and with its end alone if it is still too long.
+
+    Of several modules, the first and the last are below each other.
+    """
+    ends = [end.replace(".blocks.", ".") for end in name.split(" to ")]
+    return " to\n".join(end if len(end) <= LONGEST else f"…{end[1 - LONGEST :]}" for end in ends)

@@ -16,6 +16,7 @@ from camstudy.figures.style import COLORS, SOFT, styled
 from camstudy.figures.words import SIZE
 
 TITLES = ("scanpath", "map", "first view", "middle view", "last view")
+NEAR = 14  # pixels of a picture between the labels of steps
 
 
 @styled()
@@ -35,8 +36,8 @@ def scanpaths(
 ) -> Figure:
     """Return a row per image, model and method with a scanpath: the path, the map, then foveated views.
 
-    Steps are numbered from 1; the views are those after the first, the middle and the last one. Methods without an
-    entry in ``scanpaths`` have no row; without any, the figure says so.
+    Steps are numbered from 1, neighbors together; the views are those after the first, the middle and the last one.
+    Methods without an entry in ``scanpaths`` have no row; without any, the figure says so.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def scanpaths(
         path = path[np.isfinite(path).all(1)]
         panel = sheet.panel(block, 0)
         panel.imshow(seen)
-        _path(panel, path, shape(image, box))
+        draw_path(panel, path, shape(image, box))
         heat_panel(sheet.panel(block, 1), maps[key][n], image, box, scattered=key[1] in scattered)
         for column, picture in enumerate(views(seen, path, eyes[key]) if key in (eyes or {}) and len(path) else ()):
             sheet.panel(block, 2 + column).imshow(picture)
@@ -89,16 +90,43 @@ def views(seen: np.ndarray, path: np.ndarray, eye: Mapping[str, float]) -> list[
     return [found[step] for step in (0, (len(found) - 1) // 2, -1)]
 
 
-def _path(panel: Axes, path: np.ndarray, size: tuple[int, int]) -> None:
-    """Draw the steps over a panel's picture of a size, numbered in their order."""
+def draw_path(panel: Axes, path: np.ndarray, size: tuple[int, int]) -> None:
+    """Draw steps (n, 2), in fractions of a panel's picture of a size, numbered from 1; neighbors share a label."""
     y, x = points_in_view(path, FULL, size)[0].T - 0.5
     panel.plot(x, y, color=COLORS[1], linewidth=0.8, marker="o", markersize=2.5)
     edge = [Stroke(linewidth=1, foreground="black"), Normal()]
-    for step, place in enumerate(zip(x, y, strict=True), 1):
+    for place, steps in _together(np.stack([x, y], 1)):
         # Towards the middle, so that numbers stay within the panel.
         across, up = (1 if place[0] < size[1] / 2 else -1), (1 if place[1] > size[0] / 2 else -1)
         style = {"ha": "left" if across > 0 else "right", "va": "bottom" if up > 0 else "top", "clip_on": True}
         style |= {"xytext": (2 * across, 2 * up), "textcoords": "offset points", "fontsize": SIZE, "color": "white"}
-        panel.annotate(f"{step}", place, path_effects=edge, **style)
+        panel.annotate(runs(steps), place, path_effects=edge, **style)
     # Steps may lie beyond the image.
     panel.set(xlim=(-0.5, size[1] - 0.5), ylim=(size[0] - 0.5, -0.5))
+
+
+def _together(places: np.ndarray) -> list[tuple[np.ndarray, list[int]]]:
+    """Return the places (n, 2) of labels, and the numbers of the steps that are too near to them for their own."""
+    found: list[tuple[np.ndarray, list[int]]] = []
+    for step, place in enumerate(places, 1):
+        near = [steps for there, steps in found if np.hypot(*(there - place)) < NEAR]
+        if near:
+            near[0].append(step)
+        else:
+            found.append((place, [step]))
+    return found
+
+
+def runs(numbers: Sequence[int]) -> str:
+    """Return ascending numbers with those in a row joined.
+
+    >>> runs([1, 3, 4, 5, 9, 10])
+    '1,3–5,9,10'
+    """
+    rows: list[list[int]] = []
+    for number in numbers:
+        if rows and number == rows[-1][-1] + 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return ",".join(f"{row[0]}–{row[-1]}" if len(row) > 2 else ",".join(map(str, row)) for row in rows)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from camstudy.figures.style import HEAT, PAGE, SOFT, TALL, TEXT
 from camstudy.figures.words import LINE, SIZE, fitted, height, width
@@ -31,13 +32,14 @@ class Block:
     """What stands in a row for an image: panels that lead, then one in each column, with words below them.
 
     ``name`` is written at the left; ``about`` below the first leading panel, ``below`` below the lowest panels of
-    columns, by their numbers. Blocks of a ``band`` share the titles of their columns.
+    columns, by their numbers. Above ``ruled`` ones is a rule. Blocks of a ``band`` share the titles of their columns.
     """
 
     name: str = ""
     about: Words = ()
     below: Mapping[int, Words] = field(default_factory=dict)
     band: int = 0
+    ruled: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def plan(content: Content) -> Plan:
 
     Blocks on a single line go beside each other if they have no names, that is if there is one for each image.
     """
-    named = any(block.name for block in content.blocks) or len(content.titles) > 1
+    named = any(block.name or block.ruled for block in content.blocks) or len(content.titles) > 1
     n, group = len(content.titles[0]), content.group
     sizes = dict.fromkeys(ceil(ceil(n / group) / lines) for lines in range(1, ceil(n / group) + 1))
     lines = [ceil(ceil(n / group) / size) for size in sizes]
@@ -271,6 +273,9 @@ class Sheet:
     def _write(self, number: int, block: Block) -> None:
         """Write the titles above a block, its name, those of its rows, and the words below its panels."""
         plan, (left, tops, titled) = self.plan, self.plan.places[0][number]
+        if block.ruled:
+            y = 1 - (tops[0] - (plan.above(block.band, 0) if titled else 0) - SPACE / 2) / plan.height
+            self.figure.add_artist(Line2D([0, 1], [y, y], color=SOFT, linewidth=0.6))
         if block.name:
             place = left + plan.side - CLEAR, tops[0] + plan.line / 2
             self._turned(*place, fitted(block.name, plan.line))

@@ -7,11 +7,12 @@ import numpy as np
 
 from camstudy.core.parts import by_key, read_records, read_tables
 from camstudy.data.dataset import Dataset, open_dataset
-from camstudy.data.formats.clickme import select
 from camstudy.explain.fixations import eye
 from camstudy.explain.methods import METHODS
 from camstudy.explain.reading import label_maps
+from camstudy.figures import FigureRecord
 from camstudy.figures.about import people
+from camstudy.figures.choice import chosen_images
 from camstudy.figures.titles import class_names, told_apart
 from camstudy.metrics.faithfulness import masked_probability
 
@@ -25,10 +26,12 @@ class Shown:
     Parameters
     ----------
     config : validated configuration
+    record : of the figure
     manifest : of the study's dataset
     """
 
     config: Mapping
+    record: FigureRecord
     manifest: str
     dataset: Dataset = field(init=False)
     chosen: np.ndarray = field(init=False)
@@ -36,7 +39,7 @@ class Shown:
     def __post_init__(self) -> None:
         settings, catalog = self.config["qualitative"], self.config["catalog"]
         self.dataset = open_dataset(self.manifest)
-        self.chosen = select(self.dataset.n, min(settings["n_images"], self.dataset.n), settings["seed"])
+        self.chosen = chosen_images(self.dataset.sources, settings, self.record)
         self.titles = {}
         for kind in ("models", "methods"):
             titles = told_apart(catalog[kind][name]["title"] for name in self.config[kind])
@@ -129,17 +132,20 @@ class Shown:
         return METHODS[self.config["catalog"]["methods"][name]["method"]].resolution == "input"
 
 
-def read_shown(config: Mapping, files: Mapping, keys: Mapping, pairs: Sequence) -> tuple[list, dict[str, object]]:
+def read_shown(
+    config: Mapping, record: FigureRecord, files: Mapping, keys: Mapping, pairs: Sequence
+) -> tuple[list, dict[str, object]]:
     """Return the positional and the named arguments of a figure of maps (see `camstudy.figures.qualitative`).
 
     Parameters
     ----------
     config : validated configuration
+    record : of the figure
     files : inputs of the workflow's rule: ``dataset``, ``heatmaps``, ``scores``, ``masked`` and ``prediction``
     keys : model and method of each of the files: ``maps``, ``scored`` and ``masked``
     pairs : title of each network that is compared, and of its models
     """
-    shown = Shown(config, files["dataset"])
+    shown = Shown(config, record, files["dataset"])
     maps = shown.maps(keys["maps"], files["heatmaps"])
     predicted, of_label = shown.predicted(files["prediction"])
     probability, masked = shown.faithful(keys["masked"], files["masked"])

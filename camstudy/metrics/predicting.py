@@ -8,6 +8,7 @@ from torch import nn
 
 from camstudy.data.dataset import Dataset
 from camstudy.explain.batches import in_batches, plain_float32
+from camstudy.explain.embedding import cosines_with_others, embeddings
 from camstudy.explain.layers import frozen
 from camstudy.metrics.prediction import check_labels
 from camstudy.models.inputs import prepare
@@ -43,3 +44,14 @@ def predict(model: nn.Module, inputs: Mapping, dataset: Dataset, batch_size: int
     with frozen(model), torch.inference_mode(), plain_float32(device):
         batches, _ = in_batches(work, len(images), batch_size, device)
     return np.concatenate(batches)[items]
+
+
+def predict_by_means(network: nn.Module, inputs: Mapping, dataset: Dataset, batch_size: int) -> np.ndarray:
+    """Return how near every image is to the classes, float32 (n, classes), of a network whose output is an embedding.
+
+    These logits are cosines with the mean embedding of each class's images, without the image itself. Arguments and
+    errors are those of `predict`; images without a label are refused.
+    """
+    found = embeddings(network, inputs, dataset, np.arange(dataset.n), batch_size)
+    check_labels(dataset.labels, int(dataset.labels.max()) + 1, str(dataset.path))
+    return cosines_with_others(found, dataset.labels)

@@ -114,12 +114,13 @@ def randomize_from_top(
 
 
 def cascade(model: nn.Module, *, size: int, max_steps: int) -> dict[str, list[str]]:
-    """Return the model's parts from the top as ``{path: names of parameters}``; each parameter is in one part.
+    """Return the model's parts from the top as ``{name: names of parameters}``; each parameter is in one part.
 
     The whole model is divided into its children, then again and again the part with the most modules, until there
-    are ``max_steps`` parts; children that are too many for that share parts with their neighbours, under the path of
-    the uppermost. The order is that in which modules finish in a forward pass of a blank image, last first; what a
-    divided module has of its own, such as embeddings of positions, comes after its children.
+    are ``max_steps`` parts; children that are too many for that share parts with their neighbours. The order is that
+    in which modules finish in a forward pass of a blank image, last first; what a divided module has of its own, such
+    as embeddings of positions, comes after its children. A part is named by the path of its module, by the first and
+    the last where several share it, as in `fc to layer3`, and what a divided module has of its own by its parameters.
     """
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, found {max_steps}")
@@ -127,20 +128,32 @@ def cascade(model: nn.Module, *, size: int, max_steps: int) -> dict[str, list[st
     own: dict[str, list[str]] = {}  # parameters by the module that has them
     for name, _ in model.named_parameters():
         own.setdefault(name.rpartition(".")[0], []).append(name)
-    parts = [("", list(own))]
+    parts = [("", "", list(own))]
     while len(parts) < max_steps:
-        for position in sorted(range(len(parts)), key=lambda i: -len(parts[i][1])):
-            children = _divide(*parts[position], finished)
+        for position in sorted(range(len(parts)), key=lambda i: -len(parts[i][2])):
+            path, _, members = parts[position]
+            children = _divide(path, members, finished)
             if len(children) > 1:
                 break
         else:
             break
         shares = np.array_split(np.arange(len(children)), min(len(children), max_steps - len(parts) + 1))
-        merged = [(children[share[0]][0], [member for i in share for member in children[i][1]]) for share in shares]
-        parts[position : position + 1] = merged
-    return {
-        path or type(model).__name__: [name for member in members for name in own[member]] for path, members in parts
-    }
+        parts[position : position + 1] = [
+            (children[share[0]][0], children[share[-1]][0], [member for i in share for member in children[i][1]])
+            for share in shares
+        ]
+    found = {}
+    for first, last, members in parts:
+        ends = _called(first, members, own)[0], _called(last, members, own)[-1]
+        name = " to ".join(dict.fromkeys(end or type(model).__name__ for end in ends))
+        found[name] = [name for member in members for name in own[member]]
+    return found
+
+
+def _called(path: str, members: Sequence[str], own: Mapping[str, list[str]]) -> list[str]:
+    """Return a module's path if all of it is in a part, else its own parameters, which are what is left of it."""
+    inside = [member for member in own if not path or member == path or member.startswith(f"{path}.")]
+    return [path] if {*inside} <= {*members} else own[path]
 
 
 def randomize(model: nn.Module, names: Sequence[str], seed: int) -> None:

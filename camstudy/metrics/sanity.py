@@ -46,9 +46,9 @@ def randomization_spearman(correlation: np.ndarray) -> np.ndarray:
     """Return how much of a map's ranking survives when the model's weights are randomised from the top.
 
     Mean over steps of Spearman's correlation with the trained model's map: the first step randomises the
-    classifier, each further one the next part below as well, the last one everything. ``correlation`` is
-    (n, steps), from `step_correlation`. A map that says something about the model must change: values near 1
-    mean that it shows the image alone.
+    uppermost part, which is the classifier where there are steps enough, each further one the next part below as
+    well, the last one everything. ``correlation`` is (n, steps), from `step_correlation`. A map that says something
+    about the model must change: values near 1 mean that it shows the image alone.
 
     Edge cases: a map that is degenerate, before or after, counts 0 at that step; how many are should be looked at,
     since 0 is a pass.

@@ -10,8 +10,13 @@ Head = Literal["softmax", "sigmoid"]
 
 
 def head_of(entry: Mapping) -> Head:
-    """Return what the logits of a catalogue's model mean."""
-    return entry.get("head", "softmax")
+    """Return what the logits of a catalogue's model mean; cosines of embeddings are taken for a softmax's."""
+    return "softmax" if embeds(entry) else entry.get("head", "softmax")
+
+
+def embeds(entry: Mapping) -> bool:
+    """Return whether the output of a catalogue's model is an embedding instead of logits."""
+    return entry.get("head") == "embedding"
 
 
 def probabilities(logits: Tensor, head: Head = "softmax") -> Tensor:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from camstudy.study.registered import Record
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
-ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
+ARCHITECTURE = ("arch", "kwargs", "num_classes", "output", "binary", "variant")
 HEAD = ("head",)
 INPUT = ("input",)
-EXPLANATION = ("method", "target", "geometry", "stage")
+EXPLANATION = ("method", "target", "geometry", "stage", "references")
 SCORING = ("postprocess",)
 # Geometries whose images became others, while those of the others, made by the same code, stayed as they were.
 CORRECTED = {"authors": {"resized": "tensorflow"}}
@@ -39,6 +39,8 @@ NOT_TRAINING = ("gpu", "dataset")
 NOT_WEIGHTS = ("sha256", "path", "url")
 NOT_DATA = ("human_ceiling", "root", "archives", "shards")
 NOT_PROTOCOL = ("title",)
+# Long tables that began later than the others to go by the images that count.
+LATELY_COUNTED = ("layer_scores", "seeds", "similarity")
 
 
 class Identities:
@@ -263,6 +265,12 @@ class Identities:
                     for family in study.families
                     for model, method in study.maps(family)
                 ] + [self.prediction(study.prediction_dataset, model) for model in study.models]
+            elif what == "by_prediction":
+                made_from = [
+                    self.scores(name, model, method, study.protocols[family])
+                    for family in study.split_families()
+                    for model, method in study.maps(family, with_controls=False)
+                ] + [self.prediction(name, model) for model in study.models]
             elif what == "similarity":
                 made_from = [
                     self.explanation(name, model, method) for *pair, method in study.compared() for model in pair
@@ -274,27 +282,29 @@ class Identities:
                 family = {**STAGED, **study.tables_beside()}[what]
                 pairs = [*product(study.models, study.stages())] if what in STAGED else study.maps(family)
                 made_from = [self.scores(name, model, method, study.protocol(family)) for model, method in pairs]
-            if study.reaches_ceiling() and what in ("scores", "sweep", "layers"):
+            if study.reaches_ceiling() and what in ("scores", "sweep", "layers", "by_prediction"):
                 made_from.append(self.ceiling(name))
             stated = settings(study.config) if what != "curves" else {}
             if what == "similarity":
                 entries = {method: self._catalog["methods"][method] for method in study.methods}
                 stated["postprocess"] = {key: view(entry, SCORING, "method") for key, entry in entries.items()}
                 stated["compared"] = study.compared()
-            if what != "similarity" and not study.counts_all():
+            if what != "by_prediction" and not study.counts_all():
                 stated["images"] = study.config["images"]
                 made_from += [self.prediction(name, model) for model in study.models]
             if what == "seeds":
                 stated["replicates"] = replicates(study.config)
-            if what in ("scores", "seeds"):
+            if what in ("scores", "seeds", "by_prediction"):
                 stated["comparisons"] = [[pair["baseline"], pair["variant"]] for pair in study.config["comparisons"]]
-                # Beside what was compared before there was a primary metric.
-                if also := compared_alone(study.config)[1:]:
-                    stated["compared"] = also
-            predicted = [study.prediction_dataset] if what == "scores" else []
+            # Beside what was compared before there was a primary metric.
+            if what in ("scores", "seeds") and (also := compared_alone(study.config)[1:]):
+                stated["compared"] = also
+            predicted = [study.prediction_dataset] if what in ("scores", "seeds") else []
             has_any = any(has_items(self._catalog["datasets"][dataset]) for dataset in (name, *predicted))
             return line(
                 code=self._code(f"aggregate_{what}"),
+                # Those that once were of all images, and of items one by one.
+                counting="as_scores" if what in LATELY_COUNTED and (has_any or not study.counts_all()) else None,
                 # Intervals and tests over images, not over their items, as they once were.
                 items="by_image" if has_any and what != "curves" else None,
                 made_from=digest(made_from),
@@ -318,7 +328,8 @@ class Identities:
         if study.has_labels(dataset):
             made_from += [self.prediction(dataset, model) for model in study.models]
         if "masked" in FIGURES[name].sources and study.masks():
-            made_from += self._scores("faithfulness")
+            pairs, protocol = study.maps("faithfulness", with_controls=False), study.protocol("faithfulness")
+            made_from += [self.scores(dataset, *pair, protocol) for pair in pairs]
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
@@ -328,7 +339,7 @@ class Identities:
     def _drawn(self, record: "Record", *units: str) -> str:
         study = self.study
         made_from = [self.aggregate("scores"), *(self.model(model) for model in study.models)]
-        for source in record.sources:
+        for source in study.sources(record):
             if source == "cost":
                 made_from += [self.cost(model, study.protocols["cost"]) for model in study.models]
             elif source == "timing":
@@ -336,21 +347,11 @@ class Identities:
                 made_from += [self.timing(study.dataset, *pair, study.protocols["cost"]) for pair in pairs]
             elif source == "published":
                 made_from.append(self.sources.published())
-            elif source == "images":
-                made_from += self._scores(study.shown_family())
-                if not study.counts_all():
-                    made_from += [self.prediction(study.dataset, model) for model in study.models]
-            else:
+            elif source != "images":  # of which the long table is made
                 made_from.append(self.aggregate(source))
         return line(
             code=self._code(*units), made_from=digest(made_from), stated=digest(stated_by(study.config, record))
         )
-
-    def _scores(self, family: str) -> list[str]:
-        """Return the identities of a family's scores of the study's methods."""
-        study = self.study
-        pairs = study.maps(family, with_controls=False)
-        return [self.scores(study.dataset, *pair, study.protocol(family)) for pair in pairs]
 
     def _seen(self, model: str, dataset: str) -> dict[str, str | None]:
         """Return the parts of a finished model and of what it gets to see of a dataset."""

@@ -116,6 +116,11 @@ class Inputs:
         """Return (family, model, method, record) of all scores of the study's maps."""
         return [(family, *key) for family in self.study.families for key in self.scores(family)]
 
+    def split_scores(self) -> list[tuple[str, str, str, str]]:
+        """Return (family, model, method, record) of the scores that are split by what the models predict."""
+        families = self.study.split_families()
+        return [(family, *key) for family in families for key in self.scores(family, with_controls=False)]
+
     def swept_scores(self) -> list[tuple[str, str, str]]:
         """Return (model, method, record) of the threshold sweep's scores."""
         study = self.study
@@ -155,7 +160,17 @@ class Inputs:
     def beside_scores(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        tables = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
+        tables = (
+            "sweep",
+            "layers",
+            "layer_scores",
+            "curves",
+            "steps",
+            "similarity",
+            "seeds",
+            "redrawn",
+            "by_prediction",
+        )
         sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in tables}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [
@@ -163,7 +178,7 @@ class Inputs:
         ]
         # A file from outside, whose content is in the identity.
         sources["published"] = []
-        asked = self.record(wildcards).sources
+        asked = study.sources(self.record(wildcards))
         if "images" in asked:
             sources["images"] = [file for *_, file in self.scores(study.shown_family(), with_controls=False)]
             sources["correct"] = self.correct()
@@ -173,6 +188,11 @@ class Inputs:
     def record(self, wildcards: Wildcards) -> "Record":
         """Return the record of the table or figure that a job makes."""
         return TABLES[wildcards.table] if "table" in dict(wildcards.items()) else FIGURES[wildcards.figure]
+
+    def label(self, wildcards: Wildcards) -> str:
+        """Return by what Snakemake's report lists a table or figure, in one label: of two, it makes switches."""
+        record = self.record(wildcards)
+        return f"{record.name}: {record.title}"
 
     def targets(self) -> list[str]:
         """Targets: the study's tables and figures, its configuration beside them, and what was set aside as damaged."""

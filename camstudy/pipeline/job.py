@@ -45,8 +45,8 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
 
     What the block gets is a function that prints a line there and on the terminal, for the user to act on.
     A `CamstudyError` ends the process with status 1 and its message, in the log and on the terminal, and so does a
-    disk that is full or may not be written; what is `Damaged` is set aside then, so that the next run makes it anew.
-    Other exceptions keep their traceback, in both.
+    disk that is full or may not be written, and too little memory; what is `Damaged` is set aside then, so that the
+    next run makes it anew. Other exceptions keep their traceback, in both.
     """
     terminal = os.dup(sys.stderr.fileno())
     sys.stdout.flush()
@@ -75,13 +75,26 @@ def logged(log: str) -> Iterator[Callable[[str], None]]:
         tell(f"error: {error}")
         raise SystemExit(1) from None
     except Exception as error:
-        if told := disk_mistake(error):
+        if told := disk_mistake(error) or _lack_of_memory(error):
             tell(f"error: {told}")
             raise SystemExit(1) from None
         # A bug: the log keeps the traceback, the interpreter's own handler shows it on the terminal.
         traceback.print_exc()
         os.dup2(terminal, sys.stderr.fileno())
         raise
+
+
+def _lack_of_memory(error: BaseException) -> str | None:
+    """Return what to tell a user whose machine or GPU has too little memory; None for other errors."""
+    text = str(error).partition("\n")[0]
+    if "CUDA out of memory" in text:
+        return f"the memory of the GPU does not suffice ({text}); lower the batch size, or the input's size"
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        what = f" ({text})" if text else ""
+        return (
+            f"the memory of this machine does not suffice{what}; run fewer jobs at once (`--cores`), or smaller batches"
+        )
+    return None
 
 
 @dataclass

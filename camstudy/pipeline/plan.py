@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from camstudy.pipeline.disk import amount
+from camstudy.pipeline.pace import Pace
 from camstudy.pipeline.resources import estimate
 
 Job = tuple[str, dict[str, str]]
@@ -16,7 +18,7 @@ AT_A_TIME = (1, 2, 8, 32, 100)  # jobs
 
 @dataclass
 class Row:
-    """The jobs of one rule: their number, those timed by a measured rate, and what they take in all."""
+    """The jobs of one rule: their number, those whose rule was timed here, and what they take in all."""
 
     jobs: int = 0
     measured: int = 0
@@ -45,27 +47,21 @@ def pending_jobs(summary: Iterable[str], outputs: Mapping[str, str]) -> list[Job
 def plan(
     config: Mapping,
     jobs: Iterable[Job],
-    measured: Mapping[tuple[str, ...], float],
+    pace: Pace,
     *,
     gpu: bool,
     images_of: Callable[[str], int] | None = None,
-    factors: Mapping[str, float] | None = None,
 ) -> dict[str, Row]:
     """Return what the jobs of each rule take, the rules in the order of the table `resources.rules`.
 
-    ``measured`` has seconds per image by (rule, model) or (rule, model, method), which go before the table's;
-    ``factors`` by rule, from `measured_factors`, correct the table's estimate of the others; ``images_of`` is that of
-    `camstudy.pipeline.resources.estimate`.
+    ``pace`` is that of finished jobs; ``images_of`` is that of `camstudy.pipeline.resources.estimate`.
     """
-    factors = factors or {}
     rows = {rule: Row() for rule in config["resources"]["rules"]}
     for rule, wildcards in jobs:
-        key = rule, *(wildcards[name] for name in ("model", "method") if name in wildcards)
-        rate, row = measured.get(key), rows[rule]
-        taken = estimate(config, rule, wildcards, gpu=gpu, seconds_per_image=rate, images_of=images_of)
-        seconds = taken.seconds * (1 if rate else factors.get(rule, 1))
+        row, taken = rows[rule], estimate(config, rule, wildcards, gpu=gpu, images_of=images_of)
+        seconds = pace.seconds(rule, wildcards, taken)
         row.jobs += 1
-        row.measured += key in measured or rule in factors
+        row.measured += pace.knows(rule)
         row.seconds += seconds
         row.gpu_seconds += seconds * taken.gpus
         row.longest = max(row.longest, seconds)
@@ -85,7 +81,9 @@ def folders(rows: Mapping[str, Row], outputs: Mapping[str, str]) -> str:
         parts = outputs.get(rule, "").split("/")
         if parts[0] == "results" and len(parts) > 2:
             found[parts[1]] = found.get(parts[1], 0) + row.disk_mb
-    return "It fills results/: " + ", ".join(f"{name} ({_disk(mb)})" for name, mb in found.items()) if found else ""
+    return (
+        "It fills results/: " + ", ".join(f"{name} ({amount(1e6 * mb)})" for name, mb in found.items()) if found else ""
+    )
 
 
 def render(study: str, rows: Mapping[str, Row], filled: str = "") -> str:
@@ -97,11 +95,9 @@ def render(study: str, rows: Mapping[str, Row], filled: str = "") -> str:
         total.update(
             {key: getattr(row, key) for key in ("jobs", "measured", "seconds", "gpu_seconds", "disk_mb", "files")}
         )
-    lines: list[tuple[str, ...]] = [("rule", "jobs", "longest", "hours", "GPU hours", "disk", "files")]
+    lines: list[tuple[str, ...]] = [("rule", "jobs", "longest", "time", "GPU time", "disk", "files")]
     for rule, row in rows.items():
-        lines.append(
-            (rule, f"{row.jobs:,}", f"{row.longest / 60:.0f} min", *_amounts(row.seconds, row.gpu_seconds, row))
-        )
+        lines.append((rule, f"{row.jobs:,}", duration(row.longest), *_amounts(row.seconds, row.gpu_seconds, row)))
     everything = Row(disk_mb=total["disk_mb"], files=total["files"])
     lines.append(("in all", f"{total['jobs']:,}", "", *_amounts(total["seconds"], total["gpu_seconds"], everything)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -123,75 +119,28 @@ def render(study: str, rows: Mapping[str, Row], filled: str = "") -> str:
             "With so many jobs at a time it takes about: " + ", ".join(f"{n}: {_wall(rows, n)}" for n in AT_A_TIME),
             *([filled] if filled else []),
             "",
-            f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from what finished ones took, of the",
-            "others from the table `resources.rules`, which is a guess. Jobs ask for `resources.safety` times as long.",
+            f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from what finished ones took here, those",
+            "of others from the table `resources.rules`, a guess. Jobs ask for `resources.safety` times what it says.",
             "Disk leaves out the checkpoints of running trainings.",
         ]
     )
 
 
-def _wall(rows: Mapping[str, Row], jobs: int) -> str:
-    """Return how long all takes with so many jobs at a time, but no shorter than the longest of each rule in turn."""
-    seconds = max(sum(row.seconds for row in rows.values()) / jobs, sum(row.longest for row in rows.values()))
+def duration(seconds: float) -> str:
+    """Return seconds as text.
+
+    >>> duration(7.2), duration(312), duration(9000)
+    ('7 s', '5 min', '2.5 h')
+    """
+    if seconds < 89.5:
+        return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
+def _wall(rows: Mapping[str, Row], jobs: int) -> str:
+    """Return how long all takes with so many jobs at a time, but no shorter than the longest of each rule in turn."""
+    return duration(max(sum(row.seconds for row in rows.values()) / jobs, sum(row.longest for row in rows.values())))
+
+
 def _amounts(seconds: float, gpu_seconds: float, row: Row) -> tuple[str, ...]:
-    gpu_hours = f"{gpu_seconds / 3600:.1f}" if gpu_seconds else "-"
-    return f"{seconds / 3600:.1f}", gpu_hours, _disk(row.disk_mb), f"{row.files:,}"
-
-
-def _disk(megabytes: float) -> str:
-    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
-
-
-def measured_rates(records: Iterable[tuple[tuple[str, ...], Mapping]], *, cpu: bool) -> dict[tuple[str, ...], float]:
-    """Return seconds per image by key, from the run records of finished jobs on the planned kind of device.
-
-    ``records`` has (rule, model) or (rule, model, method) with a run record, of which those with ``seconds_per_image``
-    and ``device`` count.
-    """
-    found: dict[tuple[str, ...], list[float]] = {}
-    for key, record in records:
-        if record.get("seconds_per_image") and (record["device"] == "cpu") == cpu:
-            found.setdefault(key, []).append(record["seconds_per_image"])
-    return {key: sum(values) / len(values) for key, values in found.items()}
-
-
-def finished_jobs(records: Iterable[str], outputs: Mapping[str, str]) -> list[tuple[str, dict[str, str], str]]:
-    """Return rule, wildcards and path of the run records `x.run.json` that lie beside first outputs of rules."""
-    # The record of `x.json` and that of `x.safetensors` have one name.
-    patterns = {rule: re.compile(re.sub(r"\\\.\w+(\$|\\Z)?$", "", pattern)) for rule, pattern in outputs.items()}
-    found = []
-    for record in records:
-        for rule, pattern in patterns.items():
-            if match := pattern.fullmatch(record.removesuffix(".run.json")):
-                found.append((rule, {name: text or "" for name, text in match.groupdict().items()}, record))
-                break
-    return found
-
-
-def measured_factors(
-    config: Mapping,
-    jobs: Iterable[tuple[str, Mapping[str, str], Mapping]],
-    *,
-    gpu: bool,
-    images_of: Callable[[str], int] | None = None,
-) -> dict[str, float]:
-    """Return how many times the table's estimate the finished jobs of each rule took in all.
-
-    ``jobs`` are (rule, wildcards, run record); those on another kind of device count no more than those about entries
-    that the catalogue lacks.
-    """
-    taken: dict[str, float] = {}
-    guessed: dict[str, float] = {}
-    for rule, wildcards, record in jobs:
-        if record.get("device") and (record["device"] == "cpu") == gpu:
-            continue
-        try:
-            guess = estimate(config, rule, wildcards, gpu=gpu, images_of=images_of).seconds
-        except KeyError:
-            continue
-        taken[rule] = taken.get(rule, 0) + record["seconds"]
-        guessed[rule] = guessed.get(rule, 0) + guess
-    return {rule: seconds / guessed[rule] for rule, seconds in taken.items() if guessed[rule]}
+    return duration(seconds), duration(gpu_seconds) if gpu_seconds else "-", amount(1e6 * row.disk_mb), f"{row.files:,}"

@@ -20,9 +20,14 @@ LAST_STAGE = 7  # side of the maps that disk of the table is stated for
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one job takes: GPUs, seconds on them if it has any, megabytes of memory and of results, number of files."""
+    """What one job takes: GPUs, seconds on them if it has any, megabytes of memory and of results, number of files.
+
+    ``start`` is the part of the seconds that goes by without an image; ``images`` counts those of each epoch.
+    """
 
     gpus: int
+    images: int
+    start: float
     seconds: float
     memory_mb: float
     disk_mb: float
@@ -35,7 +40,6 @@ def estimate(
     wildcards: Mapping[str, str] | Wildcards,
     *,
     gpu: bool = True,
-    seconds_per_image: float | None = None,
     images_of: Callable[[str], int] | None = None,
 ) -> Estimate:
     """Return what a job of ``rule`` takes: the fixed part of its row and what each image adds.
@@ -46,7 +50,6 @@ def estimate(
     rule : name of the rule, a row of `resources.rules`
     wildcards : of the job
     gpu : whether there are GPUs; rules marked `gpu` take `resources.cpu_factor` times as long without
-    seconds_per_image : measured time, which then stands for the table's; of one epoch, for a training
     images_of : returns the number of images of a dataset; by default `expected_images` guesses
     """
     row, catalog = config["resources"]["rules"][rule], config["catalog"]
@@ -57,9 +60,8 @@ def estimate(
         whole = images_of(dataset) if images_of else expected_images(catalog["datasets"][dataset])
         images = _taken(wildcards, _images(config, rule, whole, wildcards))
     gpus = (recipe["gpu"] if recipe else 1) if row["gpu"] and gpu else 0
-    if seconds_per_image is None:
-        slower = config["resources"]["cpu_factor"] if row["gpu"] and not gpu else 1 / max(gpus, 1)
-        seconds_per_image = slower * row["seconds_per_image"] * _weight(config, rule, wildcards)
+    slower = config["resources"]["cpu_factor"] if row["gpu"] and not gpu else 1 / max(gpus, 1)
+    seconds_per_image = slower * row["seconds_per_image"] * _weight(config, rule, wildcards)
     epochs, batch, minutes = 1, config["explain"]["batch_size"], row["minutes"]
     if rule == "time_method":
         # Warm-up and timed runs each stop after `seconds`, of the method and of the forward pass.
@@ -69,6 +71,8 @@ def estimate(
         epochs, batch = recipe["epochs"], recipe["batch_size"] // recipe["accumulate"]
     return Estimate(
         gpus=gpus,
+        images=epochs * images,
+        start=60 * minutes,
         seconds=60 * minutes + epochs * images * seconds_per_image,
         memory_mb=row["mem_mb"] * max(gpus, 1) + row["mem_mb_per_image"] * batch * _area(config, wildcards),
         disk_mb=row["disk_mb"] + row["disk_kb_per_image"] * images * _map_area(config, rule, wildcards) / 1000,
@@ -105,8 +109,10 @@ def _weight(config: Mapping, rule: str, wildcards: Mapping[str, str] | Wildcards
 def _images(config: Mapping, rule: str, images: int, wildcards: Mapping[str, str] | Wildcards) -> int:
     """Return the number of images that a rule takes of a dataset that has so many."""
     family = _family(config, wildcards)
-    chosen = family.sample if family else {"time_method": "batch_size"}.get(rule)
-    return min(images, _protocol(config, wildcards)[chosen]) if chosen else images
+    if rule == "time_method":
+        protocol = _protocol(config, wildcards)
+        return min(images, protocol.get("images") or protocol["batch_size"])
+    return min(images, _protocol(config, wildcards)[family.sample]) if family and family.sample else images
 
 
 def _protocol(config: Mapping, wildcards: Mapping[str, str] | Wildcards) -> Mapping:

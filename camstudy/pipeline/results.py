@@ -58,7 +58,8 @@ def results(study: Study, identity: Identities | Nameless) -> Iterator[tuple[str
             yield paths.scores(data, model, method, protocol, part), identity.scores(data, model, method, protocol)
     if study.shows("cost") or study.shows("timing"):
         protocol = study.protocol("cost")
-        yield from ((paths.cost(protocol, model), identity.cost(model, protocol)) for model in study.models)
+        models = study.models if study.shows("cost") else ()
+        yield from ((paths.cost(protocol, model), identity.cost(model, protocol)) for model in models)
         for model, method in study.maps(with_controls=False) if study.shows("timing") else ():
             yield paths.timing(protocol, data, model, method), identity.timing(data, model, method, protocol)
     yield paths.study(study.name, "scores.parquet"), identity.aggregate("scores")

@@ -9,12 +9,15 @@ from typing import Any
 from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
 from camstudy.data.archives import missing_root
+from camstudy.data.sources import has_items
+from camstudy.figures import FIGURES
 from camstudy.models.timm_names import facts, random_head
 from camstudy.study.attending import unsuited
 from camstudy.study.counting import check_counting
+from camstudy.study.embeddings import check_embeddings
 from camstudy.study.heads import check_heads
 from camstudy.study.layers import add_stages, layer_sweep, shows, sweeps_layers
-from camstudy.study.protocols import check_protocols
+from camstudy.study.protocols import check_protocols, cost_protocol
 from camstudy.study.recipes import check_recipe
 from camstudy.study.registered import Registered
 from camstudy.study.schema import explain, fill, load_schema, show, validator
@@ -129,10 +132,12 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
         if not {"input_gradient", "guided_backprop"} <= used:
             text = "`gradients` shows the methods `input_gradient` and `guided_backprop`; add both to `methods`"
             yield ("figures", config["figures"].index("gradients")), text
+    yield from _check_items(config)
     shown = [name for name in ("pooling", "ablation") if name in config["tables"]]
     if shown and not config["comparisons"]:
         yield ("comparisons",), f"there are none, and the table `{shown[0]}` shows them; name pairs of models"
     yield from check_heads(config)
+    yield from check_embeddings(config)
     yield from _check_sweeps(config)
     yield from check_protocols(config, known)
     yield from check_counting(config)
@@ -141,6 +146,18 @@ def _cross_checks(config: Mapping, written: Mapping, known: Registered, check_fi
     yield from _check_registered(config, known)
     if check_files:
         yield from _check_files(config)
+
+
+def _check_items(config: Mapping) -> Mistakes:
+    """Refuse figures of two classes of an image where images of the dataset come once."""
+    name = config.get("dataset")
+    entry = _at(config, "catalog", "datasets", name)
+    if "source" not in entry or has_items(entry):
+        return
+    for index, figure in enumerate(config["figures"]):
+        if figure in FIGURES and FIGURES[figure].items:
+            text = f"`{figure}` shows images of two classes, but images of `{name}` come once, with one class"
+            yield ("figures", index), f"{text}; take data with an item for each class, or drop the figure"
 
 
 def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
@@ -152,7 +169,7 @@ def _check_names(config: Mapping, catalog: Mapping) -> Mistakes:
     uses += [(place, "methods", name) for place, name in _swept(config)]
     uses += [(("protocols", index), "protocols", name) for index, name in enumerate(config["protocols"])]
     uses.append((("sweep", "protocol"), "protocols", config["sweep"]["protocol"]))
-    uses.append((("cost",), "protocols", config["cost"]))
+    uses.append((("cost",), "protocols", cost_protocol(config)))
     for model, entry in _at(config, "catalog", "models").items():
         place: Place = ("catalog", "models", model, "train", "dataset")
         uses.append((place, "datasets", _at(entry, "train").get("dataset")))

@@ -8,6 +8,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.data.sources import Listing
 from camstudy.data.synsets import imagenet_synsets
 from camstudy.models.timm_names import facts
+from camstudy.study.embeddings import EMBEDDING
 
 SYNSET = re.compile(r"n\d{8}")
 IMAGENET = re.compile(r"[._](in1k|in1k_\w+)$")  # tags of weights that end with training on ImageNet-1k
@@ -60,7 +61,7 @@ def _other_number(config: Mapping, model: str, scored: Sequence[str]) -> str:
     trained = [entry["train"]["dataset"]] if entry["train"] else []
     for dataset, verb in [*((name, "trained") for name in trained), *((name, "scored") for name in scored)]:
         count, own = datasets[dataset].get("num_classes"), entry["num_classes"]
-        if count and own != count:
+        if count and own != count and entry.get("head") != EMBEDDING:
             return (
                 f"`catalog.models.{model}.num_classes`: found {own}, but `{dataset}`, on which it is {verb}, has "
                 f"{count} classes; take a network of these classes, or train one (`num_classes: {count}` and `train`)"

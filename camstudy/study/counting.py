@@ -6,6 +6,8 @@ from camstudy.core.errors import unknown
 from camstudy.data.sources import SOURCES
 from camstudy.study.written import Place
 
+SPLIT = ("agreement", "faithfulness")  # families of the table `by_prediction`
+
 # Values under which all is as it was before the keys existed; they are stated nowhere.
 SINCE = {"images": "all", "primary": None}
 
@@ -16,7 +18,7 @@ def stated_since(config: Mapping) -> dict[str, object]:
 
 
 def check_counting(config: Mapping) -> Iterator[tuple[Place, str]]:
-    """Yield place and mistake of images that cannot be told to count, and of a primary metric that no protocol gives.
+    """Yield place and mistake of images that cannot be told to count or to be split, and of an unknown primary metric.
 
     ``config`` has defaults and lacks what is malformed.
     """
@@ -25,6 +27,13 @@ def check_counting(config: Mapping) -> Iterator[tuple[Place, str]]:
     if policy != SINCE["images"] and unlabeled:
         text = f"found {policy}, but dataset `{config['dataset']}` has no labels to be predicted"
         yield ("images",), f"{text}; take a dataset that has, or `images: all`"
+    if "by_prediction" in config["tables"]:
+        place = ("tables", config["tables"].index("by_prediction"))
+        if unlabeled:
+            text = f"`by_prediction` tells right from wrong, but dataset `{config['dataset']}` has no labels"
+            yield place, f"{text}; take a dataset that has, or drop it"
+        elif None not in config["protocols"] and not {*SPLIT} & {*metrics_by_family(config)}:
+            yield place, f"`by_prediction` shows {' and '.join(SPLIT)}; add to `protocols` one of either"
     if (primary := config["primary"]) is not None and None not in config["protocols"]:
         given = [name for names in metrics_by_family(config).values() for name in names]
         if primary not in given:

@@ -14,6 +14,7 @@ from camstudy.study.written import Place, load_yaml
 
 SHIPPED = Path(__file__).parents[2] / "config" / "catalog" / "protocols.yaml"
 LISTED = ("protocols",)  # where a study lists its protocols
+COST = "speed"  # by which cost is measured where a study names no protocol
 # What families need to know of every image, as sources call it, and what a dataset without it has.
 TRUTHS = {
     "human_map": ("human_maps", "no human maps"),
@@ -44,7 +45,17 @@ def chosen(config: Mapping) -> dict[str, str]:
     """Return the protocols of a study by their family: those that score, in the study's order, `sweep` and `cost`."""
     entries = config["catalog"]["protocols"]
     found = {entries[name]["family"]: name for name in config["protocols"]}
-    return found | {"sweep": config["sweep"]["protocol"], "cost": config["cost"]}
+    return found | {"sweep": config["sweep"]["protocol"], "cost": cost_protocol(config)}
+
+
+def cost_protocol(config: Mapping) -> str:
+    """Return the protocol by which a study measures cost, whether it asks for the time of methods or not."""
+    return COST if isinstance(config["cost"], bool) else config["cost"]
+
+
+def times_methods(config: Mapping) -> bool:
+    """Whether a study asks how long its methods take: by `cost: true`, or by naming a protocol."""
+    return config["cost"] is not False
 
 
 def metric_names(family: str) -> list[str]:
@@ -115,7 +126,7 @@ def _check_chosen(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, st
         elif family is not None:
             seen[family] = name
     for family, place in elsewhere().items():
-        name = config[place[0]][place[1]] if len(place) > 1 else config[place[0]]
+        name = config[place[0]][place[1]] if len(place) > 1 else cost_protocol(config)
         found = entries.get(name, {}).get("family", family)
         if found != family:
             yield place, f"`{name}` is of the family {found}; name a protocol of {_of(family, entries)}"

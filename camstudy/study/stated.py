@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from camstudy.explain.methods import bind
+from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.counting import SINCE, stated_since
-from camstudy.study.protocols import chosen, scored
+from camstudy.study.protocols import chosen, scored, times_methods
 from camstudy.study.seeds import replicated_pairs, replicates
+from camstudy.tables import TABLES
 
 if TYPE_CHECKING:
     from camstudy.study.registered import Record
@@ -71,8 +73,9 @@ def stated_by(config: Mapping, record: "Record") -> dict:
     entries = {name: catalog["methods"][name] for name in methods}
     protocols = {name: catalog["protocols"][name] for name in protocols_of(config, record).values()}
     models = [*config["models"], *(name for name in kept.get("replicates", ()) if name not in config["models"])]
+    of_methods = (*METHOD, *getattr(record, "method_keys", ()))
     kept["catalog"] = {
-        "methods": {name: {key: entry[key] for key in METHOD} for name, entry in entries.items()},
+        "methods": {name: {key: entry[key] for key in of_methods} for name, entry in entries.items()},
         "models": {name: {"title": catalog["models"][name]["title"]} for name in models},
         "protocols": protocols,
     }
@@ -96,12 +99,27 @@ def stated_by_maps(config: Mapping, record: "Record") -> dict:
     return kept | {key: config[key] for key in record.settings}
 
 
+def shown(config: Mapping) -> "list[Record]":
+    """Return the records of a study's tables and figures."""
+    return [TABLES[name] for name in config["tables"]] + [FIGURES[name] for name in config["figures"]]
+
+
+def sources_of(config: Mapping, record: "Record") -> tuple[str, ...]:
+    """Return what a table or figure of a study is made from beside the scores.
+
+    Methods are timed only where the study asks for it; what a record shows ``if_made`` is there if another needs it.
+    """
+    needed = {name for other in shown(config) for name in other.sources}
+    found = (*record.sources, *(name for name in getattr(record, "if_made", ()) if name in needed))
+    return tuple(name for name in found if name != "timing" or times_methods(config))
+
+
 def protocols_of(config: Mapping, record: "Record") -> dict[str, str]:
     """Return the protocols, by family, of what a table or figure is made from; one without a family shows all."""
     measured = {"sweep": "sweep", "cost": "cost", "timing": "cost"}
     protocols = chosen(config)
     families = {*record.metrics} or {family for family in protocols if family in scored()}
-    families |= {measured[name] for name in record.sources if name in measured}
+    families |= {measured[name] for name in sources_of(config, record) if name in measured}
     return {family: name for family, name in protocols.items() if family in families}
 
 
@@ -124,6 +142,9 @@ def resolved(config: Mapping) -> dict:
         for kind, names in used.items()
     }
     kept = {key: value for key, value in config.items() if key not in (*HOW, *SINCE)}
+    # Whether methods are timed is said where a table would show it, as there once was no choice.
+    could = any("timing" in record.sources for record in shown(config))
+    kept["cost"] = chosen(config)["cost"] if times_methods(config) or not could else False
     return kept | stated_since(config) | {"statistics": _statistics(config), "catalog": entries}
 
 

@@ -16,11 +16,11 @@ from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.attending import attends
-from camstudy.study.counting import metrics_by_family
+from camstudy.study.counting import SPLIT, metrics_by_family
+from camstudy.study.embeddings import EMBEDDING
 from camstudy.study.layers import layer_sweep
 from camstudy.study.protocols import chosen, scored
-from camstudy.study.stated import protocols_of
-from camstudy.tables import TABLES
+from camstudy.study.stated import protocols_of, shown, sources_of
 
 if TYPE_CHECKING:
     from camstudy.study.registered import Record
@@ -136,6 +136,8 @@ class Study:
         """Whether a family scores a method or control: people's maps only beside what is left of the same people's."""
         record, needs = METHODS[self.catalog["methods"][method]["method"]], FAMILIES[family].needs
         reference, by_gaze = record.reference, "fixations" in needs
+        if "weight" in needs:  # of each step of a scanpath, which people's have not
+            return {"scanpath", "weight"} <= {*record.arrays}
         if "scanpath" in needs:
             return reference == "observers" or "scanpath" in record.arrays
         return by_gaze if reference == "observers" else not (by_gaze and reference == "human_half")
@@ -153,11 +155,19 @@ class Study:
     @cached_property
     def records(self) -> "list[Record]":
         """The records of the study's tables and figures."""
-        return [TABLES[name] for name in self.config["tables"]] + [FIGURES[name] for name in self.config["figures"]]
+        return shown(self.config)
+
+    def sources(self, record: "Record") -> tuple[str, ...]:
+        """Return what a table or figure is made from beside the scores."""
+        return sources_of(self.config, record)
 
     def shows(self, source: str) -> bool:
         """Whether a table or figure of the study is made from a source beside the scores."""
-        return any(source in record.sources for record in self.records)
+        return any(source in self.sources(record) for record in self.records)
+
+    def split_families(self) -> list[str]:
+        """Return the families whose scores are split by what the models predict."""
+        return [family for family in self.families if family in SPLIT]
 
     def used_protocols(self) -> set[str]:
         """Return the protocols under which the study makes files that others share."""
@@ -201,8 +211,11 @@ class Study:
         return METHODS[entry["method"]].needs != "dataset"
 
     def suits(self, model: str, method: str) -> bool:
-        """Whether a method can explain a model, which some can only with a variant or with attention."""
-        record, entry = METHODS[self.catalog["methods"][method]["method"]], self.catalog["models"][model]
+        """Whether a method can explain a model, some only one with a variant, with attention or without classes."""
+        stated, entry = self.catalog["methods"][method], self.catalog["models"][model]
+        record = METHODS[stated["method"]]
+        if (stated["target"] == EMBEDDING) != (entry["head"] == EMBEDDING):
+            return False
         special = record.variant is not None or record.attention
         return not special or record.variant in entry["variant"] or (record.attention and attends(entry["arch"]))
 

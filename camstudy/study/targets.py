@@ -20,6 +20,7 @@ WORDS = {
     "predicted": "predicted class",
     "second": "second class",
     "other": "strongest other class",
+    "embedding": "label's mean embedding",
 }
 
 

@@ -23,8 +23,9 @@ class TableRecord:
     """A table that studies can ask for: ``function(inputs: TableInputs) -> Table``.
 
     ``sources`` names what it is made from beside the scores: ``sweep``, ``layers``, ``layer_scores``, ``cost``,
-    ``published``, ``timing``, ``seeds`` of the inputs. ``metrics`` are the families of metrics that the study must
-    have, ``settings`` keys of the study that it alone states.
+    ``published``, ``steps``, ``timing``, ``seeds``, ``redrawn``, ``by_prediction`` of the inputs; ``if_made`` what it
+    shows where another table or figure of the study needs it. ``metrics`` are the families of metrics that the study
+    must have, ``settings`` keys of the study that it alone states, ``method_keys`` those of the methods' entries.
     """
 
     name: str
@@ -33,6 +34,8 @@ class TableRecord:
     sources: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("agreement",)
     settings: tuple[str, ...] = ()
+    if_made: tuple[str, ...] = ()
+    method_keys: tuple[str, ...] = ()
 
 
 TABLES: Registry[TableRecord] = Registry("table", TableRecord)
@@ -43,6 +46,19 @@ def _dcls(inputs: TableInputs) -> Table:
     from camstudy.tables.dcls import dcls
 
     return dcls(inputs)
+
+
+@TABLES.register(
+    "heat_sizes",
+    title="Gaze and the size of heat",
+    sources=("redrawn",),
+    metrics=("redrawn",),
+    settings=("show_intervals",),
+)
+def _heat_sizes(inputs: TableInputs) -> Table:
+    from camstudy.tables.redrawn import heat_sizes
+
+    return heat_sizes(inputs)
 
 
 @TABLES.register(
@@ -77,11 +93,22 @@ def _localization(inputs: TableInputs) -> Table:
     sources=("published",),
     metrics=(),
     settings=("show_intervals",),
+    # Methods are published by what they are, whatever the study calls them.
+    method_keys=("method",),
 )
 def _explanations(inputs: TableInputs) -> Table:
     from camstudy.tables.methods import explanations
 
     return explanations(inputs)
+
+
+@TABLES.register(
+    "by_prediction", title="Explanations by right and wrong prediction", sources=("by_prediction",), metrics=()
+)
+def _by_prediction(inputs: TableInputs) -> Table:
+    from camstudy.tables.by_prediction import by_prediction
+
+    return by_prediction(inputs)
 
 
 @TABLES.register("gaze", title="Agreement with gaze", metrics=("gaze",), settings=("show_intervals",))
@@ -143,6 +170,13 @@ def _interpretable_recognition(inputs: TableInputs) -> Table:
     return interpretable_recognition(inputs)
 
 
+@TABLES.register("sanity", title="What randomisation leaves of maps", sources=("steps",), metrics=("sanity",))
+def _sanity(inputs: TableInputs) -> Table:
+    from camstudy.tables.sanity import sanity
+
+    return sanity(inputs)
+
+
 @TABLES.register("threshold_sweep", title="Sensitivity to the threshold", sources=("sweep",))
 def _threshold_sweep(inputs: TableInputs) -> Table:
     from camstudy.tables.sweeps import threshold_sweep
@@ -166,14 +200,14 @@ def _layer_faithfulness(inputs: TableInputs) -> Table:
     return layer_faithfulness(inputs)
 
 
-@TABLES.register("cost", title="Cost beside alignment", sources=("cost",))
+@TABLES.register("cost", title="Cost beside alignment", sources=("cost", "published"))
 def _cost(inputs: TableInputs) -> Table:
     from camstudy.tables.cost import cost
 
     return cost(inputs)
 
 
-@TABLES.register("published", title="Measured beside published", sources=("published",), metrics=())
+@TABLES.register("published", title="Measured beside published", sources=("published",), metrics=(), if_made=("cost",))
 def _published(inputs: TableInputs) -> Table:
     from camstudy.tables.published import published
 

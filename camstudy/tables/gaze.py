@@ -6,7 +6,7 @@ from camstudy.analysis import significance
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
-from camstudy.tables import notes
+from camstudy.tables import notes, pairs
 from camstudy.tables.metrics import heading, scale
 from camstudy.tables.table import Column, Row, Table
 
@@ -32,10 +32,12 @@ def _table(inputs: TableInputs, family: str, caption: str) -> Table:
     study, rows = inputs.study, []
     rows += [_row(inputs, CONTROL, control, metrics) for control in study["controls"]]
     for model in study["models"]:
-        pairs = [pair for pair in study["comparisons"] if pair["variant"] == model]
+        own = [pair for pair in study["comparisons"] if pair["variant"] == model]
         for method in study["methods"]:
             rows.append(_row(inputs, model, method, metrics))
-            rows += [_difference(inputs, pair, method, metrics) for pair in pairs]
+            rows += [
+                pairs.difference_row(inputs, _compared(inputs, pair, method), pair, method, metrics) for pair in own
+            ]
     several = len(study["models"]) > 1
     of = "" if several else f" of {inputs.title(study['models'][0])}"
     return Table(
@@ -55,7 +57,7 @@ def _columns(inputs: TableInputs, metrics: Sequence[str], several: bool) -> Iter
     for metric in metrics:
         yield Column(metric, heading(METRICS[metric]), format="estimate", interval=inputs.study["show_intervals"])
         yield Column(f"{metric}_over_center", format="difference", shown=False)
-        yield from (Column(f"{metric}_{key}", format="p", shown=False) for key in ("p", "p_corrected"))
+        yield from pairs.p_columns(metric)
         yield Column(f"{metric}_n", shown=False)
 
 
@@ -75,18 +77,12 @@ def _row(inputs: TableInputs, model: str, method: str, metrics: Sequence[str]) -
     return Row(cells, {metric: mark for metric, mark in marks.items() if mark})
 
 
-def _difference(inputs: TableInputs, pair: Mapping, method: str, metrics: Sequence[str]) -> Row | None:
-    """Return a variant minus its baseline, on the same images."""
-    baseline, variant = pair["baseline"], pair["variant"]
-    cells, marks = _names(inputs, variant, method), {}
-    cells |= {"title": f"{inputs.title(variant)} − {inputs.title(baseline)}, {inputs.method_title(method)}"}
-    cells["baseline"] = baseline
-    for metric in metrics:
-        found = inputs.difference(baseline, variant, method, metric, scale=scale(METRICS[metric]))
-        if found is not None:
-            cells |= {metric: found.estimate, f"{metric}_p": found.p, f"{metric}_p_corrected": found.p_corrected}
-            marks[metric] = inputs.significance(found)
-    return Row(cells, {metric: mark for metric, mark in marks.items() if mark}) if marks else None
+def _compared(inputs: TableInputs, pair: Mapping, method: str) -> dict[str, object]:
+    names = _names(inputs, pair["variant"], method)
+    return names | {
+        "title": f"{pairs.minus(inputs, pair)}, {inputs.method_title(method)}",
+        "baseline": pair["baseline"],
+    }
 
 
 def _names(inputs: TableInputs, model: str, method: str) -> dict[str, str | float | Estimate | None]:

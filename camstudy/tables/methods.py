@@ -10,7 +10,7 @@ from camstudy.analysis.summary import Estimate, TableInputs, finite
 from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
 from camstudy.metrics.scoring import FAMILIES
-from camstudy.tables import notes
+from camstudy.tables import notes, pairs
 from camstudy.tables.metrics import heading, scale
 from camstudy.tables.table import Column, Row, Table, cell
 
@@ -27,7 +27,7 @@ EXPLANATIONS = (
     *("nss", "auc_judd", "shuffled_auc", "cc", "sim", "kld", "information_gain", "scanmatch"),
 )
 # Published relative gains of NSS, and the methods of the catalogue that they are over.
-GAIN, GAINS = "nss_gain_over_", {"rise": "rise", "grad_cam": "gradcam"}
+GAIN, GAINS = "nss_gain_over_", {"rise": "rise_predicted", "grad_cam": "gradcam_predicted"}
 USUAL = {"ties": "row_major", "removed": "rounded"}
 PARTS = {"largest": "", "all": ", the best box of all parts of a map"}
 SECONDS = "seconds_per_image"
@@ -47,9 +47,11 @@ def faithfulness(inputs: TableInputs) -> Table:
     devices = "; ".join(f"{device}, batches of {size}" for device, size in sorted(timed))
     facts = [f"{said}: values under different protocols cannot be compared."]
     if devices:
+        count = inputs.protocol("cost").get("images") or inputs.protocol("cost")["batch_size"]
         facts.append(
-            f"Seconds per image: explaining alone, on {devices}; × forward: in forward passes of the same images. "
-            f"Protocol: {inputs.protocol_title('cost')}."
+            f"Seconds per image: explaining alone, of the first {count} images of the dataset, or all if there are "
+            f"fewer, on {devices}; × forward: in forward passes of the same images. Protocol: "
+            f"{inputs.protocol_title('cost')}. Times differ from run to run, and are not ranked."
         )
     facts += notes.tied(inputs, protocol["ties"])
     return _table(inputs, "faithfulness", FAITHFULNESS, "Faithfulness of explanation methods", facts)
@@ -85,10 +87,9 @@ def _gains(inputs: TableInputs) -> Iterator[str]:
     """Yield by how much NSS is higher than another method's, model by model, where that was published."""
     if inputs.published is None:
         return
-    kinds = {inputs.study["catalog"]["methods"][name]["method"]: name for name in reversed(inputs.study["methods"])}
     found = inputs.published[inputs.published["metric"].str.startswith(GAIN)]
     for row in found.itertuples():
-        pair = [kinds.get(kind) for kind in (row.catalog_method, GAINS.get(row.metric.removeprefix(GAIN)))]
+        pair = [row.catalog_method, GAINS.get(row.metric.removeprefix(GAIN))]
         for model in inputs.study["models"]:
             nss = [inputs.estimate(model, method, "nss") for method in pair]
             if None not in nss and nss[1].value > 0:
@@ -112,13 +113,16 @@ def _table(inputs: TableInputs, name: str, metrics: Sequence[str], caption: str,
         cells = [_cells(inputs, published, model, name, metrics) for name in names]
         # Not every method can explain every model.
         rows += _marked(inputs, [each for each in cells if any(metric in each for metric in metrics)], metrics)
+        rows += _differences(inputs, model, metrics)
     several = len(study["models"]) > 1
     of = "" if several else f" of {inputs.title(study['models'][0])}"
     columns = [
-        Column("title", "Method"),
-        Column("model_title", "Model", shown=several),
+        # Wide tables are printed in pieces, of which the first column alone names the rows.
+        Column("title", "Model, method" if several else "Method"),
+        Column("model_title", shown=False),
         Column("model", shown=False),
         Column("method", shown=False),
+        *([Column("baseline", shown=False)] if study["comparisons"] else []),
         *(column for metric in metrics for column in _columns(inputs, metric, bool(published))),
     ]
     if inputs.timing:
@@ -137,8 +141,20 @@ def _columns(inputs: TableInputs, metric: str, published: bool) -> list[Column]:
     title, form = heading(record), "percent" if record.unit == "%" else "score"
     header, group = ("Measured", title) if published else (title, "")
     columns = [Column(metric, header, group, form, interval=inputs.study["show_intervals"])]
-    columns.append(Column(f"{metric}_published", "Published", group, form, shown=published))
+    columns.append(Column(f"{metric}_published", "Published", group, form, shown=published, interval=False))
+    columns += pairs.p_columns(metric) if inputs.study["comparisons"] else ()
     return [*columns, Column(f"{metric}_difference", format="number", shown=False), Column(f"{metric}_n", shown=False)]
+
+
+def _differences(inputs: TableInputs, model: str, metrics: Sequence[str]) -> Iterator[Row]:
+    """Yield how a model differs from each that it is compared with, method by method."""
+    for pair in (pair for pair in inputs.study["comparisons"] if pair["variant"] == model):
+        title = pairs.minus(inputs, pair)
+        about = {"kind": (pair["baseline"], model), "model_title": title, "model": model, "baseline": pair["baseline"]}
+        for method in inputs.study["methods"]:
+            names = about | {"title": f"{title}, {inputs.method_title(method)}", "method": method}
+            if (row := pairs.difference_row(inputs, names, pair, method, metrics)) is not None:
+                yield row
 
 
 def _time_columns(published: bool) -> list[Column]:
@@ -153,9 +169,10 @@ def _time_columns(published: bool) -> list[Column]:
 def _cells(
     inputs: TableInputs, published: Mapping[Key, pd.Series], model: str, method: str, metrics: Sequence[str]
 ) -> dict[str, object]:
+    several = len(inputs.study["models"]) > 1
     cells: dict[str, object] = {
         "kind": model,
-        "title": inputs.method_title(method),
+        "title": ", ".join([*([inputs.title(model)] if several else []), inputs.method_title(method)]),
         "model_title": inputs.title(model),
         "model": model,
         "method": method,
@@ -185,9 +202,9 @@ def _marked(inputs: TableInputs, rows: Sequence[dict[str, object]], metrics: Seq
     """
     ranked = [n for n, cells in enumerate(rows) if _ranked(inputs, cells["method"])]
     bold, underlined = ([set() for _ in rows] for _ in range(2))
-    for metric in (*metrics, SECONDS):
+    for metric in metrics:
         values = {n: _shown(inputs, rows[n][metric], metric) for n in ranked if metric in rows[n] and len(ranked) > 1}
-        up = metric != SECONDS and METRICS[metric].direction == "up"
+        up = METRICS[metric].direction == "up"
         for value, keys in zip(sorted(set(values.values()), reverse=up), (bold, underlined), strict=False):
             sharing = [n for n in values if values[n] == value]
             if len(sharing) <= SHARED:
@@ -201,10 +218,8 @@ def _ranked(inputs: TableInputs, method: str) -> bool:
     return method in inputs.study["methods"] and inputs.study["catalog"]["methods"][method]["ranked"]
 
 
-def _shown(inputs: TableInputs, value: Estimate | float, metric: str) -> float:
+def _shown(inputs: TableInputs, value: Estimate, metric: str) -> float:
     """Return a value with the digits that tables show."""
-    if metric == SECONDS:
-        return float(f"{value:.3g}")
     return float(cell(_columns(inputs, metric, False)[0], Row({metric: value})).value)
 
 
@@ -243,6 +258,7 @@ def _notes(
         yield f"Not ranked, as they explain nothing: {', '.join(names)}."
     if len(study["models"]) > 1 and study["controls"]:
         yield "Controls are the same maps for every model."
+    yield from pairs.told(inputs, metrics)
     of_one = scores[scores["metric"] == next((name for name in metrics if name in set(scores["metric"])), None)]
     yield notes.degenerate(inputs, of_one, scored="scored as each metric says")
     if study["show_intervals"]:

@@ -35,6 +35,7 @@ def targets(inputs: TableInputs, methods: Iterable[str]) -> Iterator[str]:
         "predicted": "the class that the model predicts",
         "second": "the class of the model's second largest logit",
         "other": "the class of the model's largest logit but for the label's",
+        "embedding": f"{label}, as the mean embedding of its images",
     }
     catalog = inputs.study["catalog"]["methods"]
     chosen = {method: catalog[method]["target"] for method in methods}

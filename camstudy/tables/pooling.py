@@ -1,14 +1,14 @@
 """The table of poolings, as in CA-Stream (arXiv 2404.14996): networks with and without a stream, and differences."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from camstudy.analysis import significance
 from camstudy.analysis.published import join_published
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.metrics.families import METRICS
-from camstudy.tables import notes
+from camstudy.tables import notes, pairs
 from camstudy.tables.metrics import heading
 from camstudy.tables.table import Column, Format, Row, Table
 
@@ -54,12 +54,12 @@ def compared(inputs: TableInputs, name: str, what: str, about: str, groups: Mapp
     }
     metrics = [metric for metric in SHOWN if (inputs.scores["metric"] == metric).any()]
     rows = []
-    for pairs in groups.values():
-        models = list(dict.fromkeys(pair[role] for role in ("baseline", "variant") for pair in pairs))
-        rows += [_about(inputs, joined, found, pairs[0]["title"], model) for model in models]
+    for group in groups.values():
+        models = list(dict.fromkeys(pair[role] for role in ("baseline", "variant") for pair in group))
+        rows += [_about(inputs, joined, found, group[0]["title"], model) for model in models]
         for method in inputs.study["methods"]:
-            rows += [_scores(inputs, found, pairs[0]["title"], model, method, metrics) for model in models]
-            rows += [_difference(inputs, pair, method, metrics) for pair in pairs]
+            rows += [_scores(inputs, found, group[0]["title"], model, method, metrics) for model in models]
+            rows += [_difference(inputs, pair, method, metrics) for pair in group]
     # Not every method can explain every model.
     rows = [row for row in rows if row is not None]
     return Table(
@@ -87,10 +87,10 @@ def _columns(inputs: TableInputs, about: str, metrics: Sequence[str], published:
         record = METRICS[metric]
         title = heading(record)
         header, group = ("Measured", title) if published else (title, "")
-        # Those of differences are shown in any case.
-        yield Column(metric, header, group, "percent" if record.unit == "%" else "score", interval=True)
+        form = "percent" if record.unit == "%" else "score"
+        yield Column(metric, header, group, form, interval=inputs.study["show_intervals"])
         yield Column(f"{metric}_published", "Published", group, "percent", shown=published, interval=False)
-        yield from (Column(f"{metric}_{key}", format="p", shown=False) for key in ("p", "p_corrected"))
+        yield from pairs.p_columns(metric)
         yield Column(f"{metric}_n", shown=False)
     similar = inputs.similarity is not None and len(inputs.similarity) > 0
     yield Column("map_correlation", "Correlation of maps", format="score", shown=similar, interval=True)
@@ -118,8 +118,6 @@ def _scores(
     if all(estimate is None for estimate in estimates.values()):
         return None
     for metric, estimate in estimates.items():
-        if estimate is not None and not inputs.study["show_intervals"]:
-            estimate = Estimate(estimate.value)
         cells |= {metric: estimate, f"{metric}_n": inputs.count(model, method, metric)}
         if (model, method, metric) in found:
             cells[f"{metric}_published"] = Estimate(_scale(metric) * found[model, method, metric]["published"])
@@ -127,20 +125,15 @@ def _scores(
 
 
 def _difference(inputs: TableInputs, pair: Mapping, method: str, metrics: Sequence[str]) -> Row | None:
-    """Return variant minus baseline, on the same images."""
+    """Return variant minus baseline, on the same images, and how alike their maps are."""
     baseline, variant = pair["baseline"], pair["variant"]
-    cells, marks = _names(inputs, pair["title"], variant, method), {}
-    cells |= {"pooling": f"{inputs.title(variant)} − {inputs.title(baseline)}", "baseline": baseline}
-    shown = False
-    for metric in metrics:
-        found = inputs.difference(baseline, variant, method, metric, scale=_scale(metric))
-        if found is not None:
-            shown = True
-            cells |= {metric: found.estimate, f"{metric}_p": found.p, f"{metric}_p_corrected": found.p_corrected}
-            marks[metric] = inputs.significance(found)
-    if (similar := inputs.similar(baseline, variant, method)) is not None:
-        cells["map_correlation"], shown = similar, True
-    return Row(cells, {metric: mark for metric, mark in marks.items() if mark}) if shown else None
+    names = _names(inputs, pair["title"], variant, method)
+    names |= {"pooling": pairs.minus(inputs, pair), "baseline": baseline}
+    row = pairs.difference_row(inputs, names, pair, method, metrics)
+    if (similar := inputs.similar(baseline, variant, method)) is None:
+        return row
+    row = row or Row(names)
+    return replace(row, cells={**row.cells, "map_correlation": similar})
 
 
 def _names(inputs: TableInputs, title: str, model: str, method: str) -> dict[str, object]:
@@ -215,15 +208,11 @@ def _notes(inputs: TableInputs, metrics: Sequence[str], found: Mapping[Key, pd.S
         "GFLOPs: floating-point operations of one image, two for a multiplication with its addition, in convolutions, "
         "linear layers and the attention of streams. Added: to the network with its own pooling."
     )
-    tests = inputs.comparisons[inputs.comparisons["metric"].isin(metrics)] if len(inputs.comparisons) else []
-    if len(tests):
-        test = significance.tested(inputs, tests["n_tests"])
-        yield f"Rows with a minus: paired differences, mean over the same images; {test} of each metric."
-        yield f"{significance.marks(inputs)}."
+    yield from pairs.told(inputs, metrics)
     if inputs.similarity is not None and len(inputs.similarity):
-        images = significance.numbers(inputs.similarity["n"])
+        count = notes.images(inputs, inputs.similarity["n"])
         yield (
-            f"Correlation of maps: mean over {images} images of Spearman's rank correlation of the two models' maps, "
+            f"Correlation of maps: mean over {count} of Spearman's rank correlation of the two models' maps, "
             "at the resolution that they were made at; 1 where the order of all places is the same."
         )
     yield notes.intervals(inputs)

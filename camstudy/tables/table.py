@@ -38,13 +38,15 @@ class Column:
 class Row:
     """Values by column key, marks that follow values, and keys of values that are bold or underlined.
 
-    A value of None is missing, and shown as a dash; a key that is absent does not apply, and stays blank.
+    A value of None is missing, and shown as a dash; a key that is absent does not apply, and stays blank. Estimates of
+    ``differences`` are shown with their sign and their interval, whatever the column says.
     """
 
     cells: Mapping[str, str | float | Estimate | None]
     marks: Mapping[str, str] = field(default_factory=dict)
     bold: frozenset[str] = frozenset()
     underlined: frozenset[str] = frozenset()
+    differences: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def cell(column: Column, row: Row) -> Cell:
         return Cell(DASH if column.key in row.cells else "")
     look = (row.marks.get(column.key, ""), column.key in row.bold, column.key in row.underlined)
     if isinstance(value, Estimate):
-        return Cell(*_estimate(column, value, bool(look[0])), *look)
+        return Cell(*_estimate(column, value, bool(look[0]), column.key in row.differences), *look)
     match column.format:
         case "millions":
             return Cell(f"{value / 1e6:.2f}", "", *look)
@@ -115,11 +117,11 @@ def _significant(number: float) -> str:
     return f"{rounded:,.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
 
 
-def _estimate(column: Column, value: Estimate, marked: bool) -> tuple[str, str]:
+def _estimate(column: Column, value: Estimate, marked: bool, difference: bool = False) -> tuple[str, str]:
     """Write an estimate and its interval, empty where none is shown, with as many decimals as tell signs."""
-    sign = "+" if column.format == "difference" else ""
+    sign = "+" if difference or column.format == "difference" else ""
     digits = {"percent": 1, "score": 2}.get(column.format, 3)
-    wanted = digits == 3 if column.interval is None else column.interval
+    wanted = difference or (digits == 3 if column.interval is None else column.interval)
     ends = [end for end in (value.low, value.high) if wanted and end is not None]
     if sign or ends or marked:
         digits = decimals([value.value, *ends], digits)

@@ -44,6 +44,8 @@ class ClusterProject(Project):
     ``grouped`` by the profile's own values.
     """
 
+    cold = True
+
     def __init__(self, path: Path, cluster: Cluster, *, grouped: bool = False) -> None:
         super().__init__(path)
         self.cluster = cluster

@@ -1,55 +1,18 @@
 """Killed while training and again while explaining, a study goes on where it was and ends as if undisturbed."""
 
-import os
-import random
 import re
-import signal
-import subprocess
-import time
-from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
-import psutil
 import pytest
 import torch
 from conftest import TINY, Project
+from killing import run_until
 
 # Chunks of one batch: more moments at which a store is half-written, and the batches of the undisturbed run.
 STUDY = {**TINY, "explain": {**TINY["explain"], "chunk_size": TINY["explain"]["batch_size"]}}
 CHUNKS = TINY["catalog"]["datasets"]["tiny"]["n_images"] // TINY["explain"]["batch_size"]
 EPOCHS = 3
-PROFILE = ("--profile", "profiles/local")
-
-
-def run_until(project, happened):
-    """Start the study and kill it with all its jobs as soon as ``happened()``; fail if it ends before."""
-    output = project.path / "killed.log"
-    with output.open("w") as log:
-        where = {"cwd": project.path, "env": project.environment, "start_new_session": True}
-        process = subprocess.Popen(project.command(*PROFILE), stdout=log, stderr=subprocess.STDOUT, **where)
-    try:
-        while not happened():
-            assert process.poll() is None, output.read_text()
-            time.sleep(0.001)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    deadline = time.monotonic() + 60
-    while any(project.path in directory.parents or project.path == directory for directory in working_directories()):
-        assert time.monotonic() < deadline, "a job has survived"
-        time.sleep(0.01)
-
-
-def working_directories():
-    """Yield the working directories of all processes that can be asked."""
-    for process in psutil.process_iter():
-        try:
-            yield Path(process.cwd())
-        except psutil.Error:
-            continue
 
 
 def checkpoints(project):
@@ -77,15 +40,15 @@ def story(tmp_path_factory):
     run_until(project, lambda: checkpoints(project))
     trained = {model: torch.load(path, weights_only=True)["history"] for model, path in checkpoints(project).items()}
     # After a hard kill, Snakemake wants to be told that no other instance is at work.
-    project.run("--unlock", *PROFILE)
+    project.run("--unlock")
     # All chunks may be there before the blow falls; then the next store is waited for.
     chunks = {}
     while not chunks:
         run_until(project, lambda: half_written(project))
         chunks = half_written(project)
-        project.run("--unlock", *PROFILE)
+        project.run("--unlock")
     models = {path: path.stat().st_mtime_ns for path in project.path.glob("results/models/*/model.*")}
-    project.run(*PROFILE)
+    project.run()
     return SimpleNamespace(project=project, trained=trained, chunks=chunks, models=models)
 
 
@@ -127,21 +90,4 @@ def test_table_is_that_of_an_undisturbed_run(story, finished):
 
 
 def test_nothing_is_left_to_do(story):
-    assert "Nothing to be done" in story.project.run("--dry-run", *PROFILE).stdout
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_killed_at_any_moments_it_ends_with_the_same_table(tmp_path, finished):
-    project = Project(tmp_path)
-    project.write_study(STUDY)
-    table, rng, kills = "results/tiny/tables/dcls.csv", random.Random(0), 0
-    while not (project.path / table).exists():
-        # From before the first job starts to well within one; longer each time, so that it ends.
-        moment = time.monotonic() + rng.uniform(2, 12 + 2 * kills)
-        run_until(project, lambda moment=moment: time.monotonic() > moment or (project.path / table).exists())
-        project.run("--unlock", *PROFILE)
-        kills += 1
-    assert kills >= 5
-    project.run(*PROFILE)
-    assert (project.path / table).read_bytes() == (finished.path / table).read_bytes()
+    assert "Nothing to be done" in story.project.run("--dry-run").stdout

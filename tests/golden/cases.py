@@ -116,6 +116,7 @@ def evidence() -> dict[str, object]:
         "human_scanpaths": [[noise(count, 2, seed=29) * SIDE, noise(4, 2, seed=30) * SIDE] for count in (3, 1, 6, 4)],
         "frame": np.full((N, 2), SIDE),
         "multimatch": noise(N, 4, seed=31),
+        "first_fixation_nss": 4 * noise(N, seed=36) - 1,
     }
 
 

@@ -181,11 +181,13 @@ def with_steps(inputs, n_models, n_methods, n_degenerate=0):
             for step, name in enumerate(["trained", "head.fc", "stages.3.blocks.2", "stages.3.downsample.norm"]):
                 mean = rng.uniform(0, 1) if step else 1.0
                 interval = mean - 0.02 * step, mean + 0.01 * step
-                rows.append(("d", model, method, "cascade", step, name, mean, *interval, 50, 0))
+                # The maps of the first method have signs.
+                absolute = (mean, *interval) if method != "method0" else (mean / 2, mean / 4, mean)
+                rows.append(("d", model, method, "cascade", step, name, mean, *interval, 50, 0, *absolute))
     steps = pd.DataFrame(rows, columns=list(STEP_COLUMNS)).sample(frac=1, random_state=0)
     steps.loc[steps["step"] == 2, "n_degenerate"] = n_degenerate
-    titles = {name: {"title": name.title()} for name in methods}
-    protocols = {"cascade": {"family": "sanity", "title": "cascade"}}
+    titles = {name: {"title": name.title(), "target": "label"} for name in methods}
+    protocols = {"cascade": {"family": "sanity", "title": "cascade", "seed": 0}}
     about = {"models": models, "methods": methods, "catalog": {"methods": titles, "protocols": protocols}}
     return dataclasses.replace(inputs, study=inputs.study | about, steps=steps)
 
@@ -240,7 +242,7 @@ def make_method_inputs(models=("net",), controls=("center_bias",), intervals=Fal
             "protocols": {
                 "rise_blunt": {"family": "faithfulness", "title": "RISE, blurred less", **FAITHFULNESS},
                 "boxes": {"family": "localization", "title": "boxes", **BOXES},
-                "speed": {"family": "cost", "title": "speed"},
+                "speed": {"family": "cost", "title": "speed", "batch_size": 32, "images": None},
             },
         },
     }
@@ -253,4 +255,65 @@ def make_method_inputs(models=("net",), controls=("center_bias",), intervals=Fal
         curves=pd.DataFrame(curves, columns=["model", "method", "curve", "share", "mean", "n"]),
         timing=timing,
         published=published,
+    )
+
+
+def make_redrawn_inputs(models=("net", "other")):
+    """Return the inputs of a study of scanpaths: gaze of two methods and controls, and of their maps drawn again."""
+    rows, scores = [], []
+    titles = {"gradcam": "Grad-CAM", "fovex": "FovEx", "neva": "NeVA"}
+    controls = {"human_observers": "Humans (leave one out)", "gaze_center_bias": "Center bias (other images)"}
+    for (place, model), (index, method) in itertools.product(enumerate(models), enumerate(("fovex", "neva"))):
+        kinds = [(number, 0.15) for number in range(1, 5)] + [(4, size) for size in (0.02, 0.05, 0.1, 0.3, 0.6, 1.2)]
+        for number, size in kinds:
+            mean = (
+                (1.9 - 0.7 * index) * number / (number + 0.5)
+                - 0.1 * place
+                - abs(np.log(size / (0.2 - 0.1 * index))) / 4
+            )
+            rows.append(
+                ["scenes", model, method, "redrawn", number, size, size == 0.15, mean, mean - 0.2, mean + 0.15, 31]
+            )
+    for control, mean in zip(controls, (2.9, 1.0), strict=True):
+        scores.append(["scenes", "control", control, "nss", mean, mean - 0.1, mean + 0.1, 31, 0])
+    columns = [
+        "dataset",
+        "model",
+        "method",
+        "protocol",
+        "fixations",
+        "heat_size",
+        "own",
+        "mean",
+        "ci_low",
+        "ci_high",
+        "n",
+    ]
+    entries = {name: {"title": title, "target": "label"} for name, title in (titles | controls).items()}
+    study = {
+        "study": "eyes",
+        "dataset": "scenes",
+        "models": list(models),
+        "methods": list(titles),
+        "controls": list(controls),
+        "comparisons": [],
+        "show_intervals": False,
+        "statistics": {"confidence": 0.95, "resamples": 999, "alpha": 0.05, "correction": "holm"},
+        "degenerate": "score",
+        "n_images": None,
+        "catalog": {
+            "methods": entries,
+            "protocols": {
+                "gaze": {"family": "gaze", "title": "gaze", "metrics": ["nss"]},
+                "redrawn": {"family": "redrawn", "title": "redrawn", "metrics": ["nss_first_fixation"]},
+            },
+        },
+    }
+    return TableInputs(
+        scores=pd.DataFrame(scores, columns=SCORE),
+        comparisons=pd.DataFrame([], columns=COMPARISON),
+        models={name: {"title": name.upper()} for name in models},
+        study=study,
+        dataset={"dataset": "scenes", "human_maps": "simulated"},
+        redrawn=pd.DataFrame(rows, columns=columns),
     )

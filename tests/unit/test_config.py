@@ -272,7 +272,12 @@ def test_names_of_protocols_cannot_be_mistaken_for_files_beside_the_scores(confi
         ),
         ("protocols", ["people", "speed"], "protocols[1]", "`speed` is of the family cost; name it as `cost`"),
         ("protocols", [], "protocols", "found [], expected a list of at least one protocol name"),
-        ("cost", {"repeats": 3}, "cost", "found {repeats: 3}, expected a protocol name from the catalogue"),
+        (
+            "cost",
+            {"repeats": 3},
+            "cost",
+            "found {repeats: 3}, expected true, false, or a protocol name from the catalogue",
+        ),
         ("metrics", ["agreement"], "metrics", "unknown key"),
     ],
 )
@@ -444,7 +449,7 @@ EITHER = "true or false"
 RATE = "a number above 0"
 MOMENTUM = "a number of at least 0 and below 1"
 CUBIC = "one of `bilinear`, `bicubic`, `null`, did you mean `bicubic`?"
-TARGET = "label, predicted, second, other, or the name or number of a class"
+TARGET = "label, predicted, second, other, embedding, or the name or number of a class"
 SOURCES = (
     "cat2000",
     "cifar10",

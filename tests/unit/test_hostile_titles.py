@@ -3,12 +3,14 @@
 import csv
 import dataclasses
 import io
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from every_table import every_table
 from studies import make_inputs, make_method_inputs, with_steps, with_sweeps
 
 from camstudy.figures import FIGURES, save
@@ -24,6 +26,10 @@ TITLES = {
     "long": "a very long name " * 30,
     "scripts": "猫 кошка γάτα قطة čat ½ 🐈",
     "underscore": "_hidden *stars* `code` [link](x) | ~~no~~",
+}
+SAFE = {
+    *("html", "head", "meta", "title", "style", "body", "div", "table", "caption", "colgroup", "thead", "tbody"),
+    *("tr", "th", "td", "b", "u", "sup", "span", "ul", "li"),
 }
 hostile = pytest.mark.parametrize("title", TITLES.values(), ids=TITLES)
 
@@ -89,12 +95,54 @@ def test_latex_compiles_with_all_of_them(tmp_path):
     for name, title in zip(names, TITLES.values(), strict=True):
         (tmp_path / name).write_text(to_latex(table(title)))
     inputs = "\n".join(rf"\input{{{name}}}\clearpage" for name in names)
+    assert "root:" not in compiled(tmp_path, inputs)
+
+
+def compiled(folder, inputs):
+    """Return what LaTeX says of a document with these inputs, which compiles."""
     text = rf"\documentclass{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{inputs}\end{{document}}"
-    (tmp_path / "paper.tex").write_text(text)
+    (folder / "paper.tex").write_text(text)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
     assert run.returncode == 0, run.stdout[-3000:]
-    assert "root:" not in run.stdout
+    return run.stdout
+
+
+# All at once, but for the long one.
+ALL = " ".join(title for name, title in TITLES.items() if name != "long")
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return every_table(ALL)
+
+
+def test_every_table_opens_as_a_page_with_titles_as_text(tables):
+    assert len(tables) >= 18
+    plain = " ".join(ALL.split())
+    for name, made in tables.items():
+        page = Words(to_html(made))
+        text = " ".join(" ".join(page.words).split())
+        assert plain in text, name
+        assert page.tags <= SAFE, name
+        for part in to_markdown(made).split("\n\n"):
+            if part.startswith("|"):
+                assert len({line.replace(r"\|", "").count("|") for line in part.splitlines()}) == 1, name
+        rows = list(csv.reader(io.StringIO(to_csv(made))))
+        assert len(rows) == 1 + len(made.rows), name
+        assert len({len(row) for row in rows}) == 1, name
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_every_table_compiles(tmp_path, tables):
+    for name, made in tables.items():
+        (tmp_path / f"{name}.tex").write_text(to_latex(made))
+    inputs = "\n".join(rf"\input{{{name}}}\clearpage" for name in tables)
+    log = compiled(tmp_path, inputs)
+    assert "root:" not in log
+    # Labels are those of the tables: none is there twice, and none is lost.
+    assert "multiply defined" not in log
+    assert len(re.findall(r"newlabel\{tab:", (tmp_path / "paper.aux").read_text())) == len(tables)
 
 
 @hostile
@@ -107,7 +155,7 @@ def test_figures_of_scores_show_titles_as_text(tmp_path, name, title):
         inputs = with_steps(inputs, 1, 2)
     figure = FIGURES[name].function(drawable(named(inputs, title)))
     save(figure, tmp_path / "figure.png")
-    assert any(drawn(title).strip() in text for text in words(figure))
+    assert any(whole(drawn(title)) in whole(text) for text in words(figure))
     assert not any(text.get_parse_math() for text in figure.findobj(lambda artist: hasattr(artist, "get_parse_math")))
 
 

@@ -70,6 +70,24 @@ def test_a_bug_keeps_its_traceback(tmp_path):
     assert "so far" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("work", "memory"),
+    [
+        ("import numpy\nnumpy.ones((1 << 20, 1 << 30))", "of this machine"),
+        ("raise MemoryError", "of this machine"),
+        # As torch says it.
+        ('raise RuntimeError("[enforce fail] DefaultCPUAllocator: can\'t allocate memory")', "of this machine"),
+        ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB.\\nSee')", "of the GPU"),
+    ],
+)
+def test_too_little_memory_is_a_message(tmp_path, work, memory):
+    done, log = execute(tmp_path, work)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: the memory {memory} does not suffice")
+    assert done.stderr.count("\n") == 1
+    assert log == done.stderr
+
+
 def test_a_killed_job_has_its_log(tmp_path):
     done, log = execute(tmp_path, "print('epoch 1')\nos.kill(os.getpid(), 9)")
     assert done.returncode == -9

@@ -7,7 +7,7 @@ import io
 import pandas as pd
 import pytest
 from conftest import ROOT
-from studies import METHOD_TITLES, make_method_inputs
+from studies import COMPARISON, METHOD_TITLES, make_method_inputs
 
 from camstudy.analysis.published import read_published
 from camstudy.metrics.families import METRICS
@@ -107,8 +107,53 @@ def test_best_and_second_best_follow_the_direction(name):
         if row.cells["method"] in ("fake_cam", "center_bias"):
             assert not row.bold
             assert not row.underlined
-    fast = {row.cells["method"] for row in table.rows if "seconds_per_image" in row.bold}
-    assert fast == ({"gradcam"} if name == "faithfulness" else set())
+
+
+def compared(name, intervals=False):
+    """Return the table of two compared models, whose differences are made up, and these."""
+    inputs = make_method_inputs(models=("net", "other"), intervals=intervals)
+    metrics = ["average_drop", "insertion_auc", "pixel_f1", "pointing_game"]
+    rows = [
+        ("boxes", "net", "other", method, metric, 0.0004 * (-1) ** n, -0.002, 0.002, 0.01, 0.04, 48, 8)
+        if method == "gradcam"
+        else ("boxes", "net", "other", method, metric, -0.031, -0.052, -0.012, 0.0001, 0.0008, 48, 8)
+        for method in METHOD_TITLES
+        for n, metric in enumerate(metrics)
+    ]
+    pair = {"title": "Net", "baseline": "net", "variant": "other"}
+    comparisons = pd.DataFrame(rows, columns=COMPARISON)
+    inputs = dataclasses.replace(inputs, comparisons=comparisons, study=inputs.study | {"comparisons": [pair]})
+    return comparisons.set_index(["method", "metric"]), make(name, inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics"),
+    [("faithfulness", ["average_drop", "insertion_auc"]), ("localization", ["pixel_f1", "pointing_game"])],
+)
+def test_models_are_compared_with_intervals_and_tests(name, metrics):
+    known, table = compared(name)
+    rows = [row for row in table.rows if row.cells.get("baseline")]
+    assert [row.cells["title"] for row in rows] == [f"OTHER − NET, {title}" for title in METHOD_TITLES.values()]
+    header, *lines = csv.reader(io.StringIO(RENDERERS["csv"](table)))
+    lines = [dict(zip(header, line, strict=True)) for line in lines]
+    for row, line in zip(rows, [line for line in lines if line["baseline"]], strict=True):
+        method = row.cells["method"]
+        for metric in metrics:
+            expected = known.loc[method, metric]
+            numbers = [float(line[metric + end]) for end in ("", "_ci_low", "_ci_high")]
+            assert numbers == pytest.approx([100 * expected[key] for key in ("difference", "ci_low", "ci_high")])
+            assert float(line[f"{metric}_p_corrected"]) == expected["p_corrected"]
+            # Below the level, but the interval has 0 in it.
+            assert row.marks.get(metric, "") == ("" if method == "gradcam" else "***")
+            assert (row.bold, row.underlined) == (frozenset(), frozenset())
+    text = RENDERERS["md"](table)
+    assert "-3.1*** [-5.2, -1.2]" in text
+    assert "+0.04    [-0.20, 0.20]" in text
+    notes = "\n".join(table.notes)
+    assert "Holm-corrected for 8 tests of each metric" in notes
+    assert "Marks: * p < 0.05, ** p < 0.01, *** p < 0.001" in notes
+    assert ("Of the whole dataset, and not compared image by image: " in notes) == (name == "localization")
+    assert "Rows with a minus" not in "\n".join(make(name, make_method_inputs()).notes)
 
 
 def test_published_values_stand_beside_measured_ones(published):

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.testing.exceptions import ImageComparisonFailure
 from matplotlib.text import Text
 from pictures import REFERENCES, SAME, check_picture
-from studies import make_inputs, make_method_inputs, with_images, with_steps, with_sweeps
+from studies import make_inputs, make_method_inputs, make_redrawn_inputs, with_images, with_steps, with_sweeps
 
 from camstudy.figures import FIGURES, save
 from camstudy.figures.style import PAGE
@@ -61,6 +61,19 @@ def scanpaths():
     return FIGURES["scanpaths"].function(images, human, maps, labels, **stated, scores={}, **beside)
 
 
+def class_specific():
+    """Two images with two classes each, two networks, and one method with scanpaths."""
+    [images, _, maps, _], stated = photographs()
+    twice = {key: np.repeat(values, 2, axis=0) for key, values in maps.items()}
+    for values in twice.values():
+        values[1::2] = values[1::2, ::-1]
+    boxes = [np.array([[16, 0, 32, 64]]), np.array([[0, 0, 8, 8], [32, 32, 60, 60]])]
+    path = np.array([[[0.3, 0.6], [0.31, 0.61], [0.2, 0.2], [0.9, 0.7]]] * 4) * np.linspace(1, 0.7, 4)[:, None, None]
+    labels, predicted = ["cat", "cup", "dog", "fox"], {model: ["cat", "cup", "dog", "fox"] for model, _ in maps}
+    stated |= {"objects": boxes * 2, "predicted": predicted, "scanpaths": {("Net", "Opti-CAM"): path}}
+    return FIGURES["class_specific"].function(np.repeat(images, 2, axis=0), None, twice, labels, **stated, scores={})
+
+
 def qualitative():
     inputs, stated = photographs()
     scores = {("Net", "Grad-CAM"): np.array([0.12, 0.61])}
@@ -73,11 +86,12 @@ def of_scores(name, make):
 
 PICTURES = {"qualitative": qualitative, "method_grid": grid, "gaze": gaze}
 PICTURES |= {name: lambda name=name: compared(name) for name in ("gradients", "map_pairs")}
-PICTURES["scanpaths"] = scanpaths
+PICTURES |= {"scanpaths": scanpaths, "class_specific": class_specific}
 MADE = {
     ("alignment", "accuracy_alignment"): make_inputs,
     ("threshold_sweep", "layer_sweep", "alignment_cost"): lambda: with_sweeps(make_inputs()),
     ("insertion_deletion", "faithfulness_localization"): lambda: make_method_inputs(models=("net", "other")),
+    ("nss_by_fixations",): make_redrawn_inputs,
     ("randomization",): lambda: with_steps(make_inputs(), 3, 3, n_degenerate=2),
 }
 MADE[("distribution",)] = lambda: with_images(make_inputs(), 48)

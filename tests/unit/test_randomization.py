@@ -124,6 +124,7 @@ def frame(values=VALUES, flags=FLAGS):
             "step": np.tile(np.arange(1, count + 1), n),
             "step_name": np.tile(["fc", "conv"][:count], n),
             "correlation": values.ravel(),
+            "correlation_absolute": np.abs(values).ravel(),
             "degenerate": flags.ravel(),
         }
     )
@@ -143,6 +144,9 @@ def test_means_and_intervals_by_step(policy):
         low, high = interval(values, **settings.bootstrap)
         expected = [values.mean(), low, high, len(values)]
         assert found[["mean", "ci_low", "ci_high", "n"]].iloc[row].tolist() == pytest.approx(expected)
+        of_magnitudes = [np.abs(values).mean(), *interval(np.abs(values), **settings.bootstrap)]
+        columns = ["absolute", "absolute_low", "absolute_high"]
+        assert found[columns].iloc[row].tolist() == pytest.approx(of_magnitudes)
     assert found["n_degenerate"].tolist() == [0, 1, 0]
 
 

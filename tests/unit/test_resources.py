@@ -3,7 +3,8 @@
 import pytest
 
 from camstudy.data.sources import expected_images
-from camstudy.pipeline.plan import finished_jobs, measured_factors, measured_rates, pending_jobs, plan, render
+from camstudy.pipeline.pace import Finished, Pace
+from camstudy.pipeline.plan import pending_jobs, plan, render
 from camstudy.pipeline.resources import estimate, request
 
 ROW = {
@@ -81,11 +82,9 @@ def job(**wildcards):
         ("explain", job(), {"gpu": False}, 60 + 10 * 6000 * 0.01),
         ("explain", job(model="large"), {}, 60 + 4 * 6000 * 0.01),
         ("explain", job(method="slow", part="/01024-02047"), {}, 60 + 1024 * 500 * 0.01),
-        ("explain", job(method="slow"), {"seconds_per_image": 2.0}, 60 + 6000 * 2),
         ("train", {"model": "m"}, {}, 4 * 1000 * 0.03),
         ("train", {"model": "pair"}, {}, 4 * 1000 * 0.03 / 2),
         ("train", {"model": "pair"}, {"gpu": False}, 10 * 4 * 1000 * 0.03),
-        ("train", {"model": "m"}, {"seconds_per_image": 0.1}, 4 * 1000 * 0.1),
         # Every step explains the chosen images again; of the timed ones, a batch once and for as long as is allowed.
         ("score_on_model", job(method="slow", protocol="cascade"), {}, 60 + 50 * 13 * 500 * 0.01),
         # The image as it is, masked and cut, and twice 224 steps of 224 pixels; the method has explained before.
@@ -164,30 +163,22 @@ def test_pending_jobs_are_read_from_snakemakes_summary():
 
 def test_the_plan_adds_up():
     jobs = pending_jobs(SUMMARY.splitlines(), OUTPUTS)
-    measured = measured_rates(
-        [
-            (("explain", "m", "slow"), {"device": "NVIDIA A100", "seconds_per_image": 2.0}),
-            (("explain", "m", "slow"), {"device": "NVIDIA A100", "seconds_per_image": 4.0}),
-            (("explain", "m", "cam"), {"device": "cpu", "seconds_per_image": 9.0}),
-            (("explain", "m", "cam"), {"device": "NVIDIA A100", "seconds_per_image": None}),
-            (("train", "m"), {}),
-        ],
-        cpu=False,
-    )
-    assert measured == {("explain", "m", "slow"): 3.0}
-    rows = plan(CONFIG, jobs, measured, gpu=True)
+    # The training is done once and took as long as the table says.
+    done = Finished("train", "cuda", {"model": "m"}, fixed=0, varying=120, seconds=121)
+    rows = plan(CONFIG, jobs, Pace([done], gpu=True), gpu=True)
     assert list(rows) == ["train", "explain"]
-    explain = rows["explain"]
-    assert (explain.jobs, explain.measured, explain.files) == (2, 1, 6 + 180 + 6 + 9)
-    assert explain.seconds == pytest.approx(60 + 60 + 60 + 300 * 3)
-    assert explain.longest == pytest.approx(60 + 900)
+    explain, train = rows["explain"], rows["train"]
+    assert (explain.jobs, explain.measured, explain.files) == (2, 0, 6 + 180 + 6 + 9)
+    assert (train.jobs, train.measured) == (1, 1)
+    assert explain.seconds == pytest.approx(60 + 60 + 60 + 300 * 500 * 0.01)
+    assert explain.longest == pytest.approx(60 + 1500)
     text = render("demo", rows)
     assert "in all" in text
     assert "1 of 3 jobs follow from what finished ones took" in text
-    # 120 s of training and 1080 s of explaining are a third of an hour.
-    assert total(text) == ["in", "all", "3", "0.3", "0.3", "213", "MB", "204"]
+    # 120 s of training and 1680 s of explaining are half an hour.
+    assert total(text) == ["in", "all", "3", "30", "min", "30", "min", "212.6", "MB", "204"]
     # Two jobs cannot be shorter than the training and the longest job of explaining, one after the other.
-    assert "1: 20 min, 2: 18 min, 8: 18 min" in text
+    assert "1: 30 min, 2: 28 min, 8: 28 min" in text
 
 
 def total(text):
@@ -195,30 +186,14 @@ def total(text):
     return line.split()
 
 
-def test_finished_jobs_correct_the_table():
-    records = ["results/maps/d/m/cam.run.json", "results/models/m/model.run.json", "results/maps/d/m/slow.run.json"]
-    done = [(rule, wildcards) for rule, wildcards, _ in finished_jobs(records, OUTPUTS)]
-    assert done == [("explain", job()), ("train", {"model": "m"}), ("explain", job(method="slow"))]
-    took = [{"seconds": 30.0, "device": "cpu"}, {"seconds": 12.0}, {"seconds": 9.0, "device": "NVIDIA A100"}]
-    found = [(*one, record) for one, record in zip(done, took, strict=True)]
-    # Unknown entries and other devices say nothing.
-    found.append(("explain", job(method="unknown"), {"seconds": 1.0}))
-    factors = measured_factors(CONFIG, found, gpu=False)
-    assert factors == pytest.approx(
-        {"explain": 30 / (60 + 600), "train": 12 / estimate(CONFIG, "train", {"model": "m"}, gpu=False).seconds}
-    )
-    rows = plan(CONFIG, [("explain", job())], {}, gpu=False, factors=factors)
-    assert (rows["explain"].seconds, rows["explain"].measured) == (pytest.approx(30), 1)
-
-
 def test_without_gpus_the_plan_has_no_gpu_hours():
-    rows = plan(CONFIG, [("explain", job())], {}, gpu=False)
+    rows = plan(CONFIG, [("explain", job())], Pace([], gpu=False), gpu=False)
     assert rows["explain"].seconds == pytest.approx(60 + 600)
-    assert total(render("demo", rows))[4] == "-"
+    assert total(render("demo", rows))[5] == "-"
 
 
 def test_nothing_to_be_done():
-    assert render("demo", plan(CONFIG, [], {}, gpu=True)) == "Plan of demo: nothing to be done."
+    assert render("demo", plan(CONFIG, [], Pace([], gpu=True), gpu=True)) == "Plan of demo: nothing to be done."
 
 
 @pytest.mark.parametrize(("method", "larger"), [("first", 64), ("third", 4), ("before_last", 4), ("last", 1)])

@@ -90,6 +90,19 @@ def test_parts_come_from_the_top():
     assert list(cascade(model, size=SIZE, max_steps=1)) == ["ResNet"]
 
 
+def test_parts_of_several_modules_are_named_by_the_first_and_the_last():
+    model = net()
+    parts = cascade(model, size=SIZE, max_steps=3)
+    assert list(parts) == ["fc to layer3", "layer2 to layer1", "bn1 to conv1"]
+    # What a name says is in it: by far the most of the network, here.
+    first = parts["fc to layer3"]
+    assert {name.partition(".")[0] for name in first} == {"fc", "layer4", "layer3"}
+    vit = timm.create_model("vit_tiny_patch16_224")
+    assert list(cascade(vit, size=224, max_steps=5)) == [
+        *("head", "norm", "blocks", "patch_embed", "cls_token to pos_embed"),
+    ]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 1000])
 @pytest.mark.parametrize("name", ["resnet", "vit_tiny_patch16_224", "convnext_atto", "fastvit_t8"])
 def test_every_parameter_is_in_one_part(name, steps):
@@ -121,8 +134,8 @@ def test_order_is_that_of_the_forward_pass():
             return self.head(x.mean((2, 3)))
 
     model = Upside()
-    assert list(cascade(model, size=8, max_steps=4)) == ["head", "blocks", "stem", "Upside"]
-    assert list(cascade(model, size=8, max_steps=5)) == ["head", "blocks.1", "blocks.0", "stem", "Upside"]
+    assert list(cascade(model, size=8, max_steps=4)) == ["head", "blocks", "stem", "position"]
+    assert list(cascade(model, size=8, max_steps=5)) == ["head", "blocks.1", "blocks.0", "stem", "position"]
     assert not any(module._forward_hooks for module in model.modules())
 
 

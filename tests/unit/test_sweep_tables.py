@@ -196,7 +196,52 @@ def test_published_values_stand_beside_measured_ones():
         assert "Someone 2020" in render(table)
 
 
+NETWORKS = [
+    PUBLISHED
+    | {"method": "", "catalog_model": MODELS[0], "catalog_method": "", "dataset": "imagenet_val"}
+    | {"metric": metric, "value": value, "unit": unit}
+    for metric, value, unit in (("parameters", 28, "M"), ("gmacs", 4.5, "GMAC"))
+]
+TOP5 = PUBLISHED | {"method": "", "catalog_model": MODELS[1], "catalog_method": "", "metric": "top5", "value": 90.0}
+
+
+def test_all_that_was_published_is_shown_where_it_is_measured(inputs):
+    row = found(inputs.scores, MODELS[1], "", metric="top1")
+    scores = pd.concat([inputs.scores, pd.DataFrame([{**row, "metric": "top5"}])], ignore_index=True)
+    known = pd.DataFrame([*NETWORKS, TOP5])
+    inputs = dataclasses.replace(inputs, published=known, scores=scores)
+    table = make("published", inputs)
+    rows = {(row["model"], row["method"]): row for row in csv.DictReader(io.StringIO(to_csv(table)))}
+    first = rows[MODELS[0], ""]
+    # A network costs the same on any data.
+    parameters, dense = inputs.cost[MODELS[0]]["parameters"], inputs.cost[MODELS[0]]["multiply_adds"]["dense"]
+    for key, measured, value in (("parameters", parameters / 1e6, 28), ("gmacs", dense / 1e9, 4.5)):
+        assert float(first[f"{key}_measured"]) == pytest.approx(measured)
+        assert float(first[f"{key}_published"]) == pytest.approx(value)
+        assert float(first[f"{key}_difference"]) == pytest.approx(measured - value)
+    assert float(rows[MODELS[1], ""]["top5_difference"]) == pytest.approx(100 * row["mean"] - 90)
+    assert "gflops_measured" not in first
+    # Operations are counted for another table, or not at all; parameters are in the models' records.
+    alone = make("published", dataclasses.replace(inputs, cost=None))
+    assert {"parameters_measured", "gmacs_measured"} & {column.key for column in alone.columns} == {
+        "parameters_measured"
+    }
+
+
+def test_published_costs_stand_beside_measured_ones(inputs):
+    known = pd.DataFrame([*NETWORKS, NETWORKS[1] | {"catalog_model": MODELS[1], "metric": "gflops", "value": 9.0}])
+    table = make("cost", dataclasses.replace(inputs, published=known))
+    rows = csv_rows(table)
+    assert float(rows[MODELS[0]]["parameters_published"]) == pytest.approx(28)
+    assert float(rows[MODELS[0]]["multiply_adds_published"]) == pytest.approx(4.5)
+    # Two operations are one multiplication with its addition.
+    assert float(rows[MODELS[1]]["multiply_adds_published"]) == pytest.approx(4.5)
+    assert [c.header for c in table.shown() if c.group == "Parameters (M)"] == ["Measured", "Published"]
+    assert any(note.startswith("Published: 3 values; Someone 2020") for note in table.notes)
+    assert [c.header for c in make("cost", inputs).shown()][2] == "Parameters (M)"
+
+
 def test_without_published_values_the_column_stays_away():
     inputs = dataclasses.replace(make_inputs(), published=pd.DataFrame(columns=list(PUBLISHED) + METHOD_COLUMNS))
     table = make("published", inputs)
-    assert [column.key for column in table.shown()] == ["title", "method_title", "top1_measured", "alignment_measured"]
+    assert [column.key for column in table.shown()] == ["title", "top1_measured", "alignment_measured"]

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import json
 import re
 import sys
 
@@ -77,19 +78,23 @@ def test_shipped_studies_can_be_planned(project, config):
         for method in methods:
             planned = re.search(rf"Explain {model} on {study['dataset']} with {method}(/00000-01023)?\n", output)
             # Raw attention is of models with a stream, or with attention among all tokens, as others of attention.
-            attends = model.startswith(("vit", "deit", "dinov2"))
+            attends = model.startswith(("vit", "deit", "dino", "clip"))
             streams = model.endswith(("_ca", "_castream")) and method == "raw_attention"
-            plain = method.removesuffix("_predicted") not in ATTENTION
-            assert bool(planned) == (plain or attends or streams), (model, method)
+            plain = re.sub("_(predicted|embedding)$", "", method) not in ATTENTION
+            # Networks without a classifier have methods of their own.
+            fitting = method.endswith("_embedding") == model.startswith(("dino_", "clip"))
+            assert bool(planned) == (fitting and (plain or attends or streams)), (model, method)
 
 
 def test_demo_weights_can_be_planned(project):
     status, output = snakemake(project, "--dry-run", "demo_weights")
     assert status == 0, output
-    shipped = sorted((ROOT / "config/weights").glob("*.safetensors"))
-    assert len(shipped) >= 4
-    for path in shipped:
-        assert f"Export the demo weights {path.stem}\n" in output
+    records = {path.stem: json.loads(path.read_text()) for path in (ROOT / "config/weights").glob("*.json")}
+    assert records.keys() == {path.stem for path in (ROOT / "config/weights").glob("*.safetensors")}
+    made = [name for name, record in records.items() if record["made_by"] == "snakemake demo_weights"]
+    assert len(made) >= 4
+    for name in made:
+        assert f"Export the demo weights {name}\n" in output
 
 
 def test_a_start_without_a_profile_is_told_what_it_goes_by(project):

@@ -105,7 +105,10 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
         "record_study": paths.study("{study}", "config.yaml"),
         **{
             f"aggregate_{what}": paths.study("{study}", f"{what}.parquet")
-            for what in ("scores", "sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds")
+            for what in (
+                *("scores", "sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds"),
+                *("redrawn", "by_prediction"),
+            )
         },
         "make_table": paths.study("{study}", "tables/{table}.csv"),
         **dict.fromkeys(("draw_scores", "draw_maps"), paths.study("{study}", "figures/{figure}.png")),

@@ -23,7 +23,7 @@ STUDY = {
     "cost": "once",
     "statistics": {"resamples": 199},
     "tables": ["pooling", "scores"],
-    "figures": [],
+    "figures": ["class_specific"],
     "explain": {"chunk_size": 4, "batch_size": 8},
     "device": "cpu",
     "threads": {"prepare": 1, "train": 1, "explain": 1},

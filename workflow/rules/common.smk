@@ -3,7 +3,7 @@ import os
 import sys
 from pathlib import Path
 
-from snakemake.io import regex_from_filepattern
+from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
 
 # The workflow's own folder, which need not be the one it runs in.
 FOLDER = Path(workflow.current_basedir).parents[1]
@@ -19,11 +19,16 @@ from camstudy.pipeline.jobs import Jobs
 from camstudy.pipeline.mistakes import Mistake, refuse_unknown_targets, unknown_rules
 from camstudy.pipeline.owner import take_results
 from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
+from camstudy.pipeline.pace import Pace, finished, note
 from camstudy.pipeline.planning import note_signatures, plan_fast
+from camstudy.pipeline.terminal import follow
 from camstudy.study.study import is_drawn, is_photographs
 
 share_library()
-keep_books(lambda dag: refuse_unknown_targets(dag, STUDY))
+keep_books(
+    lambda dag: refuse_unknown_targets(dag, STUDY),
+    lambda dag: follow(dag, STUDY, pace, gpu=bool(JOBS.gpus())),
+)
 plan_fast()
 # Before the rules are read, which take over what is set for them.
 name_models(workflow.resource_settings.overwrite_resources.values())
@@ -63,6 +68,14 @@ onstart:
         logger.info(f"Cancelled SLURM jobs of an earlier run on the same files: {', '.join(orphans)}")
 
 
+onsuccess:
+    note(config, benchmarks(), STUDY.expected_images)
+
+
+onerror:
+    note(config, benchmarks(), STUDY.expected_images)
+
+
 wildcard_constraints:
     # One path component each, and the part of a dataset's images that a job takes: `/00000-01023`, or nothing.
     dataset="[^/]+",
@@ -87,3 +100,15 @@ def protocols(family):
 def first_outputs():
     """A regular expression for the first output of each rule so far; it tells a job's wildcards."""
     return {rule.name: regex_from_filepattern(str(rule.output[0])) for rule in workflow.rules if rule.output}
+
+
+def benchmarks():
+    """A regular expression for the benchmark of each rule, and the rule's first output."""
+    rules = [each for each in workflow.rules if each.benchmark and each.output]
+    outputs = {each.name: strip_wildcard_constraints(str(each.output[0])) for each in rules}
+    return {each.name: (regex_from_filepattern(str(each.benchmark)), outputs[each.name]) for each in rules}
+
+
+def pace():
+    """What jobs take on this machine."""
+    return Pace(finished(config, benchmarks(), STUDY.expected_images).values(), gpu=bool(JOBS.gpus()))

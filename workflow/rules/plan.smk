@@ -18,6 +18,7 @@ rule plan:
         snakefile=str(FOLDER / "Snakefile"),
         gpu=bool(JOBS.gpus()),
         outputs=first_outputs(),
+        benchmarks=benchmarks(),
     message:
         "Plan the study"
     script:

@@ -117,6 +117,8 @@ rule aggregate_layers:
 rule aggregate_layer_scores:
     input:
         scores=lambda w: [file for *_, file in INPUTS.stage_scores("faithfulness")],
+        correct=lambda w: INPUTS.correct(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         layers="results/studies/{study}/layer_scores.parquet",
     log:
@@ -189,10 +191,38 @@ rule aggregate_steps:
         "../../scripts/aggregate_steps.py"
 
 
+rule aggregate_redrawn:
+    input:
+        scores=lambda w: [file for *_, file in INPUTS.scores("redrawn")],
+        correct=lambda w: INPUTS.correct(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
+    output:
+        redrawn="results/studies/{study}/redrawn.parquet",
+    log:
+        "results/logs/aggregate_redrawn/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_redrawn/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_redrawn"),
+        runtime=JOBS.minutes("aggregate_redrawn"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("redrawn"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.scores("redrawn")],
+    message:
+        "Aggregate the maps drawn again of {wildcards.study}"
+    script:
+        "../../scripts/aggregate_redrawn.py"
+
+
 rule aggregate_similarity:
     input:
         first=lambda w: [file for *_, file in INPUTS.compared_maps("baseline")],
         second=lambda w: [file for *_, file in INPUTS.compared_maps("variant")],
+        correct=lambda w: INPUTS.correct(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
     output:
         similarity="results/studies/{study}/similarity.parquet",
     log:
@@ -215,10 +245,40 @@ rule aggregate_similarity:
         "../../scripts/aggregate_similarity.py"
 
 
+rule aggregate_by_prediction:
+    input:
+        scores=lambda w: [file for *_, file in INPUTS.split_scores()],
+        prediction=lambda w: INPUTS.predictions(STUDY.dataset),
+        ceiling=lambda w: INPUTS.ceiling(),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
+    output:
+        by_prediction="results/studies/{study}/by_prediction.parquet",
+    log:
+        "results/logs/aggregate_by_prediction/{study}.log",
+    benchmark:
+        "results/benchmarks/aggregate_by_prediction/{study}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("aggregate_by_prediction"),
+        runtime=JOBS.minutes("aggregate_by_prediction"),
+    params:
+        identity=lambda w: IDENTITY.aggregate("by_prediction"),
+        maps=lambda w: [tuple(key) for *key, _ in INPUTS.split_scores()],
+    message:
+        "Aggregate the scores of {wildcards.study} by right and wrong predictions"
+    script:
+        "../../scripts/aggregate_by_prediction.py"
+
+
 rule aggregate_seeds:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
+        correct=lambda w: INPUTS.correct(),
         prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
+        items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
+        items_predicted=lambda w: INPUTS.items(STUDY.prediction_dataset),
     output:
         seeds="results/studies/{study}/seeds.parquet",
     log:
@@ -256,7 +316,7 @@ rule make_table:
             "results/studies/{study}/tables/{table}.html",
             caption="../report/table.rst",
             category="Tables",
-            labels={"table": "{table}"},
+            labels=lambda w: {"table": INPUTS.label(w)},
         ),
     log:
         "results/logs/make_table/{study}/{table}.log",
@@ -289,7 +349,7 @@ rule draw_scores:
             "results/studies/{study}/figures/{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels=lambda w: {"figure": INPUTS.label(w)},
         ),
         pdf="results/studies/{study}/figures/{figure}.pdf",
     log:
@@ -324,7 +384,7 @@ rule draw_maps:
             "results/studies/{study}/figures/{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels=lambda w: {"figure": INPUTS.label(w)},
         ),
         pdf="results/studies/{study}/figures/{figure}.pdf",
     log:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from camstudy.explain.store import Heatmaps
 
 Need = Literal[
-    *("maps", "raw_maps", "scanpath", "human_map", "human_ceiling", "boxes", "fixations"),
+    *("maps", "raw_maps", "scanpath", "weight", "human_map", "human_ceiling", "boxes", "fixations"),
     *("prediction", "model", "method"),
 ]
 
@@ -37,7 +37,8 @@ class Family:
     ----------
     title : in tables and docs/metrics.md
     needs : what the family works on: the maps with the method's ``postprocess`` (``maps``) or without (``raw_maps``);
-        the array ``scanpath`` that a method stores beside its maps, which other methods are not scored for lack of;
+        the arrays ``scanpath`` and ``weight`` that a method stores beside its maps, which other methods are not scored
+        for lack of, but people are whose scanpaths are known;
         what must be known of every image of the dataset; what the model predicts; the network (``model``), on a GPU
         if there is one; the ``method``, where the family explains anew
     gives : names of the evidence that it finds, which its metrics may need
