@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from studies import make_inputs, with_images
+from test_pipeline import Wildcards, study
 
 from camstudy.analysis.images import read_images
 from camstudy.core.errors import CamstudyError
@@ -13,6 +14,7 @@ from camstudy.core.parts import write_scores
 from camstudy.core.provenance import write_record
 from camstudy.figures import FIGURES
 from camstudy.metrics.faithfulness import average_drop, average_gain, masked_probability
+from camstudy.pipeline.inputs import Inputs
 
 
 def draw(inputs):
@@ -116,3 +118,24 @@ def test_the_probability_of_a_masked_image_follows_from_what_it_loses_and_gains(
     p[:3], o[:3] = (0, 1, 0.5), (0.3, 0.2, 0.5)
     found = masked_probability(p.astype(np.float32), average_drop(p, o), average_gain(p, o))
     np.testing.assert_allclose(found, o, atol=1e-6)
+
+
+def test_it_is_made_from_the_scores_of_the_primary_metric_and_grids_from_those_of_masked_images():
+    def inputs(**changes):
+        planned = study(figures=["distribution", "method_grid"], comparisons=[], **changes)
+        found = Inputs(planned)
+        scores = found.beside_scores(Wildcards(figure="distribution"))["images"]
+        masked = [file for *_, file in found.drawn_masked(Wildcards(figure="method_grid"))]
+        assert found.drawn_masked(Wildcards(figure="qualitative")) == []
+        return scores, masked
+
+    place = "results/scores/tiny/tiny_resnet/gradcam"
+    scores, masked = inputs()
+    assert scores[0] == f"{place}/human_maps.json"
+    assert masked == []
+    scores, masked = inputs(protocols=["human_maps", "rise_fast"], tables=["faithfulness"], primary="insertion_auc")
+    assert scores[0] == masked[0] == f"{place}/rise_fast.json"
+    assert not any("center_bias" in file for file in scores)
+    # Without what is lost and gained, the probability of a masked image is not known.
+    cut = {"protocols": {"short": {"family": "faithfulness", "metrics": ["average_drop"]}}}
+    assert inputs(protocols=["short"], tables=["scores"], catalog=cut)[1] == []
