@@ -327,6 +327,9 @@ class Identities:
         made_from = [self.explanation(dataset, *pair) for pair in study.maps(with_controls=False)]
         if study.has_labels(dataset):
             made_from += [self.prediction(dataset, model) for model in study.models]
+        if "masked" in FIGURES[name].sources and study.masks():
+            pairs, protocol = study.maps("faithfulness", with_controls=False), study.protocol("faithfulness")
+            made_from += [self.scores(dataset, *pair, protocol) for pair in pairs]
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
@@ -344,7 +347,7 @@ class Identities:
                 made_from += [self.timing(study.dataset, *pair, study.protocols["cost"]) for pair in pairs]
             elif source == "published":
                 made_from.append(self.sources.published())
-            else:
+            elif source != "images":  # of which the long table is made
                 made_from.append(self.aggregate(source))
         return line(
             code=self._code(*units), made_from=digest(made_from), stated=digest(stated_by(study.config, record))

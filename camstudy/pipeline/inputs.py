@@ -144,6 +144,11 @@ class Inputs:
         correlated = name is not None and "spearman" in self.catalog["protocols"][name]["metrics"]
         return self.scores("agreement", with_controls=False) if correlated else []
 
+    def drawn_masked(self, wildcards: Wildcards) -> list[tuple[str, str, str]]:
+        """Return (model, method, record) of the faithfulness that tells a figure of maps what masked images become."""
+        asked = "masked" in FIGURES[wildcards.figure].sources and self.study.masks()
+        return self.scores("faithfulness", with_controls=False) if asked else []
+
     def drawn_maps(self) -> list[tuple[str, str, str]]:
         """Return (model, method, manifest) of the maps that a figure shows."""
         return [
@@ -173,7 +178,12 @@ class Inputs:
         ]
         # A file from outside, whose content is in the identity.
         sources["published"] = []
-        return {name: sources[name] for name in study.sources(self.record(wildcards))}
+        asked = study.sources(self.record(wildcards))
+        if "images" in asked:
+            sources["images"] = [file for *_, file in self.scores(study.shown_family(), with_controls=False)]
+            sources["correct"] = self.correct()
+            asked = (*asked, "correct")
+        return {name: sources[name] for name in asked}
 
     def record(self, wildcards: Wildcards) -> "Record":
         """Return the record of the table or figure that a job makes."""

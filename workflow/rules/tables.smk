@@ -376,6 +376,7 @@ rule draw_maps:
     input:
         heatmaps=lambda w: [file for *_, file in INPUTS.drawn_maps()],
         scores=lambda w: [file for *_, file in INPUTS.drawn_scores()],
+        masked=lambda w: [file for *_, file in INPUTS.drawn_masked(w)],
         prediction=lambda w: INPUTS.drawn_predictions(),
         dataset=f"results/data/{STUDY.dataset}.json",
     output:
@@ -402,6 +403,7 @@ rule draw_maps:
         identity=lambda w: IDENTITY.map_figure(w.figure),
         maps=lambda w: [tuple(key) for *key, _ in INPUTS.drawn_maps()],
         scored=lambda w: [tuple(key) for *key, _ in INPUTS.drawn_scores()],
+        masked=lambda w: [tuple(key) for *key, _ in INPUTS.drawn_masked(w)],
     message:
         "Draw {wildcards.figure} of {wildcards.study}"
     script:
