@@ -22,7 +22,7 @@ def heat_sizes(inputs: TableInputs) -> Table:
     sizes, numbers = (sorted(found[key].unique()) for key in ("heat_size", "fixations"))
     several = len(study["models"]) > 1
     group, form = (
-        f"{heading(METRICS['nss'])} with heat of size",
+        f"{heading(METRICS['nss'])}, heat",
         {"format": "score", "interval": study["show_intervals"]},
     )
     columns = [
