@@ -192,7 +192,7 @@ def _shared_pass(
             "name another layer"
         )
     if not isinstance(logits, Tensor) or logits.ndim != 2:
-        advice = needs_output(logits) or "with `binary: true`, one logit stands for two classes"
+        advice = needs_output(logits) or "take another network, or with `binary: true` one of a single logit"
         raise CamstudyError(
             f"{type(model).__name__} returns {described(logits)}, needed are logits (n, classes); {advice}"
         )
