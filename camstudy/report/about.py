@@ -124,9 +124,9 @@ def metrics(study: Study) -> Grid:
     rows = []
     for name in [name for names in metrics_by_family(study.config).values() for name in names]:
         metric = METRICS[name]
-        mark = "primary" if name == study.config.get("primary") else ""
-        rows.append((metric.label, name, mark, BETTER[metric.direction], definition(name), metric.source))
-    return Grid(("Metric", "Name", "", "Better", "Definition", "Source"), rows)
+        named = f"{name} (primary)" if name == study.config["primary"] else name
+        rows.append((metric.label, named, BETTER[metric.direction], definition(name), metric.source))
+    return Grid(("Metric", "Name", "Better", "Definition", "Source"), rows)
 
 
 def definition(name: str) -> str:

@@ -34,11 +34,18 @@ def answers(config: Mapping, comparisons: pd.DataFrame, scores: pd.DataFrame | N
         return ["No answer: the study names no `primary` metric."]
     if not config["comparisons"]:
         found = [] if scores is None else [_alone(config, metric, scores, model) for model in config["models"]]
-        return found or [f"No answer: the study compares no models, and its {metric} is that of each alone."]
+        return [_line(sentence) for sentence in found] or [
+            f"No answer: the study compares no models, and its {metric} is that of each alone."
+        ]
     found = findings(comparisons, metric)
     if not found:
         return [f"No answer: {metric} is one of a whole data set, in which models are not compared image by image."]
-    return [_sentence(config, finding) for finding in found]
+    return [_line(_sentence(config, finding)) for finding in found]
+
+
+def _line(sentence: str) -> str:
+    """Return a sentence on one line, whatever titles have in them."""
+    return " ".join(sentence.split())
 
 
 def tally(config: Mapping, comparisons: pd.DataFrame) -> str:

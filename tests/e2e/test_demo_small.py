@@ -255,7 +255,8 @@ def screenshot(tmp_path):
 
     def take(page):
         picture = tmp_path / "screenshot.png"
-        options = "headless no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync"
+        options = "headless no-sandbox hide-scrollbars disable-gpu"
+        options += " disable-background-networking disable-component-update disable-sync"
         command = [chromium, *(f"--{option}" for option in options.split()), "--no-first-run", "--window-size=1280,900"]
         command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"]
         command += [f"--screenshot={picture}", page.as_uri()]

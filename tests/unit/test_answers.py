@@ -120,6 +120,12 @@ def test_one_model_of_which_nothing_can_be_told(row, reason):
     assert alone([row]) == f"Net: nothing can be told, {reason}."
 
 
+def test_a_sentence_is_one_line_whatever_the_title():
+    models = {"net": {"title": "one\ntwo"}, "net_dcls": {"title": None}}
+    sentence = told(catalog=CONFIG["catalog"] | {"models": models})
+    assert sentence.startswith("net_dcls and one two, Grad-CAM: alignment of net_dcls is")
+
+
 def test_many_comparisons_are_counted():
     kinds = [
         (0.1, 0.05, 0.2, 1e-4, 20),

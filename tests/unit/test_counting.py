@@ -191,7 +191,7 @@ def test_tables_that_counted_all_are_made_anew_only_where_it_matters():
 
 @pytest.mark.parametrize("what", LATER)
 def test_rules_give_every_long_table_what_says_which_images_count(what):
-    rules = (ROOT / "workflow/rules/tables.smk").read_text()
+    rules = (ROOT / "workflow/rules/aggregate.smk").read_text()
     inputs = rules.partition(f"rule aggregate_{what}:")[2].partition("output:")[0]
     assert "INPUTS.correct()" in inputs
     assert "INPUTS.items(STUDY.dataset)" in inputs
