@@ -19,8 +19,7 @@
 #     ├── {scores,comparisons,curves,sweep,layers,layer_scores,steps,similarity,seeds}.parquet   the long tables
 #     ├── tables/{table}.{csv,md,tex,html}
 #     ├── figures/{figure}.{png,pdf}
-#     └── report/                                    what `make report` makes
-#
+#     └── report/                                    what `make report` makes: index.html; workflow/, Snakemake's own
 # All but studies/ is shared by all studies and never computed twice. Beside each result lies the record of its run, x.run.json.
 from snakemake.utils import min_version
 
@@ -38,6 +37,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/scores.smk"
+include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/plan.smk"
 

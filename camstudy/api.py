@@ -25,6 +25,7 @@ from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import frozen, resolve_target_layer
 from camstudy.explain.methods import METHODS
 from camstudy.explain.targets import OF_LABELS, TARGETS
+from camstudy.models.adapting import adapted
 from camstudy.models.build import INPUT_KEYS
 from camstudy.models.inputs import crop_boxes
 from camstudy.models.probabilities import Head, probabilities
@@ -73,6 +74,8 @@ def explain(
     input: Mapping | None = None,
     batch_size: int = 16,
     head: Head = "softmax",
+    output: str | int | None = None,
+    binary: bool = False,
     **parameters: object,
 ) -> list[Map]:
     """Return the maps of images, one for each.
@@ -87,10 +90,12 @@ def explain(
         class, such as ``[[another_image]]``. Then the cosine of an image's embedding and the mean of a group's is
         explained, and ``probability`` is the softmax of these cosines
     layer : the module to explain, see `camstudy.explain.layers.resolve_target_layer`; found by itself where it can be
-    input : how images are prepared: some of size, crop_pct, crop_mode, interpolation, mean and std; without, what timm
-        says of the model, and for other models its defaults
+    input : how images are prepared: some of size, crop_pct, crop_mode, interpolation, mean and std, and ``channels``, 1
+        for a network of grey images; without, what timm says of the model, and for other models its defaults
     batch_size : images per pass, on which the maps do not depend
     head : what the logits mean: ``softmax``, or ``sigmoid`` where an image can have several classes
+    output : where the logits are in what the network returns, if that is no tensor: ``"logits"``, or a position
+    binary : whether it returns one logit, for the second of two classes
     parameters : of the method
 
     Raises
@@ -99,8 +104,29 @@ def explain(
         for an unknown method, parameter or layer, a network that cannot be explained, and a class that it lacks.
     """
     METHODS[method]
+    kind = next(model.parameters()).dtype
+    if kind != torch.float32:
+        raise CamstudyError(
+            f"model: found parameters in {kind}, but maps are computed in float32; call `model.float()`"
+        )
+    with adapted(model, output=output, binary=binary, channels=(input or {}).get("channels")):
+        return _explain(model, images, method, targets, references, layer, input or {}, batch_size, head, parameters)
+
+
+def _explain(
+    model: nn.Module,
+    images: Sequence[Picture],
+    method: str,
+    targets: Sequence[int] | str | None,
+    references: Sequence[Sequence[Picture]] | None,
+    layer: str | Mapping[str, str] | None,
+    input: Mapping,
+    batch_size: int,
+    head: Head,
+    parameters: Mapping,
+) -> list[Map]:
     pictures = [_pixels(image) for image in images]
-    inputs = _inputs(model, input or {})
+    inputs = _inputs(model, input)
     by_rank = targets if isinstance(targets, str) else "predicted"
     if by_rank not in TARGETS:
         raise unknown("targets", by_rank, [name for name in TARGETS if name not in OF_LABELS])

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -98,27 +99,28 @@ def _plan(asked: argparse.Namespace, others: list[str]) -> int:
 
 
 def _report(asked: argparse.Namespace, others: list[str]) -> int:
-    path = find_study(asked.study)
-    page = Path("results", "studies", str(Written(path).content.get("study")), "report", "index.html")
-    page.parent.mkdir(parents=True, exist_ok=True)
-    status = _call([*_snakemake(asked, cores="1"), "--quiet", "all", *others, "--report", str(page)], check=others)
-    if status == 0:
-        print(f"report   {page}")
-        _print_answers(*_finished(asked.study))
-    return status
+    _, config = _finished(asked.study or next(iter(asked.configfile), None), asked.config)
+    command = [*_snakemake(asked, cores="1"), "--quiet", "all", *others]
+    from camstudy.pipeline.rooms import finished_study
+    from camstudy.report import page
+    from camstudy.report.contents import answer, contents
 
-
-def _print_answers(name: str, config: Path) -> None:
-    """Print what a finished study says of its primary metric, if it names one."""
-    import yaml
-
-    from camstudy.core.parts import read_table
-    from camstudy.tables.answers import answers
-
-    content = yaml.safe_load(config.read_text())
-    if content.get("primary"):
-        table = read_table(str(Path("results", "studies", name, "comparisons.parquet")))
-        print(*answers(content, table), sep="\n")
+    study, folder = finished_study(config, ROOT), config.parent
+    found, first = answer(study), folder / page.SUMMARY
+    # What Snakemake's report begins with; later, without this command, it could be of other results.
+    page.write(page.summary(study.name, found), first)
+    try:
+        shown = ["--report-stylesheet", str(page.STYLE), "--report", str(folder / page.WORKFLOW)]
+        (folder / page.WORKFLOW).parent.mkdir(exist_ok=True)
+        status = _call([*command, *shown], check=others)
+    finally:
+        first.unlink()
+    if status:
+        raise CamstudyError("Snakemake makes no report of this study; the command above says why without `--quiet all`")
+    page.write(page.page(contents(study, ROOT)), folder / page.PAGE)
+    print(f"report   {folder / page.PAGE}")
+    print(*[found.tally] if found.tally else [], *found.sentences if study.config["primary"] else [], sep="\n")
+    return 0
 
 
 def _results(asked: argparse.Namespace, _: list[str]) -> int:
@@ -156,9 +158,15 @@ def _verify(asked: argparse.Namespace, _: list[str]) -> int:
     return 1 if count else 0
 
 
-def _finished(study: str | None) -> tuple[str, Path]:
-    """Return a study's name and the configuration beside its results; `CamstudyError` if it has not run."""
-    name = str(Written(find_study(study)).content.get("study"))
+def _finished(study: str | None, pairs: Sequence[str] = ()) -> tuple[str, Path]:
+    """Return a study's name and the configuration beside its results; `CamstudyError` if it has not run.
+
+    ``pairs`` are keys of the study as the command line sets them: a trial has a name of its own.
+    """
+    content = Written(find_study(study)).content | dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    name = str(content.get("study"))
+    trial = f"{name}-n{content.get('n_images')}"
+    name = trial if Path("results", "studies", trial).is_dir() else name
     config = Path("results", "studies", name, "config.yaml")
     if not config.is_file():
         raise CamstudyError(f"no {config} in {Path.cwd()}; run the study first (`camstudy run`)")
@@ -269,7 +277,15 @@ def _call(command: list[str], check: Sequence[str]) -> int:
     print(f"$ {shlex.join(command)}", flush=True)
     # Jobs start Python and Snakemake by name.
     path = os.pathsep.join([str(found.parent), os.environ.get("PATH", "")])
-    return subprocess.run(command, executable=found, env=os.environ | {"PATH": path}).returncode
+    # Ctrl-C reaches Snakemake, too, which cancels its jobs and unlocks the directory. Where it reached this process,
+    # `subprocess.run` would kill Snakemake a quarter of a second later.
+    former = signal.getsignal(signal.SIGINT)
+    if former is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(command, executable=found, env=os.environ | {"PATH": path}).returncode
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Aggregate the layer sweep of a study by faithfulness: means with intervals per model, method, stage and metric."""
 
 from camstudy.analysis.aggregate import Settings, summarize
+from camstudy.analysis.counting import read_counting
 from camstudy.core.parts import read_tables, write_table
 from camstudy.pipeline.job import step
 from camstudy.study.layers import layer_sweep
@@ -8,12 +9,13 @@ from camstudy.study.protocols import chosen
 from camstudy.study.stated import settings
 
 with step(snakemake):
+    counting = read_counting(snakemake.config, snakemake.input.correct)
     layers = summarize(
-        read_tables(snakemake.params.maps, snakemake.input.scores),
+        counting.frames(read_tables(snakemake.params.maps, snakemake.input.scores)),
         dataset=snakemake.config["dataset"],
         protocol=chosen(snakemake.config)["faithfulness"],
         ceiling=None,
-        settings=Settings.of(settings(snakemake.config)),
+        settings=Settings.of(settings(snakemake.config), snakemake.input.items_of_maps),
     )
     # Each method at a stage, by its name: the method and the stage.
     stages = layer_sweep(snakemake.config)

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from camstudy.analysis.aggregate import Settings
+from camstudy.analysis.counting import read_counting
 from camstudy.analysis.seeds import summarize_seeds
 from camstudy.core.parts import read_tables, write_table
 from camstudy.pipeline.job import step
@@ -16,11 +17,16 @@ with step(snakemake):
         families.setdefault(family, {})[tuple(key)] = frame
     about_models = read_tables([(model, "") for model in config["models"]], snakemake.input.prediction)
     of = replicates(config), replicated_pairs(config)
-    with_settings = {"settings": Settings.of(settings(config))}
+    about_maps = {
+        "dataset": config["dataset"],
+        "settings": Settings.of(settings(config), snakemake.input.items_of_maps),
+        "counting": read_counting(config, snakemake.input.correct),
+    }
     tables = [
-        summarize_seeds(frames, *of, dataset=config["dataset"], protocol=chosen(config)[family], **with_settings)
+        summarize_seeds(frames, *of, protocol=chosen(config)[family], **about_maps)
         for family, frames in families.items()
     ]
+    of_all = Settings.of(settings(config), snakemake.input.items_predicted)
     where = config["prediction_dataset"] or config["dataset"]
-    tables.append(summarize_seeds(about_models, *of, dataset=where, **with_settings))
+    tables.append(summarize_seeds(about_models, *of, dataset=where, settings=of_all))
     write_table(snakemake.output.seeds, pd.concat(tables, ignore_index=True), snakemake.params.identity)

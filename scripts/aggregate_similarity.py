@@ -1,6 +1,7 @@
 """Compare the maps of a study's compared models: mean rank correlation with its interval per pair and method."""
 
 from camstudy.analysis.aggregate import Settings
+from camstudy.analysis.counting import read_counting
 from camstudy.analysis.similarity import summarize_similarity
 from camstudy.core.parts import by_key, write_table
 from camstudy.explain.store import Heatmaps
@@ -15,6 +16,7 @@ with step(snakemake):
         {key: (Heatmaps(first[key]), Heatmaps(second[key])) for key in first},
         config["catalog"]["methods"],
         dataset=config["dataset"],
-        settings=Settings.of(settings(config)),
+        settings=Settings.of(settings(config), snakemake.input.items_of_maps),
+        counting=read_counting(config, snakemake.input.correct),
     )
     write_table(snakemake.output.similarity, similarity, snakemake.params.identity)

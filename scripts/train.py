@@ -1,8 +1,7 @@
 """Train or fine-tune one catalogue model; a killed run goes on after its last finished epoch."""
 
+import csv
 from pathlib import Path
-
-import pandas as pd
 
 from camstudy.core.provenance import read_json, write_json
 from camstudy.models.load import weights_of
@@ -33,7 +32,11 @@ with step(snakemake) as run:
         processes=processes,
     )
     save_model(model.cpu(), snakemake.output.model, {})
-    pd.DataFrame(history).to_csv(snakemake.output.history, index=False)
+    # Without pandas, whose import takes longer than all others of this script.
+    with Path(snakemake.output.history).open("w", newline="") as file:
+        writer = csv.DictWriter(file, dict.fromkeys(key for epoch in history for key in epoch), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
     last = dict(selected(history, entry["train"]["select"]))
     run.note(device=str(device), processes=processes, images_per_second=last.pop("images_per_second"))
     run.note(seconds_of_last_epoch=last.pop("seconds"))

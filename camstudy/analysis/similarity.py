@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from camstudy.analysis.aggregate import Settings
+from camstudy.analysis.aggregate import EVERY, Settings
+from camstudy.analysis.counting import Counting
 from camstudy.analysis.statistics import interval
 from camstudy.core.geometry import resample
 from camstudy.core.scaling import degenerate
@@ -26,6 +27,7 @@ def summarize_similarity(
     *,
     dataset: str,
     settings: Settings,
+    counting: Counting = EVERY,
 ) -> pd.DataFrame:
     """Return the mean rank correlation of two models' maps: the columns `SIMILARITY`, a row per pair and method.
 
@@ -34,18 +36,24 @@ def summarize_similarity(
     pairs : the maps of baseline and variant, by (baseline, variant, method)
     methods : the catalogue's entries, of which maps get the ``postprocess``
     settings : ``degenerate`` keeps pairs with a constant or non-finite map, whose correlation is 0, or skips them
+    counting : images that count for both models of a pair are compared
 
-    Models that see different parts of the images cannot be compared, and have no row. Maps of different resolution are
-    compared at 224x224. With no image left, mean and interval are NaN.
+    ``n`` counts the images in the mean, or their items, and ``n_degenerate`` the degenerate pairs. Models that see
+    different parts of the images cannot be compared, and have no row. Maps of different resolution are compared at
+    224x224. With no image left, mean and interval are NaN.
     """
     rows = []
     for (baseline, variant, method), (first, second) in pairs.items():
         if not np.array_equal(first.boxes(), second.boxes()):
             continue
         scores, odd = _correlations(first, second, methods[method]["postprocess"])
-        kept = scores[~odd] if settings.degenerate == "skip" else scores
-        found = (kept.mean(), *interval(kept, **settings.bootstrap)) if len(kept) else (np.nan,) * 3
-        rows.append((dataset, baseline, variant, method, *found, len(kept), int(odd.sum())))
+        whole = pd.DataFrame({"image": np.arange(first.n), "correlation": scores, "degenerate": odd})
+        frame = counting.keep(whole, baseline, variant)
+        kept = frame[~frame["degenerate"]] if settings.degenerate == "skip" else frame
+        values, found = kept["correlation"].to_numpy(), (np.nan,) * 3
+        if len(values):
+            found = values.mean(), *interval(values, **settings.of_items(kept["image"]))
+        rows.append((dataset, baseline, variant, method, *found, len(values), int(frame["degenerate"].sum())))
     return pd.DataFrame(rows, columns=list(SIMILARITY))
 
 

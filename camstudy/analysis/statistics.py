@@ -192,7 +192,12 @@ class Replicated:
 
 
 def replicated_mean(
-    values: np.ndarray, *, confidence: float = 0.95, resamples: int = 9999, seed: int = 0
+    values: np.ndarray,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> Replicated:
     """Return the mean of ``values`` (seeds, images), all scored on the same images, with two bootstrap intervals.
 
@@ -209,7 +214,11 @@ def replicated_mean(
     known = np.isfinite(values)
     if values.ndim != 2 or not known.any():
         raise ValueError(f"expected values (seeds, images) of which some are finite, found shape {values.shape}")
-    filled, (seeds, n) = np.where(known, values, 0), values.shape
+    filled = np.where(known, values, 0)
+    own = filled.sum(1)[known.any(1)] / known.sum(1)[known.any(1)]
+    if groups is not None:
+        filled, known = (_by_group(each.T, groups)[:, :-1].T for each in (filled, known))
+    seeds, n = filled.shape
     rng, at_once = np.random.default_rng(seed), max(1, _DRAWS_AT_ONCE // n)
     means = np.empty((2, resamples))
     for start in range(0, resamples, at_once):
@@ -221,7 +230,6 @@ def replicated_mean(
             # A resample without any value says nothing.
             means[row, start : start + m] = np.divide(total, number, out=np.full(m, np.nan), where=number > 0)
     low, high = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
-    own = filled.sum(1)[known.any(1)] / known.sum(1)[known.any(1)]
     spread = float(own.std(ddof=1)) if len(own) > 1 else np.nan
     return Replicated(float(filled.sum() / known.sum()), *map(float, (low[0], high[0], low[1], high[1])), spread)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from camstudy.analysis.images import read_images
 from camstudy.analysis.published import read_published
 from camstudy.core.names import untried_name
 from camstudy.core.parts import read_table
@@ -47,6 +48,7 @@ class TableInputs:
     seeds : only where it is asked for, `camstudy.analysis.seeds.SEEDS`; ``study`` then has ``replicates``
     by_prediction : only where it is asked for, `camstudy.analysis.by_prediction.BY_PREDICTION`
     timing : only where it is asked for, the records of `scripts/time_method.py` by (model, method)
+    images : only where it is asked for, scores of single images by (model, method): those that count
     versions : the versions of each library that the results were made with
     published : only where it is asked for, what `camstudy.analysis.published.read_published` returns
     """
@@ -68,6 +70,7 @@ class TableInputs:
     redrawn: pd.DataFrame | None = None
     by_prediction: pd.DataFrame | None = None
     timing: Mapping[tuple[str, str], Mapping] | None = None
+    images: Mapping[tuple[str, str], pd.DataFrame] | None = None
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def estimate(self, model: str, method: str, metric: str, scale: float = 1.0) -> "Estimate | None":
@@ -252,6 +255,8 @@ def read_inputs(files: Mapping, study: Mapping, published: str | None = None) ->
     if "timing" in named:
         # results/cost/{protocol}/{dataset}/{model}/{method}.json: not every method can explain every model.
         beside["timing"] = {(Path(file).parent.name, Path(file).stem): read_json(file) for file in named["timing"]}
+    if "images" in named:
+        beside["images"] = read_images(named["images"], named["correct"], study)
     if "published" in named and published:
         beside["published"] = read_published(published)
     ceiling = read_json(named["ceiling"][0]) if named["ceiling"] else {}

@@ -1,6 +1,7 @@
 """What a file is that is not what its name says: web pages, pointers of Git LFS, other formats, and the way out."""
 
 AGAIN = "fetch it again"
+_OPEN = "make it readable (`chmod u+r`)"
 _CONVERT = "save it as JPEG or PNG"
 _STARTS = (
     (b"version https://git-lfs.github.com", "a pointer of Git LFS instead of the file", "run `git lfs pull`"),
@@ -13,6 +14,11 @@ _STARTS = (
     (b"PK\3\4", "a zip archive", "unpack it"),
 )
 _MARKUP = (b"<!doctype html", b"<html", b"<head", b"<body")
+
+
+def after(error: Exception) -> str:
+    """Return what to do after a file could not be read: what may not be read, no fetching mends."""
+    return _OPEN if isinstance(error, PermissionError) else AGAIN
 
 
 def kind(content: bytes) -> tuple[str, str]:

@@ -12,10 +12,13 @@ from camstudy.core.errors import CamstudyError
 from camstudy.explain.engine import explain
 from camstudy.explain.layers import TargetLayer, check_output, resolve_target_layer, stage_paths
 from camstudy.explain.orientation import check_orientation
+from camstudy.explain.reach import check_reach
+from camstudy.models.adapting import described, needs_output
 from camstudy.models.build import build_model, fold_variants, input_config, parameter_count
 from camstudy.models.guided import switchable
 from camstudy.models.inputs import prepare
 from camstudy.models.probabilities import embeds
+from camstudy.models.weights.checkpoints import refuse_other_state
 from camstudy.training.terms import demanded
 
 # What constructors and forward passes of anybody's networks raise at shapes and types that they cannot take.
@@ -43,22 +46,25 @@ def check_network(entry: Mapping) -> dict:
     Raises
     ------
     CamstudyError
-        for an architecture or arguments that do not work, images of a size that it cannot take, outputs that are not
-        logits (n, classes), a layer that it does not have, that cannot be explained or whose positions are not those
-        of the image, logits that cannot be differentiated or change from pass to pass, images that influence each
-        other, and activations for which the recipe's guided backpropagation is not defined.
+        for an architecture or arguments that do not work, state that cannot be saved, images of a size or color that
+        it cannot take, outputs that are not logits (n, classes), a layer that it does not have, that cannot be
+        explained or whose positions are not those of the image, logits that cannot be differentiated or change from
+        pass to pass, images that influence each other, and activations for which the recipe's guided backpropagation
+        is not defined.
     """
     config = input_config(entry)
     noise = np.random.default_rng(0).integers(0, 256, (2, config["size"], config["size"], 3), dtype=np.uint8)
     images = prepare(noise, config)
     model = build_model(entry)
     parameters = parameter_count(model)
+    refuse_other_state(model)
     if entry["train"]:
         rule = demanded(entry["train"]).switchable
         with switchable(model, *rule) if rule else nullcontext():
             _logits(model.train(), images, entry, "in training")
     model = fold_variants(model, entry).eval()
     _logits(model, images, entry, "in evaluation mode")
+    check_reach(model, images[:1])
     layer = resolve_target_layer(model, entry["target_layer"], size=config["size"])
     shown = _explained(model, layer, images)
     stages = [TargetLayer(path, model.get_submodule(path), "nchw") for path in stage_paths(model)]
@@ -79,20 +85,62 @@ def _logits(model: nn.Module, images: Tensor, entry: Mapping, when: str) -> None
     """Raise `CamstudyError` unless images have logits; ``when`` says in which mode the network is."""
     size = images.shape[-1]
     with torch.no_grad(), _told(f"`{entry['arch']}` cannot take images of {size}x{size} pixels {when}", "input.size"):
-        logits = model(images)
+        try:
+            logits = model(images)
+        except CamstudyError:
+            raise
+        except FAILURES as error:
+            _refuse_kind(model, images, entry, error)
+            raise
     expected = (len(images), entry["num_classes"])
-    found = f"a tensor {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
     if embeds(entry):
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images) or not logits.shape[1]:
+        _check_embeddings(logits, images, entry, when)
+        return
+    if isinstance(logits, Tensor) and tuple(logits.shape) == expected and logits.is_floating_point():
+        return
+    advice = needs_output(logits) or "correct `num_classes` or `kwargs`, or the network"
+    if isinstance(logits, Tensor) and logits.shape in ((len(images),), (len(images), 1)):
+        advice = "set `binary: true` with `num_classes: 2` if that is the logit of the second of two classes"
+    raise CamstudyError(
+        f"num_classes: `{entry['arch']}` returns {described(logits)} {when} for {len(images)} images, expected logits "
+        f"{expected}; {advice}"
+    )
+
+
+def _check_embeddings(found: object, images: Tensor, entry: Mapping, when: str) -> None:
+    if isinstance(found, Tensor) and found.ndim == 2 and len(found) == len(images) and found.shape[1]:
+        return
+    raise CamstudyError(
+        f"head: `{entry['arch']}` returns {described(found)} {when} for {len(images)} images, expected embeddings "
+        f"({len(images)}, dimensions); {needs_output(found) or 'correct `kwargs`, or the network'}"
+    )
+
+
+def _refuse_kind(model: nn.Module, images: Tensor, entry: Mapping, error: Exception) -> None:
+    """Raise `CamstudyError` if a network fails because of the number of channels, or of the type of numbers."""
+    where = f"input.channels: `{entry['arch']}`"
+    try:
+        model(images[:, :1])
+    except FAILURES:
+        if "expected input" in str(error) and "channels" in str(error):
             raise CamstudyError(
-                f"head: `{entry['arch']}` returns {found} {when} for {len(images)} images, expected embeddings "
-                f"({len(images)}, dimensions); correct `kwargs`, or the network"
-            )
-    elif not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+                f"{where} does not take the 3 channels of colors ({_reason(error)}); give a network of 3 channels, or "
+                "of 1 with `channels: 1`"
+            ) from error
+    else:
         raise CamstudyError(
-            f"num_classes: `{entry['arch']}` returns {found} {when} for {len(images)} images, expected logits "
-            f"{expected}; correct `num_classes` or `kwargs`, or the network"
-        )
+            f"{where} takes images of one channel; set `input: {{channels: 1, mean: ..., std: ...}}`, each three times "
+            "that of grey images, or give a network of 3 channels"
+        ) from error
+    if any(name in str(error) for name in ("Half", "BFloat16", "double", "dtype")):
+        raise CamstudyError(
+            f"arch: `{entry['arch']}` computes in another type than float32 ({_reason(error)}); take `.half()`, "
+            "`.bfloat16()` and `.double()` out of its forward pass: parameters are float32, and so are logits"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 @contextmanager
@@ -104,9 +152,8 @@ def _told(what: str, key: str) -> Iterator[None]:
         frames = traceback.extract_tb(error.__traceback__)
         # Where torch was called: its own lines tell nobody anything.
         frame = [frame for frame in frames if "/torch/" not in frame.filename][-1]
-        reason = (str(error).splitlines() or [""])[0]
         raise CamstudyError(
-            f"{key}: {what} ({type(error).__name__}: {reason}; {frame.filename}, line {frame.lineno}); "
+            f"{key}: {what} ({_reason(error)}; {frame.filename}, line {frame.lineno}); "
             f"correct `{key}` or `kwargs`, or the network"
         ) from error
 

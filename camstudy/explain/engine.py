@@ -12,8 +12,10 @@ from camstudy.core.errors import CamstudyError, unknown
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import Context, black_pixel
 from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
+from camstudy.explain.reach import check_reach
 from camstudy.explain.registry import BoundMethod, separate
 from camstudy.explain.targets import TARGETS, chosen_classes
+from camstudy.models.adapting import described, needs_output
 from camstudy.models.probabilities import Head
 
 
@@ -169,7 +171,12 @@ def _explain_batch(
     maps, arrays = {}, {}
     with torch.no_grad():
         for name, method in methods.items():
-            result = method(context) if _asks(method) else method(activations, found.gradients)
+            try:
+                result = method(context) if _asks(method) else method(activations, found.gradients)
+            except (RuntimeError, CamstudyError) as error:
+                if not isinstance(error, torch.cuda.OutOfMemoryError):
+                    check_reach(model, images[:1])
+                raise
             maps[name], arrays[name] = separate(method, result)
     return maps, arrays, found.target.cpu().numpy(), found.logits.argmax(1).cpu().numpy()
 
@@ -185,8 +192,10 @@ def _shared_pass(
             "name another layer"
         )
     if not isinstance(logits, Tensor) or logits.ndim != 2:
-        found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise CamstudyError(f"{type(model).__name__} returns {found}, needed are logits (n, classes)")
+        advice = needs_output(logits) or "take another network, or with `binary: true` one of a single logit"
+        raise CamstudyError(
+            f"{type(model).__name__} returns {described(logits)}, needed are logits (n, classes); {advice}"
+        )
     chosen = chosen_classes(logits, labels, target)
     output, layout = outputs[0]
     if not gradients:
@@ -195,6 +204,7 @@ def _shared_pass(
     total = logits.gather(1, chosen[:, None]).sum()
     found = torch.autograd.grad(total, output, allow_unused=True)[0] if total.requires_grad else None
     if found is None:
+        check_reach(model, images[:1])
         raise CamstudyError(f"target_layer `{layer.path}`: the logits do not depend on it; name another layer")
     return _Pass(output.detach(), layout, to_nchw(found, layout), logits.detach(), chosen)
 

@@ -18,6 +18,7 @@ from camstudy.explain.stages import missing_stage
 from camstudy.explain.tokens import prefix_tokens, refuse_windows, says_something, token_path
 
 LAYOUTS = ("nchw", "nhwc", "tokens")
+MOST_TRIED = 32  # layers of feature maps, from the last
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def resolve_target_layer(
     VGG the activation before the last max pooling; vision transformers the first norm of the last block, see
     `camstudy.explain.tokens.token_path`. In any other model, it is the last module to finish whose output has more
     than one position, found in one forward pass of a blank image: of those that run once and return square feature
-    maps, or tokens of whose positions the logits depend on at least one.
+    maps, or tokens of whose positions the logits depend on at least one. Of feature maps within a block that ends with
+    a single position, those are taken that entered it.
 
     Parameters
     ----------
@@ -169,11 +171,14 @@ def _stage(model: nn.Module, stage: int) -> TargetLayer:
 def _last_spatial_output(model: nn.Module, size: int) -> str:
     """Return the path of the last module to finish, and to run once, whose output has positions to explain."""
     finished: list[tuple[str, tuple[int, ...]]] = []
+    ran: set[str] = set()
 
     def note(path: str, _module: nn.Module, output: object) -> None:
+        ran.add(path)
         # The batch of one is a 1 in the shape; a single position adds a 1 for each spatial axis.
         shape = tuple(output.shape) if isinstance(output, Tensor) else ()
-        if len(shape) > 2 and shape.count(1) < len(shape) - 1:
+        # Parametrizations compute weights, not features.
+        if len(shape) > 2 and shape.count(1) < len(shape) - 1 and ".parametrizations." not in f".{path}":
             finished.append((path, shape))
 
     image = next(model.parameters()).new_zeros(1, 3, size, size)
@@ -184,7 +189,10 @@ def _last_spatial_output(model: nn.Module, size: int) -> str:
     heard: list[str] | None = None
     for path, shape in reversed(once):
         if len(shape) == 4:
-            return path
+            maps = [each for each, shape in reversed(once) if len(shape) == 4][:MOST_TRIED]
+            # One that came about within a block of branches, whose result is no map, may be one of them.
+            within = any(path.startswith(f"{outer}.") for outer in ran)
+            return next((each for each in maps if within and _is_passed(model, image, each)), path)
         heard = _heard(model, image, [path for path, shape in once if len(shape) == 3]) if heard is None else heard
         # Where class tokens alone are read, what follows the last attention says nothing, and what comes within it is
         # queries and keys: the last norm before.
@@ -196,6 +204,18 @@ def _last_spatial_output(model: nn.Module, size: int) -> str:
         f"target_layer: {type(model).__name__} has no default; its last output with positions, of module "
         f"`{path}`, has shape {shape}, not that of square feature maps or tokens; name a module whose output has them"
     )
+
+
+def _is_passed(model: nn.Module, image: Tensor, path: str) -> bool:
+    """Return whether all that the logits know of the image comes through a module's output."""
+    module = model.get_submodule(path)
+    handle = module.register_forward_hook(lambda _module, _inputs, output: output.detach(), prepend=True)
+    try:
+        with frozen(model), torch.enable_grad():
+            logits = model(image.detach().clone().requires_grad_())
+    finally:
+        handle.remove()
+    return not (isinstance(logits, Tensor) and logits.requires_grad)
 
 
 def _has_form(shape: tuple[int, ...]) -> bool:

@@ -27,9 +27,10 @@ class FigureRecord:
 
     ``needs`` says what its function is called with: ``"scores"``, a `camstudy.analysis.summary.TableInputs`, or
     ``"maps"``, images with their maps (see `camstudy.figures.qualitative.qualitative`). ``sources`` names what it is
-    drawn from beside the scores: ``sweep``, ``layers``, ``cost``, ``curves``, ``steps`` and ``redrawn`` of the inputs.
-    ``metrics`` are the families of metrics that the study must have, ``settings`` keys of the study that it alone
-    states. ``items`` says whether its images are those of which two classes are items of the dataset, one row each.
+    drawn from beside the scores: ``sweep``, ``layers``, ``cost``, ``curves``, ``steps``, ``redrawn`` and ``images`` of
+    the inputs; of maps, ``masked``, the probabilities of masked images. ``metrics`` are the families of metrics that
+    the study must have, ``settings`` keys of the study that it alone states. ``items`` says whether its images are
+    those of which two classes are items of the dataset, one row each.
     """
 
     name: str
@@ -52,7 +53,9 @@ def _qualitative(*images: object, **maps: object) -> Figure:
     return qualitative(*images, **maps)
 
 
-@FIGURES.register("method_grid", title="Images with the maps of all methods", needs="maps", metrics=())
+@FIGURES.register(
+    "method_grid", title="Images with the maps of all methods", needs="maps", sources=("masked",), metrics=()
+)
 def _method_grid(*images: object, **maps: object) -> Figure:
     from camstudy.figures.method_grid import method_grid
 
@@ -114,6 +117,20 @@ def _alignment(inputs: TableInputs) -> Figure:
     from camstudy.figures.alignment import alignment
 
     return alignment(inputs)
+
+
+@FIGURES.register(
+    "distribution",
+    title="Scores of single images",
+    needs="scores",
+    sources=("images",),
+    metrics=(),
+    settings=("primary",),
+)
+def _distribution(inputs: TableInputs) -> Figure:
+    from camstudy.figures.distribution import distribution
+
+    return distribution(inputs)
 
 
 @FIGURES.register("accuracy_alignment", title="Accuracy against alignment", needs="scores")

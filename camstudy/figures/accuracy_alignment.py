@@ -26,7 +26,10 @@ def accuracy_alignment(inputs: TableInputs) -> Figure:
     if not shown:
         raise CamstudyError("figures: `accuracy_alignment` needs accuracies, but no model of the study has one")
     methods = inputs.study["methods"]
-    figure, axes = panels(len(methods), 0.6 + PANEL * len(methods), 0.9 + 0.85 * PANEL, sharex=True, sharey=True)
+    across = min(len(methods), 2)
+    rows = -(-len(methods) // across)
+    size = (0.6 + PANEL * across, 0.5 + rows * (0.4 + 0.95 * PANEL))
+    figure, axes = panels(len(methods), *size, rows=rows, sharex=True, sharey=True)
     for axis, method in zip(axes, methods, strict=True):
         draw(
             axis,
@@ -36,7 +39,8 @@ def accuracy_alignment(inputs: TableInputs) -> Figure:
         )
         axis.set_title(inputs.method_title(method))
         axis.set_xlabel("top-1 accuracy (%)")
-    axes[0].set_ylabel("alignment with human maps (1 = human ceiling)")
+    for axis in axes[::across]:
+        axis.set_ylabel("alignment with human maps (1 = human ceiling)")
     missing = [line.title for line in lines if line not in shown]
     note = f"no accuracy: {', '.join(missing)}" if missing else ""
     footer(figure, legend_handles(SOFT, SOFT) if lines[0].variant else [], note)

@@ -10,10 +10,12 @@ from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.core.names import CONTROL
 from camstudy.figures.pairs import architectures, ends, legend_handles
 from camstudy.figures.style import COLORS, RULE, SOFT, footer, panels, styled
+from camstudy.figures.words import fitted
 
 OFFSET = 0.16  # of a model from its architecture's line, so that the two intervals do not overlap
 LEGEND = 0.5  # inches of the legend beyond the margins of the panels
-PANEL, LETTER = 3.1, 0.058  # approximate width of a panel and of a letter of a control's label, inches
+PANEL, LETTER = 2.85, 0.058  # approximate width of a panel and of a letter of a control's label, inches
+TITLE = 1.4  # inches: width of titles at the left
 BASELINE, VARIANT = COLORS[0], COLORS[1]
 
 
@@ -27,7 +29,10 @@ def alignment(inputs: TableInputs) -> Figure:
     methods, lines = inputs.study["methods"], architectures(inputs)
     compared = lines[0].variant is not None
     controls = _controls(inputs)
-    figure, axes = panels(len(methods), 1.3 + PANEL * len(methods), 1.5 + 0.42 * len(lines), sharex=True, sharey=True)
+    across = min(len(methods), 2)
+    rows = -(-len(methods) // across)
+    size = (1.3 + PANEL * across, 0.6 + rows * (0.9 + 0.42 * len(lines)))
+    figure, axes = panels(len(methods), *size, rows=rows, sharex=True, sharey=True)
     for axis, method in zip(axes, methods, strict=True):
         for y, line in enumerate(lines):
             up = OFFSET if compared else 0
@@ -46,7 +51,7 @@ def alignment(inputs: TableInputs) -> Figure:
                     end = estimate.value if estimate.high is None else estimate.high
                     place = {"textcoords": "offset points", "xytext": (4, 0), "va": "center_baseline"}
                     axis.annotate(mark, (end, y + up), color=VARIANT, **place)
-        axis.set_yticks(range(len(lines)), [line.title for line in lines])
+        axis.set_yticks(range(len(lines)), [fitted(line.title, TITLE, 8) for line in lines])
         axis.tick_params(axis="y", length=0)
         axis.spines["left"].set_visible(False)
         axis.grid(axis="x", color=RULE, linewidth=0.4)
@@ -55,9 +60,7 @@ def alignment(inputs: TableInputs) -> Figure:
         axis.set_xlabel("alignment with human maps (1 = human ceiling)")
     axes[0].set_ylim(len(lines) - 0.5, -0.5)
     _draw_controls(axes, inputs, controls)
-    footer(
-        figure, legend_handles(BASELINE, VARIANT) if compared else [], _note(inputs, len(methods)) if compared else ""
-    )
+    footer(figure, legend_handles(BASELINE, VARIANT) if compared else [], _note(inputs, across) if compared else "")
     return figure
 
 

@@ -11,7 +11,7 @@ from camstudy.figures.style import SOFT, footer, panels, styled
 
 @styled()
 def alignment_cost(inputs: TableInputs) -> Figure:
-    """Return two rows of a panel per method: alignment on y, multiply-adds and images per second (log scale) on x.
+    """Return a row of two panels per method: alignment on y, multiply-adds and images per second (log scale) on x.
 
     Multiply-adds are those of dense kernels, which run; speeds those of folded models, on the device named below. An
     arrow leads from the baseline (open) to its DCLS variant (filled).
@@ -21,9 +21,9 @@ def alignment_cost(inputs: TableInputs) -> Figure:
         "multiply-adds (G), dense kernels": lambda record: record["multiply_adds"]["dense"] / 1e9,
         "images per second, folded": lambda record: record["images_per_second"]["folded"],
     }
-    size = (0.6 + PANEL * len(methods), 1.2 + 1.55 * PANEL)
-    figure, axes = panels(2 * len(methods), *size, rows=2, sharex="row", sharey=True)
-    for axis, (name, number, method) in zip(axes, ((*q, m) for q in quantities.items() for m in methods), strict=True):
+    size = (0.6 + PANEL * 2, 0.5 + len(methods) * (0.4 + 0.78 * PANEL))
+    figure, axes = panels(2 * len(methods), *size, rows=len(methods), sharex="col", sharey=True)
+    for axis, (name, number, method) in zip(axes, ((*q, m) for m in methods for q in quantities.items()), strict=True):
         axis.set_xscale("log")
         draw(
             axis,
@@ -33,6 +33,7 @@ def alignment_cost(inputs: TableInputs) -> Figure:
         )
         axis.set_title(inputs.method_title(method))
         axis.set_xlabel(name)
+        axis.tick_params(labelbottom=True)
         low, high = axis.get_xlim()
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)) if high > 4 * low else MaxNLocator(5))
         axis.xaxis.set_major_formatter("{x:,g}")

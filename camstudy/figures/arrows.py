@@ -15,7 +15,7 @@ from camstudy.figures.pairs import Architecture, ends
 from camstudy.figures.style import COLORS, RULE
 
 MARKERS = "osD^v"  # the next one where the colours have been used up
-PANEL = 3.6  # inches
+PANEL = 3.2  # inches
 DISTANCES, DIRECTIONS = (7, 12, 18, 26, 36), 16  # points and number of places tried for a label
 
 # The coordinate of a model; None where it has none.
@@ -65,7 +65,7 @@ def label(figure: Figure, axes: list[Axes], titles: list[str]) -> None:
             points = [axis.transData.transform(line.get_xydata()[0]) for line in reversed(group)]
             text = axis.annotate(
                 title, group[-1].get_xydata()[0], xytext=(0, 0), textcoords="offset points",
-                color=group[0].get_color(), fontsize=7.5, ha="center", va="center", zorder=5,
+                color=group[0].get_color(), fontsize=7, ha="center", va="center", zorder=5,
             )  # fmt: skip
             text.set_in_layout(False)
             size = text.get_window_extent().size

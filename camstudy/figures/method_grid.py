@@ -1,101 +1,115 @@
 """The grid of methods: images, and what every method says of them, a column per method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from camstudy.core.geometry import COMPARISON_SIZE, FULL, Box, points_in_view
-from camstudy.figures.pictures import color, note, overlay, wrap
-from camstudy.figures.style import COLORS, SOFT, TEXT, styled
+from camstudy.core.geometry import FULL, Box
+from camstudy.figures.about import PREDICTED, about, number, of_model, people, scales
+from camstudy.figures.pictures import color, dots, frames, heat_panel, note, overlay_part, shape
+from camstudy.figures.scanpaths import draw_path
+from camstudy.figures.sheet import Block, Content, Sheet
+from camstudy.figures.style import TEXT, styled
 
-CELL, GAP, MARGIN = 0.8, 0.03, 0.08  # inches
-SIDE, HEADER = 0.2, 0.5
-LETTERS = 13  # of a column's title that fit on a line
-OBJECT, WRONG = COLORS[2], COLORS[1]
+MASKED = "Below images: the explained class and its probability; below maps: that of the image masked by the map."
+CLASS = "Below images: the explained class and its probability."
 
 
 @styled()
 def method_grid(
-    images: np.ndarray,
+    images: Sequence[np.ndarray],
     human: np.ndarray | None,
     maps: Mapping[tuple[str, str], np.ndarray],
     labels: Sequence[str],
     *,
     boxes: Mapping[str, Box | np.ndarray] | None = None,
     predicted: Mapping[str, Sequence[str]] | None = None,
+    explained: Mapping[tuple[str, str], Sequence[str]] | None = None,
+    probability: Mapping[tuple[str, str], np.ndarray] | None = None,
+    masked: Mapping[tuple[str, str], np.ndarray] | None = None,
+    scattered: Collection[str] = (),
     objects: Sequence[np.ndarray] | None = None,
     points: Sequence[np.ndarray] | None = None,
+    scores: Mapping[tuple[str, str], np.ndarray] | None = None,
+    paths: Mapping[tuple[str, str], np.ndarray] | None = None,
+    twice: bool = False,
     human_title: str = "human map",
+    human_maps: str | None = None,
     **_unused: object,
 ) -> Figure:
-    """Return a row per image and model: the image with its objects' boxes, the human map, then a map per method.
+    """Return a row per image and model: what the model saw of the image, the human map, then a map per method.
 
-    Maps are drawn as in `camstudy.figures.qualitative.qualitative`, whose parameters these are; further ones play no
-    part. The place of a method that cannot explain a model stays empty. ``objects`` are boxes for each image (k, 4):
-    top, left, bottom, right in pixels; ``points``, of each image (k, 2), are rows and columns in its pixels, drawn over
-    the image and what each model saw of it. ``human`` may be None.
+    Where methods are many, they are on several lines. Maps are drawn as in `camstudy.figures.qualitative.qualitative`,
+    whose parameters these are; further ones play no part. The place of a method that cannot explain a model stays
+    empty.
+
+    Parameters
+    ----------
+    human : may be None
+    masked : as ``probability``, of the image masked by the map
+    objects : boxes for each image (k, 4): top, left, bottom, right in pixels
+    points : of each image (k, 2), rows and columns in its pixels, drawn over the image and the maps
+    scores : written into the maps, as `qualitative` asks for
+    paths : of the keys of ``maps``, scanpaths to draw over them, as `camstudy.figures.scanpaths.scanpaths` has them
+    twice : whether every image stands twice in ``images``; a rule parts it from the next
     """
     models = list(dict.fromkeys(model for model, _ in maps))
     methods = list(dict.fromkeys(method for _, method in maps))
-    titles = ["image", *([human_title] if human is not None else []), *methods]
-    left, pitch = MARGIN + SIDE * (len(models) > 1), CELL + GAP
-    width, rows = left + len(titles) * pitch - GAP + MARGIN, len(images) * len(models)
-    height = HEADER + rows * pitch + (len(images) - 1) * GAP + MARGIN
-    figure = Figure(figsize=(width, height))
-    for column, title in enumerate(titles):
-        at = (left + column * pitch + CELL / 2) / width, 1 - (HEADER - 0.04) / height
-        figure.text(*at, wrap(title, LETTERS), fontsize=6.5, ha="center", va="bottom", color=TEXT)
-    for row in range(rows):
-        n, model = row // len(models), models[row % len(models)]
-        top = HEADER + row * pitch + n * GAP
-        panels = []
-        for column in range(len(titles)):
-            place = ((left + column * pitch) / width, 1 - (top + CELL) / height, CELL / width, CELL / height)
-            panel = figure.add_axes(place, xticks=[], yticks=[])
-            panel.spines[:].set_visible(False)
-            panels.append(panel)
-        if len(models) > 1:
-            at = (left - 0.03) / width, 1 - (top + CELL / 2) / height
-            figure.text(*at, wrap(model), fontsize=6, rotation=90, ha="right", va="center", color=SOFT)
-        shown = color(images[n])
-        panels[0].imshow(shown)
-        note(panels[0], labels[n], "lower left")
+    rows = [(n, model) for n in range(len(images)) for model in models]
+    facts = {"predicted": predicted, "explained": explained, "probability": probability, "masked": masked}
+    blocks = _blocks(rows, list(maps), methods, labels, {name: found or {} for name, found in facts.items()}, twice)
+    notes = [
+        MASKED if masked else CLASS if probability else "",
+        PREDICTED if predicted else "",
+        scales(methods, scattered),
+    ]
+    notes += ["Numbers in maps: Spearman correlation."] if scores else []
+    notes += [f"Dots: fixations{people(human_maps)}."] if points is not None else []
+    leads = ["image", *([human_title] if human is not None else [])]
+    sheet = Sheet(Content(blocks, leads, [methods], notes=[" ".join(filter(None, notes))]))
+    for block, (n, model) in enumerate(rows):
+        image, box = images[n], tuple(np.broadcast_to((boxes or {}).get(model, FULL), (len(images), 4))[n])
+        panels = [sheet.lead(block, 0)]
+        panels[0].imshow(color(image, box))
         if objects is not None:
-            _frames(panels[0], objects[n] * np.array(shown.shape[:2] * 2) / np.array(images[n].shape[:2] * 2))
-        if predicted and predicted[model][n] != labels[n]:
-            note(panels[0], f"predicts {predicted[model][n]}", "upper left", WRONG)
-        seen = None if points is None else points[n]
-        _dots(panels[0], seen, images[n], FULL)
+            frames(panels[0], objects[n], image, box)
         if human is not None:
-            panels[1].imshow(overlay(human[n], images[n], FULL))
-        box = np.broadcast_to((boxes or {}).get(model, FULL), (len(images), 4))[n]
-        for panel, method in zip(panels[-len(methods) :], methods, strict=True):
-            if (model, method) not in maps:
+            sheet.lead(block, 1).imshow(overlay_part(human[n], image, box))
+        for column, key in enumerate((model, method) for method in methods):
+            if key not in maps:
                 continue
-            heat = maps[model, method][n]
-            panel.imshow(overlay(heat, images[n], tuple(box)))
-            _dots(panel, seen, images[n], tuple(box))
-            if np.ptp(heat) == 0 or not np.isfinite(heat).all():
-                note(panel, "degenerate", "lower left")
-    return figure
+            panels.append(sheet.panel(block, column))
+            heat_panel(panels[-1], maps[key][n], image, box, scattered=key[1] in scattered)
+            if paths and key in paths:
+                taken = paths[key][n][np.isfinite(paths[key][n]).all(1)]
+                draw_path(panels[-1], taken, shape(image, box))
+            if scores and key in scores:
+                note(panels[-1], number(scores[key][n]), "lower right")
+        for panel in panels if points is not None else ():
+            dots(panel, points[n], image, box)
+    return sheet.finished()
 
 
-def _frames(panel: Axes, boxes: np.ndarray) -> None:
-    """Draw boxes (k, 4), in the pixels of a panel's picture, around what is in them."""
-    for upper, first, lower, last in boxes:
-        size = (last - first, lower - upper)
-        panel.add_patch(Rectangle((first - 0.5, upper - 0.5), *size, fill=False, ec=OBJECT, lw=1))
-
-
-def _dots(panel: Axes, points: np.ndarray | None, image: np.ndarray, box: Box) -> None:
-    """Draw points of an image, if there are any, over a part of it, in the pixels of a panel's picture."""
-    if points is None:
-        return
-    found, inside = points_in_view(points / image.shape[:2], box, COMPARISON_SIZE)
-    y, x = found[inside].T - 0.5
-    panel.scatter(x, y, s=2, color="white", edgecolors="black", linewidths=0.3)
-    # Dots at the edge would widen it.
-    panel.set(xlim=(-0.5, COMPARISON_SIZE[1] - 0.5), ylim=(COMPARISON_SIZE[0] - 0.5, -0.5))
+def _blocks(
+    rows: Sequence[tuple[int, str]],
+    keys: Sequence[tuple[str, str]],
+    methods: Sequence[str],
+    labels: Sequence[str],
+    facts: Mapping[str, Mapping],
+    twice: bool,
+) -> list[Block]:
+    """Return a block per image and model with the words below it, from what is known of both."""
+    models, blocks = list(dict.fromkeys(model for _, model in rows)), []
+    for n, model in rows:
+        main, share = of_model(model, n, keys, facts["explained"], facts["probability"])
+        below = {}
+        for column, key in enumerate((model, method) for method in methods):
+            name = facts["explained"][key][n] if key in facts["explained"] else main
+            text = number(facts["masked"][key][n]) if key in facts["masked"] else ""
+            text = text if name == main else f"{name} {text}".strip()
+            below[column] = [(text, TEXT)] if text else []
+        said = about(labels[n], main, share, facts["predicted"][model][n] if model in facts["predicted"] else None)
+        ruled = twice and n > 0 and n % 2 == 0 and model == models[0]
+        blocks.append(Block(model if len(models) > 1 else "", said, below, ruled=ruled))
+    return blocks

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from camstudy.analysis.summary import TableInputs
 from camstudy.figures.style import RULE, SOFT, looks, panels, styled
 
-COLUMNS, WIDTH, ALONE, HEIGHT = 3, 2.9, 4.2, 2.6  # panels in a row; inches of each, and of the width of a single one
+COLUMNS, WIDTH, ALONE, HEIGHT = 2, 2.2, 4.2, 2.6  # panels in a row; inches of each, and of the width of a single one
 LEGEND, LINE = 1.9, 0.18  # inches: width of the legend, height of its lines
 SPREAD, STEP = 0.5, 0.06  # of error bars around a step, which is 1 wide, and at most from one method to the next
 LONGEST = 14  # characters of a part's name

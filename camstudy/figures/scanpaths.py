@@ -1,6 +1,6 @@
 """The figure of scanpaths: in which order a method looks where, its map, and what the network saw meanwhile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,12 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from scipy.ndimage import gaussian_filter
 
-from camstudy.core.geometry import COMPARISON_SIZE, FULL, Box, resample
-from camstudy.figures.pictures import note, overlay, wrap
-from camstudy.figures.style import COLORS, SOFT, TEXT, styled
+from camstudy.core.geometry import FULL, Box, points_in_view
+from camstudy.figures.about import about, of_model, scales
+from camstudy.figures.pictures import color, heat_panel, shape
+from camstudy.figures.sheet import Block, Content, Sheet
+from camstudy.figures.style import COLORS, SOFT, styled
+from camstudy.figures.words import SIZE
 
-CELL, GAP, MARGIN, SIDE, HEADER = 1.2, 0.04, 0.1, 0.3, 0.35  # inches
-TURNED = 14  # letters of a row's title on a line
+TITLES = ("scanpath", "map", "first view", "middle view", "last view")
 NEAR = 14  # pixels of a picture between the labels of steps
 
 
@@ -26,6 +28,9 @@ def scanpaths(
     *,
     scanpaths: Mapping[tuple[str, str], np.ndarray] | None = None,
     eyes: Mapping[tuple[str, str], Mapping[str, float]] | None = None,
+    explained: Mapping[tuple[str, str], Sequence[str]] | None = None,
+    probability: Mapping[tuple[str, str], np.ndarray] | None = None,
+    scattered: Collection[str] = (),
     boxes: Mapping[str, Box | np.ndarray] | None = None,
     **_unused: object,
 ) -> Figure:
@@ -49,33 +54,23 @@ def scanpaths(
         figure = Figure(figsize=(3.0, 0.6))
         figure.text(0.5, 0.5, "no method of this study has scanpaths", ha="center", va="center", color=SOFT)
         return figure
-    titles = ["scanpath", "map", "first view", "middle view", "last view"]
-    width = MARGIN + SIDE + len(titles) * (CELL + GAP) + MARGIN
-    height = HEADER + len(rows) * (CELL + GAP) + MARGIN
-    figure = Figure(figsize=(width, height))
-    for row, (number, key) in enumerate(rows):
-        top = HEADER + row * (CELL + GAP)
-        box = tuple(np.broadcast_to((boxes or {}).get(key[0], FULL), (len(images), 4))[number])
-        seen, path = _seen(images[number], box), scanpaths[key][number]
+    several = len({model for model, _ in keys}) > 1
+    blocks = []
+    for n, key in rows:
+        said = about(labels[n], *of_model(key[0], n, [key], explained, probability), None)
+        blocks.append(Block(" / ".join(key if several else key[1:]), below={0: said}))
+    sheet = Sheet(Content(blocks, (), [TITLES], notes=[scales(dict.fromkeys(method for _, method in keys), scattered)]))
+    for block, (n, key) in enumerate(rows):
+        image, box = images[n], tuple(np.broadcast_to((boxes or {}).get(key[0], FULL), (len(images), 4))[n])
+        seen, path = color(image, box), scanpaths[key][n]
         path = path[np.isfinite(path).all(1)]
-        shown = [seen, overlay(maps[key][number], images[number], box)]
-        shown += views(seen, path, eyes[key]) if key in (eyes or {}) and len(path) else []
-        for column, picture in enumerate(shown):
-            left = MARGIN + SIDE + column * (CELL + GAP)
-            place = (left / width, 1 - (top + CELL) / height, CELL / width, CELL / height)
-            panel = figure.add_axes(place, xticks=[], yticks=[])
-            panel.spines[:].set_visible(False)
-            panel.imshow(picture)
-            if column == 0:
-                draw_path(panel, path)
-                note(panel, labels[number], "lower left")
-        name = "\n".join(wrap(title, TURNED) for title in (key if len({model for model, _ in keys}) > 1 else key[1:]))
-        at = ((MARGIN + SIDE - 0.04) / width, 1 - (top + CELL / 2) / height)
-        figure.text(*at, name, rotation=90, ha="right", va="center", multialignment="center", color=SOFT)
-    for column, title in enumerate(titles):
-        x = (MARGIN + SIDE + column * (CELL + GAP) + CELL / 2) / width
-        figure.text(x, 1 - (HEADER - 0.05) / height, title, ha="center", va="bottom", color=TEXT)
-    return figure
+        panel = sheet.panel(block, 0)
+        panel.imshow(seen)
+        draw_path(panel, path, shape(image, box))
+        heat_panel(sheet.panel(block, 1), maps[key][n], image, box, scattered=key[1] in scattered)
+        for column, picture in enumerate(views(seen, path, eyes[key]) if key in (eyes or {}) and len(path) else ()):
+            sheet.panel(block, 2 + column).imshow(picture)
+    return sheet.finished()
 
 
 def views(seen: np.ndarray, path: np.ndarray, eye: Mapping[str, float]) -> list[np.ndarray]:
@@ -84,8 +79,8 @@ def views(seen: np.ndarray, path: np.ndarray, eye: Mapping[str, float]) -> list[
     ``path`` is (steps, 2) in fractions, ``eye`` as `scanpaths` has it. The Gaussian's kernel is not cut off here.
     """
     height, width = seen.shape[:2]
-    sigma = eye["blur_sigma"] * height / eye["size"]
-    blurred = gaussian_filter(seen, (sigma, sigma, 0), mode="mirror")
+    sigmas = (eye["blur_sigma"] * side / eye["size"] for side in (height, width))
+    blurred = gaussian_filter(seen, (*sigmas, 0), mode="mirror")
     axes = [(2 * np.arange(side) + 1) / side - 1 for side in (height, width)]
     remembered, found = np.zeros((height, width)), []
     for place in 2 * path - 1:
@@ -95,21 +90,19 @@ def views(seen: np.ndarray, path: np.ndarray, eye: Mapping[str, float]) -> list[
     return [found[step] for step in (0, (len(found) - 1) // 2, -1)]
 
 
-def _seen(image: np.ndarray, box: Box) -> np.ndarray:
-    """Return the part of an image (y, x, 3) in uint8 that a model saw, RGB in [0, 1]."""
-    channels = np.ascontiguousarray(np.moveaxis(image, -1, 0), dtype=np.float32) / 255
-    return np.clip(np.stack([resample(channel, box=box) for channel in channels], -1), 0, 1)
-
-
-def draw_path(panel: Axes, path: np.ndarray) -> None:
-    """Draw steps (n, 2), in fractions of a panel's picture, over it, numbered from 1; neighbors share a label."""
-    y, x = (path * COMPARISON_SIZE - 0.5).T
+def draw_path(panel: Axes, path: np.ndarray, size: tuple[int, int]) -> None:
+    """Draw steps (n, 2), in fractions of a panel's picture of a size, numbered from 1; neighbors share a label."""
+    y, x = points_in_view(path, FULL, size)[0].T - 0.5
     panel.plot(x, y, color=COLORS[1], linewidth=0.8, marker="o", markersize=2.5)
+    edge = [Stroke(linewidth=1, foreground="black"), Normal()]
     for place, steps in _together(np.stack([x, y], 1)):
-        text = panel.annotate(runs(steps), place, xytext=(2, 2), textcoords="offset points", fontsize=5, color="white")
-        text.set_path_effects([Stroke(linewidth=1.0, foreground="black"), Normal()])
+        # Towards the middle, so that numbers stay within the panel.
+        across, up = (1 if place[0] < size[1] / 2 else -1), (1 if place[1] > size[0] / 2 else -1)
+        style = {"ha": "left" if across > 0 else "right", "va": "bottom" if up > 0 else "top", "clip_on": True}
+        style |= {"xytext": (2 * across, 2 * up), "textcoords": "offset points", "fontsize": SIZE, "color": "white"}
+        panel.annotate(runs(steps), place, path_effects=edge, **style)
     # Steps may lie beyond the image.
-    panel.set(xlim=(-0.5, COMPARISON_SIZE[1] - 0.5), ylim=(COMPARISON_SIZE[0] - 0.5, -0.5))
+    panel.set(xlim=(-0.5, size[1] - 0.5), ylim=(size[0] - 0.5, -0.5))
 
 
 def _together(places: np.ndarray) -> list[tuple[np.ndarray, list[int]]]:

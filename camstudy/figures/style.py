@@ -16,6 +16,7 @@ LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D")
 HEAT = "inferno"  # perceptually uniform, dark is low
 DPI = 200
+PAGE, COLUMN, TALL = 7.0, 3.3, 9.0  # inches: widths of a printed page and of its column, height of a page
 RC = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
     "font.size": 8,
@@ -76,7 +77,9 @@ def footer(figure: Figure, handles: list[Line2D], note: str) -> None:
 
 
 def remark(figure: Figure, text: str) -> None:
-    """Write a line below the note of a figure, at the lower left."""
+    """Write a line below the note of a figure, at the lower left; nothing for no text."""
+    if not text:
+        return
     note = figure.get_supxlabel()
     figure.supxlabel(f"{note}\n{text}" if note else text, x=0.01, ha="left", fontsize=7, color=SOFT)
 

@@ -12,7 +12,7 @@ from camstudy.figures.pairs import Architecture, architectures, ends
 from camstudy.figures.style import COLORS, LINES, RULE, SOFT, footer, panels, styled
 
 BASELINE, VARIANT = COLORS[0], COLORS[1]
-COLUMNS, WIDTH, HEIGHT = 4, 2.1, 1.75  # panels in a row; inches of each
+COLUMNS, WIDTH, HEIGHT = 3, 2.1, 1.75  # panels in a row; inches of each
 
 # Method, x -> alignment of a model there.
 Look = Callable[[str, str, object], Estimate | None]

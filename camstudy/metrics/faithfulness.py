@@ -165,6 +165,18 @@ def average_gain(probability: np.ndarray, masked: np.ndarray) -> np.ndarray:
     return np.maximum(0, o - p) / (1 - p + EPSILON)
 
 
+def masked_probability(probability: np.ndarray, drop: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Return o, the probability of the masked image, from p and `average_drop` and `average_gain` of single images.
+
+    At most one of both is not 0: o = p - drop (p + eps) + gain (1 - p + eps), float64 (n,), up to rounding.
+
+    >>> masked_probability(np.array([0.8, 0.5]), np.array([0.25, 0]), np.array([0, 0.8])).round(12)
+    array([0.6, 0.9])
+    """
+    p, drop, gain = (np.asarray(values, np.float64) for values in (probability, drop, gain))
+    return np.clip(p - drop * (p + EPSILON) + gain * (1 - p + EPSILON), 0, 1)
+
+
 @METRICS.register(
     "insertion_auc",
     family=FAMILY,

@@ -20,6 +20,7 @@ from torch import nn
 from camstudy.core.addresses import redact_text
 from camstudy.core.errors import CamstudyError, unknown
 from camstudy.core.geometry import CROP_MODES
+from camstudy.models.adapting import adapt_entry
 from camstudy.models.seeding import seeded
 from camstudy.models.variants import VARIANTS
 
@@ -34,7 +35,9 @@ def build_model(entry: Mapping, *, variants: bool = True, seed: int = 0) -> nn.M
     ----------
     entry : ``arch``, a timm name (``resnet50.a1_in1k``) or the import path of a callable that returns a
         module (``timm.models.resnet.ResNet``), and optionally ``kwargs``, ``num_classes`` and ``variant``. In
-        ``kwargs`` a string ``import:a.b.C``, alone or in a list, stands for the object of that path.
+        ``kwargs`` a string ``import:a.b.C``, alone or in a list, stands for the object of that path. With ``output``,
+        ``binary`` and the ``channels`` of ``input`` it becomes a network of colored images that returns logits, see
+        `camstudy.models.adapting`; its parameters are float32 in any case.
     variants : whether to apply the entry's variants; without, the network is the baseline that they start
         from
     seed : of the initial weights; torch's own generators are left as they were
@@ -46,7 +49,8 @@ def build_model(entry: Mapping, *, variants: bool = True, seed: int = 0) -> nn.M
         variant.
     """
     with seeded(seed):
-        model = _construct(entry)
+        model = _construct(entry).float()
+    adapt_entry(model, entry)
     return apply_variants(model, entry, seed=seed) if variants else model
 
 
@@ -111,9 +115,10 @@ def input_config(entry: Mapping) -> dict:
 
     Keys of ``entry["input"]`` come first, then those timm gives for the name, then timm's defaults (224
     pixels, crop_pct 0.875 of the center, bicubic, ImageNet mean and standard deviation). Raises `CamstudyError` for an
-    unknown key, interpolation or crop mode, and an input that is not square.
+    unknown key, interpolation or crop mode, an input that is not square, and colors of grey images that differ.
     """
-    given = entry.get("input") or {}
+    given = dict(entry.get("input") or {})
+    channels = given.pop("channels", None)
     for key in given:
         if key not in INPUT_KEYS:
             raise unknown("key of `input`", key, INPUT_KEYS)
@@ -127,6 +132,12 @@ def input_config(entry: Mapping) -> dict:
         raise unknown("input.interpolation", config["interpolation"], INTERPOLATIONS)
     if config["crop_mode"] not in CROP_MODES:
         raise unknown("input.crop_mode", config["crop_mode"], CROP_MODES)
+    for key in ("mean", "std"):
+        if channels == 1 and len({*config[key]}) > 1:
+            raise CamstudyError(
+                f"input.{key}: found {list(config[key])}, but with `channels: 1` all colors have the same; give that "
+                "of grey images three times"
+            )
     return config | {"mean": list(config["mean"]), "std": list(config["std"])}
 
 
@@ -138,6 +149,11 @@ def timm_config(arch: str) -> PretrainedCfg | None:
     return get_pretrained_cfg(_checked_timm_name(arch))
 
 
+def output_count(entry: Mapping) -> int:
+    """Return how many outputs the classifier of an entry has: one for each class, or one for two."""
+    return 1 if entry.get("binary") else entry["num_classes"]
+
+
 def parameter_count(model: nn.Module) -> int:
     """Return the number of parameters; a tensor that several layers share counts once."""
     return sum(parameter.numel() for parameter in model.parameters())
@@ -147,7 +163,7 @@ def _construct(entry: Mapping) -> nn.Module:
     arch = entry["arch"]
     kwargs = {name: _resolve(value) for name, value in (entry.get("kwargs") or {}).items()}
     if entry.get("num_classes") is not None:
-        kwargs["num_classes"] = entry["num_classes"]
+        kwargs["num_classes"] = output_count(entry)
     if _is_timm_name(arch):
         name = _checked_timm_name(arch)
         return _call(arch, lambda **given: timm.create_model(name, **given), kwargs)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import verify
 from camstudy.models.build import apply_variants, build_model, fold_variants
 from camstudy.models.seeding import seeded
@@ -47,10 +48,15 @@ def draw_fan_in(model: nn.Module) -> None:
     """Draw the weights of convolutions and linear layers from N(0, 1 / fan-in), in place.
 
     timm's ConvNeXt and MetaFormer draw from N(0, 0.02^2), right for hundreds of channels; with dozens, each block
-    would add next to nothing, and that linearly.
+    would add next to nothing, and that linearly. Raises `CamstudyError` where a weight is computed from others.
     """
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
+            if not isinstance(module.weight, nn.Parameter):
+                raise CamstudyError(
+                    f"weights: found random_fan_in, but the weight of `{name}` is computed, as weight normalization "
+                    "does; take `random`"
+                )
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from camstudy.study.registered import Record
 
 # Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
-ARCHITECTURE = ("arch", "kwargs", "num_classes", "variant")
+ARCHITECTURE = ("arch", "kwargs", "num_classes", "output", "binary", "variant")
 HEAD = ("head",)
 INPUT = ("input",)
 EXPLANATION = ("method", "target", "geometry", "stage", "references")
@@ -39,6 +39,8 @@ NOT_TRAINING = ("gpu", "dataset")
 NOT_WEIGHTS = ("sha256", "path", "url")
 NOT_DATA = ("human_ceiling", "root", "archives", "shards")
 NOT_PROTOCOL = ("title",)
+# Long tables that began later than the others to go by the images that count.
+LATELY_COUNTED = ("layer_scores", "seeds", "similarity")
 
 
 class Identities:
@@ -287,7 +289,7 @@ class Identities:
                 entries = {method: self._catalog["methods"][method] for method in study.methods}
                 stated["postprocess"] = {key: view(entry, SCORING, "method") for key, entry in entries.items()}
                 stated["compared"] = study.compared()
-            if what not in ("similarity", "by_prediction") and not study.counts_all():
+            if what != "by_prediction" and not study.counts_all():
                 stated["images"] = study.config["images"]
                 made_from += [self.prediction(name, model) for model in study.models]
             if what == "seeds":
@@ -297,10 +299,12 @@ class Identities:
             # Beside what was compared before there was a primary metric.
             if what in ("scores", "seeds") and (also := compared_alone(study.config)[1:]):
                 stated["compared"] = also
-            predicted = [study.prediction_dataset] if what == "scores" else []
+            predicted = [study.prediction_dataset] if what in ("scores", "seeds") else []
             has_any = any(has_items(self._catalog["datasets"][dataset]) for dataset in (name, *predicted))
             return line(
                 code=self._code(f"aggregate_{what}"),
+                # Those that once were of all images, and of items one by one.
+                counting="as_scores" if what in LATELY_COUNTED and (has_any or not study.counts_all()) else None,
                 # Intervals and tests over images, not over their items, as they once were.
                 items="by_image" if has_any and what != "curves" else None,
                 made_from=digest(made_from),
@@ -323,6 +327,9 @@ class Identities:
         made_from = [self.explanation(dataset, *pair) for pair in study.maps(with_controls=False)]
         if study.has_labels(dataset):
             made_from += [self.prediction(dataset, model) for model in study.models]
+        if "masked" in FIGURES[name].sources and study.masks():
+            pairs, protocol = study.maps("faithfulness", with_controls=False), study.protocol("faithfulness")
+            made_from += [self.scores(dataset, *pair, protocol) for pair in pairs]
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
             made_from=digest(made_from),
@@ -340,7 +347,7 @@ class Identities:
                 made_from += [self.timing(study.dataset, *pair, study.protocols["cost"]) for pair in pairs]
             elif source == "published":
                 made_from.append(self.sources.published())
-            else:
+            elif source != "images":  # of which the long table is made
                 made_from.append(self.aggregate(source))
         return line(
             code=self._code(*units), made_from=digest(made_from), stated=digest(stated_by(study.config, record))

@@ -144,6 +144,11 @@ class Inputs:
         correlated = name is not None and "spearman" in self.catalog["protocols"][name]["metrics"]
         return self.scores("agreement", with_controls=False) if correlated else []
 
+    def drawn_masked(self, wildcards: Wildcards) -> list[tuple[str, str, str]]:
+        """Return (model, method, record) of the faithfulness that tells a figure of maps what masked images become."""
+        asked = "masked" in FIGURES[wildcards.figure].sources and self.study.masks()
+        return self.scores("faithfulness", with_controls=False) if asked else []
+
     def drawn_maps(self) -> list[tuple[str, str, str]]:
         """Return (model, method, manifest) of the maps that a figure shows."""
         return [
@@ -173,11 +178,21 @@ class Inputs:
         ]
         # A file from outside, whose content is in the identity.
         sources["published"] = []
-        return {name: sources[name] for name in study.sources(self.record(wildcards))}
+        asked = study.sources(self.record(wildcards))
+        if "images" in asked:
+            sources["images"] = [file for *_, file in self.scores(study.shown_family(), with_controls=False)]
+            sources["correct"] = self.correct()
+            asked = (*asked, "correct")
+        return {name: sources[name] for name in asked}
 
     def record(self, wildcards: Wildcards) -> "Record":
         """Return the record of the table or figure that a job makes."""
         return TABLES[wildcards.table] if "table" in dict(wildcards.items()) else FIGURES[wildcards.figure]
+
+    def label(self, wildcards: Wildcards) -> str:
+        """Return by what Snakemake's report lists a table or figure, in one label: of two, it makes switches."""
+        record = self.record(wildcards)
+        return f"{record.name}: {record.title}"
 
     def targets(self) -> list[str]:
         """Targets: the study's tables and figures, its configuration beside them, and what was set aside as damaged."""

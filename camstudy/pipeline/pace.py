@@ -27,6 +27,7 @@ class Finished:
     """A job that is done: what the table guessed, in seconds without its images and for them, and what it took.
 
     ``device`` is `cpu` or `cuda`, and empty where no network runs; ``names`` has those wildcards that make jobs alike.
+    ``spent`` are the seconds that went to images, where the job has measured them.
     """
 
     rule: str
@@ -35,6 +36,7 @@ class Finished:
     fixed: float
     varying: float
     seconds: float
+    spent: float | None = None
 
 
 Patterns = Mapping[str, tuple[str, str]]  # rule: its benchmark as a regular expression, and its first output
@@ -83,13 +85,13 @@ def alike(wildcards: Mapping[str, str]) -> dict[str, str]:
 def fit(jobs: Sequence[Finished], start: tuple[float, float]) -> tuple[float, float]:
     """Return the factors of the fixed and of the varying part of a guess with which it is closest to what jobs took.
 
-    Close in ratios: the sum of the squared logarithms of guess / seconds, and `GUESS` times those of the factors /
-    ``start``, is least. So both parts stay above zero, and what the jobs do not tell, as all have as many images, is
-    as it was in ``start``. By Gauss and Newton's method.
+    Close in ratios: the sum of the squared logarithms of guess / seconds (of each part, where a job has measured them)
+    and `GUESS` times those of the factors / ``start``, is least. So both parts stay above zero, and what the jobs do
+    not tell, as all have as many images, is as it was in ``start``. By Gauss and Newton's method.
 
     >>> jobs = [Finished("explain", "cpu", {}, 30, images * 0.1, 3 + images * 0.4) for images in (8, 800)]
     >>> [round(factor, 2) for factor in fit(jobs, (1, 1))]
-    [0.11, 3.86]
+    [0.15, 3.5]
     """
     jobs = jobs[:: -(-len(jobs) // MOST)]
     first = second = 0.0  # logarithms of the factors, above `start`
@@ -98,10 +100,14 @@ def fit(jobs: Sequence[Finished], start: tuple[float, float]) -> tuple[float, fl
         for job in jobs:
             fixed = start[0] * exp(first) * max(job.fixed, 1)
             varying = start[1] * exp(second) * job.varying
-            part = fixed / (fixed + varying)
-            error = log((fixed + varying) / max(job.seconds, LEAST))
-            ff, fs, ss = ff + part * part, fs + part * (1 - part), ss + (1 - part) ** 2
-            f, s = f + part * error, s + (1 - part) * error
+            if job.spent and varying:
+                errors = [(1.0, fixed, job.seconds - job.spent), (0.0, varying, job.spent)]
+            else:
+                errors = [(fixed / (fixed + varying), fixed + varying, job.seconds)]
+            for part, guess, took in errors:
+                error = log(guess / max(took, LEAST))
+                ff, fs, ss = ff + part * part, fs + part * (1 - part), ss + (1 - part) ** 2
+                f, s = f + part * error, s + (1 - part) * error
         whole = ff * ss - fs * fs
         steps = [(fs * s - ss * f) / whole, (fs * f - ff * s) / whole]
         # A step that is too long would be one to nowhere.
@@ -142,7 +148,7 @@ def _found(config: Mapping, patterns: Patterns, images_of: Callable[[str], int])
             if not match:
                 continue
             wildcards = {name: text or "" for name, text in match.groupdict().items()}
-            device = _device(output.format(**wildcards)) if row["gpu"] else ""
+            device, rate = _measured(output.format(**wildcards)) if row["gpu"] else ("", None)
             try:
                 guess = estimate(config, rule, wildcards, gpu=device == "cuda", images_of=images_of)
                 seconds = float(path.read_text().splitlines()[1].split("\t")[0])
@@ -151,13 +157,16 @@ def _found(config: Mapping, patterns: Patterns, images_of: Callable[[str], int])
                 continue
             if device is not None:
                 varying = guess.seconds - guess.start
-                yield str(path), Finished(rule, device, alike(wildcards), guess.start, varying, seconds)
+                spent = None if rate is None else min(rate * guess.images, seconds)
+                yield str(path), Finished(rule, device, alike(wildcards), guess.start, varying, seconds, spent)
 
 
-def _device(result: str) -> str | None:
-    """Return on what a result was computed; None where nothing says so."""
+def _measured(result: str) -> tuple[str | None, float | None]:
+    """Return on what a result was computed and the seconds that an image took; None where nothing says so."""
     try:
-        device = read_json(run_record_path(result)).get("device")
+        record = read_json(run_record_path(result))
     except CamstudyError:
-        return None
-    return None if device is None else "cpu" if device == "cpu" else "cuda"
+        return None, None
+    device, speed = record.get("device"), record.get("images_per_second")
+    rate = record.get("seconds_per_image") or (1 / speed if speed else None)
+    return None if device is None else "cpu" if device == "cpu" else "cuda", rate

@@ -119,8 +119,8 @@ def render(study: str, rows: Mapping[str, Row], filled: str = "") -> str:
             "With so many jobs at a time it takes about: " + ", ".join(f"{n}: {_wall(rows, n)}" for n in AT_A_TIME),
             *([filled] if filled else []),
             "",
-            f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from what finished ones took here, of",
-            "others from the table `resources.rules`, a guess. Jobs ask for `resources.safety` times what it says.",
+            f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from what finished ones took here, those",
+            "of others from the table `resources.rules`, a guess. Jobs ask for `resources.safety` times what it says.",
             "Disk leaves out the checkpoints of running trainings.",
         ]
     )

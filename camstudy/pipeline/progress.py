@@ -1,10 +1,10 @@
 """How far a run is, and how long it will take: by what its jobs are expected to take, and what those done took."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 # Jobs of a rule are expected to be off as all are until one was done; all are as expected until so many seconds were.
-TRUSTED = 30.0
+TRUSTED = 60.0
 
 
 class Progress:
@@ -22,9 +22,9 @@ class Progress:
         self._expected, self._rules, self._at_once, self._start = expected, rules, max(at_once, 1), now
         self.total, self.done, self.failed = len(expected), 0, 0
         self._begun: dict[int, float] = {}
-        self._left: Counter[str] = Counter()
-        self._took: Counter[str] = Counter()
-        self._guessed: Counter[str] = Counter()
+        self._left: dict[str, float] = defaultdict(float)
+        self._took: dict[str, float] = defaultdict(float)
+        self._guessed: dict[str, float] = defaultdict(float)
         self._number: Counter[str] = Counter()
         for job, seconds in expected.items():
             self._left[rules[job]] += seconds

@@ -22,10 +22,11 @@ LAST_STAGE = 7  # side of the maps that disk of the table is stated for
 class Estimate:
     """What one job takes: GPUs, seconds on them if it has any, megabytes of memory and of results, number of files.
 
-    ``start`` is the part of the seconds that goes by without an image.
+    ``start`` is the part of the seconds that goes by without an image; ``images`` counts those of each epoch.
     """
 
     gpus: int
+    images: int
     start: float
     seconds: float
     memory_mb: float
@@ -70,6 +71,7 @@ def estimate(
         epochs, batch = recipe["epochs"], recipe["batch_size"] // recipe["accumulate"]
     return Estimate(
         gpus=gpus,
+        images=epochs * images,
         start=60 * minutes,
         seconds=60 * minutes + epochs * images * seconds_per_image,
         memory_mb=row["mem_mb"] * max(gpus, 1) + row["mem_mb_per_image"] * batch * _area(config, wildcards),

@@ -4,11 +4,15 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from camstudy.core.errors import CamstudyError
 from camstudy.pipeline.disk import amount
 from camstudy.pipeline.paths import RESULTS
 from camstudy.pipeline.results import Nameless, results
+
+if TYPE_CHECKING:
+    from camstudy.study.study import Study
 
 SHARED = ("raw", "data", "weights", "models", "heatmaps", "scores", "cost")
 RUN = ".run.json"
@@ -101,6 +105,11 @@ def records_of(config: Path, folder: Path) -> list[str]:
 
     ``folder`` is the workflow's. Raises `CamstudyError`, which names the file, where it is not one of this version.
     """
+    return [path for path, _ in results(finished_study(config, folder), Nameless())]
+
+
+def finished_study(config: Path, folder: Path) -> "Study":
+    """Return a study as the configuration beside its results says it; arguments and errors as for `records_of`."""
     from camstudy.pipeline.head import identified, registered
     from camstudy.study.checks import validate
     from camstudy.study.plugins import add_plugins
@@ -113,4 +122,4 @@ def records_of(config: Path, folder: Path) -> list[str]:
     except CamstudyError as error:
         text = f"{config}: cannot tell what the study uses; run it again, or delete {config.parent}"
         raise CamstudyError(f"{text} ({error})") from None
-    return [path for path, _ in results(study, Nameless())]
+    return study

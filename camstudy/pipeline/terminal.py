@@ -48,16 +48,20 @@ class Terminal(ColorizingTextHandler):
         self.name, self.nocolor = former.name, former.nocolor
         for each in former.filters:
             self.addFilter(each)
-        self._make_progress, self._progress, self._local = progress, None, local
+        self._make_progress, self._local = progress, local
+        self._progress: Progress | None = None
         self._titles: dict[int, str] = {}
         self._failed: dict[int, str] = {}
-        self._reason = ""
+        self._reason = self._last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print what a record has to tell, if anything."""
         with self._output_lock:
             try:
-                if text := self.told(record, time.monotonic()):
+                text = self.told(record, time.monotonic())
+                # Snakemake says some things with every round of its scheduler.
+                if text and text != self._last:
+                    self._last = text
                     self.stream.write(f"{self.decorate(record, text)}\n")
                     self.flush()
             except BrokenPipeError:

@@ -64,7 +64,7 @@ def _check_scores(config: Mapping, model: str) -> Iterator[tuple[Place, str]]:
     """Find what asks about the model's classes."""
     entries = _entries(config, "protocols")
     for index, name in enumerate(config["protocols"]):
-        family = entries.get(name, {}).get("family")
+        family = str(entries.get(name, {}).get("family"))
         if family in FAMILIES and FAMILIES[family].on_model:
             text = f"`{name}`, of {family}, asks a model about classes, and `{model}` has none; leave one of them out"
             yield ("protocols", index), text
@@ -73,7 +73,7 @@ def _check_scores(config: Mapping, model: str) -> Iterator[tuple[Place, str]]:
         if shown:
             yield ("tables",), f"{name} explains classes, and `{model}` has none; leave one of them out"
     for name in (config.get("dataset"), config.get("prediction_dataset")):
-        entry = _entries(config, "datasets").get(name, {})
+        entry = _entries(config, "datasets").get(str(name), {})
         if entry.get("source") in SOURCES and "labels" not in SOURCES[entry["source"]].truths(entry):
             text = f"`{name}` has no labels, whose images `target: {EMBEDDING}` compares with; take a labeled dataset"
             yield ("dataset",), text

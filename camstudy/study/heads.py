@@ -18,6 +18,13 @@ def check_heads(config: Mapping) -> Iterator[tuple[Place, str]]:
     for name in config.get("models", ()):
         entry, place = _mapping(models.get(name)), ("catalog", "models", name)
         recipe, head = _mapping(entry.get("train")), entry.get("head")
+        if entry.get("binary") and head not in (None, "softmax"):
+            yield (*place, "binary"), f"found true, but `head: {head}` is not for two classes; leave one of both out"
+        if entry.get("binary") and entry.get("num_classes") != 2:
+            yield (
+                (*place, "num_classes"),
+                f"found {entry.get('num_classes')}, but `binary: true` is for two classes; set 2",
+            )
         # Each image has one class whose mean it is compared with.
         suits = "softmax" if head == EMBEDDING else head
         uses = [(recipe.get("dataset"), "trained on"), *((dataset, "scored on") for dataset in scored)]

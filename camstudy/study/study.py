@@ -16,7 +16,7 @@ from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.attending import attends
-from camstudy.study.counting import SPLIT
+from camstudy.study.counting import SPLIT, metrics_by_family
 from camstudy.study.embeddings import EMBEDDING
 from camstudy.study.layers import layer_sweep
 from camstudy.study.protocols import chosen, scored
@@ -72,6 +72,19 @@ class Study:
         if family not in self.protocols:
             raise CamstudyError(f"`protocols` of the study has none of the family {family}; add one to make this file")
         return self.protocols[family]
+
+    def shown_family(self) -> str:
+        """Return the family whose scores of single images are shown: that of the primary metric, else the first."""
+        given = metrics_by_family(self.config)
+        of_primary = [family for family in self.families if self.config["primary"] in given.get(family, ())]
+        if not self.families:
+            raise CamstudyError("`figures`: `distribution` shows scores, but the study has no `protocols`; add one")
+        return (of_primary or self.families)[0]
+
+    def masks(self) -> bool:
+        """Whether scores tell the probability of images masked by their maps, see `masked_probability`."""
+        entry = self.catalog["protocols"].get(self.protocols.get("faithfulness"), {"metrics": ()})
+        return {"average_drop", "average_gain"} <= {*entry["metrics"]}
 
     def reaches_ceiling(self) -> bool:
         """Whether maps are compared with people, and so with what people reach among themselves."""

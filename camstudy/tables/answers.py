@@ -1,7 +1,9 @@
 """A study's answer in words: a sentence for every comparison in its primary metric, and what cannot be told."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
+from typing import Literal
 
 import pandas as pd
 
@@ -12,14 +14,17 @@ from camstudy.metrics.families import METRICS
 from camstudy.tables.metrics import scale
 from camstudy.tables.table import Column, Row, cell, decimals
 
+Verdict = Literal["higher", "lower", "no difference", "untold"]
 
-def answers(config: Mapping, comparisons: pd.DataFrame) -> list[str]:
+
+def answers(config: Mapping, comparisons: pd.DataFrame, scores: pd.DataFrame | None = None) -> list[str]:
     """Return a sentence for each comparison in the study's primary metric: whether models differ, which way, how much.
 
     Parameters
     ----------
     config : validated configuration, as `scripts/record_study.py` writes it down
     comparisons : the long table of that name
+    scores : the long table of that name, of which a study that compares no models tells each model's range
 
     A difference is one that test and interval both find: corrected p below alpha, and an interval without 0. Else the
     sentence says how large a difference the interval leaves possible. A study without a primary metric has no answer.
@@ -28,11 +33,88 @@ def answers(config: Mapping, comparisons: pd.DataFrame) -> list[str]:
     if metric is None:
         return ["No answer: the study names no `primary` metric."]
     if not config["comparisons"]:
-        return [f"No answer: the study compares no models, and its {metric} is that of each alone (see the tables)."]
+        found = [] if scores is None else [_alone(config, metric, scores, model) for model in config["models"]]
+        return [_line(sentence) for sentence in found] or [
+            f"No answer: the study compares no models, and its {metric} is that of each alone."
+        ]
     found = findings(comparisons, metric)
     if not found:
         return [f"No answer: {metric} is one of a whole data set, in which models are not compared image by image."]
-    return [_sentence(config, finding) for finding in found]
+    return [_line(_sentence(config, finding)) for finding in found]
+
+
+def _line(sentence: str) -> str:
+    """Return a sentence on one line, whatever titles have in them."""
+    return " ".join(sentence.split())
+
+
+def tally(config: Mapping, comparisons: pd.DataFrame) -> str:
+    """Return how many comparisons find the primary metric higher, lower, or no difference; empty where few are made."""
+    metric = config.get("primary")
+    found = Counter(verdict(config, finding) for finding in findings(comparisons, metric)) if metric else Counter()
+    if found.total() < 3:
+        return ""
+    words = {
+        **{way: f"{metric} significantly {way} in" for way in ("higher", "lower")},
+        "no difference": "no significant difference in",
+        "untold": "nothing to be told of",
+    }
+    parts = [f"{text} {found[way]}" for way, text in words.items() if found[way]]
+    return f"Of {found.total()} comparisons (two models, one method): {', '.join(parts)}."
+
+
+def verdict(config: Mapping, found: Finding) -> Verdict:
+    """Return what a comparison finds of the variant: a difference is one that test and interval both find."""
+    if _untold(config, found):
+        return "untold"
+    estimate = Estimate.of(found.difference, found.low, found.high)
+    if not _is_significant(config, found) or not estimate.excludes_zero():
+        return "no difference"
+    return "higher" if estimate.value > 0 else "lower"
+
+
+def _untold(config: Mapping, found: Finding) -> str:
+    """Return why nothing can be told of a comparison; empty if something can."""
+    alpha = config["statistics"]["alpha"]
+    if found.n == 0 or found.difference is None:
+        return "no image counts for both"
+    if found.n_degenerate >= found.n:
+        return f"all {found.n} pairs of maps have a degenerate one"
+    if 2.0 ** (1 - found.n) >= alpha:
+        # Of a signed-rank test whose differences have all one sign.
+        return f"with {found.n} images no test can be below {alpha:g}"
+    return ""
+
+
+def _is_significant(config: Mapping, found: Finding) -> bool:
+    return found.p_corrected is not None and found.p_corrected < config["statistics"]["alpha"]
+
+
+def _alone(config: Mapping, metric: str, scores: pd.DataFrame, model: str) -> str:
+    """Return what a model's scores range over, where it is compared with no other."""
+    catalog = config["catalog"]
+    own = scores[(scores["model"] == model) & (scores["metric"] == metric)]
+    title, told = catalog["models"][model]["title"] or model, own[own["mean"].notna() & (own["n"] > 0)]
+    if told.empty:
+        return f"{title}: nothing can be told, as no image counts."
+    if (told["n_degenerate"] >= told["n"]).all():
+        return f"{title}: nothing can be told, as all {told['n'].max()} maps are degenerate."
+
+    def said(row: pd.Series) -> str:
+        percent = METRICS[metric].unit == "%"
+        estimate = Estimate.of(row["mean"], row["ci_low"], row["ci_high"], scale(METRICS[metric]))
+        shown, between = _printed(estimate, percent, signed=False)
+        level = f"{100 * config['statistics']['confidence']:.4g}% interval {between}"
+        return f"{shown}{' %' if percent else ''} ({level}, {row['n']:,} images)"
+
+    lowest, highest = told.loc[told["mean"].idxmin()], told.loc[told["mean"].idxmax()]
+    names = [catalog["methods"][row["method"]]["title"] or row["method"] for row in (highest, lowest)]
+    if len(told) == 1:
+        return f"{title}, {names[0]}: {metric} is {said(highest)}; no models are compared, and nothing is tested."
+    return (
+        f"{title}: of {len(told)} methods, {metric} is highest with {names[0]}, {said(highest)}, and lowest with "
+        f"{names[1]}, {said(lowest)}; no models are compared, and nothing is tested."
+    )
 
 
 def _sentence(config: Mapping, found: Finding) -> str:
@@ -41,24 +123,17 @@ def _sentence(config: Mapping, found: Finding) -> str:
     titles = {CONTROL: "the center bias"} | {name: entry["title"] or name for name, entry in models.items()}
     first, second = titles[found.baseline], titles[found.variant]
     about = f"{second} and {first}, {methods[found.method]['title'] or found.method}"
-    alpha = config["statistics"]["alpha"]
-    if found.n == 0 or found.difference is None:
-        return f"{about}: nothing can be told, as no image counts for both."
-    if found.n_degenerate >= found.n:
-        return f"{about}: nothing can be told, as all {found.n} pairs of maps have a degenerate one."
-    if 2.0 ** (1 - found.n) >= alpha:
-        # Of a signed-rank test whose differences have all one sign.
-        return f"{about}: nothing can be told, as with {found.n} images no test can be below {alpha:g}."
+    if why := _untold(config, found):
+        return f"{about}: nothing can be told, as {why}."
     percent = METRICS[found.metric].unit == "%"
     factor, unit = scale(METRICS[found.metric]), " points" if percent else ""
     estimate = Estimate.of(found.difference, found.low, found.high, factor)
     told, between = _printed(estimate, percent)
     level = f"{100 * config['statistics']['confidence']:.4g}% interval {between}"
-    p = "not tested" if found.p_corrected is None else f"p {_equal(found.p_corrected, alpha)}"
+    p = "not tested" if found.p_corrected is None else f"p {_equal(found.p_corrected, config['statistics']['alpha'])}"
     numbers = f"({level}, {p}, {found.n:,} images)"
-    significant = found.p_corrected is not None and found.p_corrected < alpha
-    if significant and estimate.excludes_zero():
-        way = "higher" if estimate.value > 0 else "lower"
+    significant, way = _is_significant(config, found), verdict(config, found)
+    if way in ("higher", "lower"):
         return f"{about}: {found.metric} of {second} is significantly {way}, by {told.lstrip('+-')}{unit} {numbers}."
     text = f"{about}: no significant difference in {found.metric}"
     if estimate.low is not None:
@@ -68,9 +143,9 @@ def _sentence(config: Mapping, found: Finding) -> str:
     return f"{text} {numbers}."
 
 
-def _printed(estimate: Estimate, percent: bool) -> tuple[str, str]:
-    """Return a difference and its interval as tables print them."""
-    column = Column("x", format="percent" if percent else "difference", interval=True)
+def _printed(estimate: Estimate, percent: bool, signed: bool = True) -> tuple[str, str]:
+    """Return an estimate, by default a difference, and its interval as tables print them."""
+    column = Column("x", format="percent" if percent else "difference" if signed else "estimate", interval=True)
     shown = cell(column, Row({"x": estimate}))
     return shown.value, shown.interval or "unknown"
 

@@ -31,7 +31,10 @@ def counted(inputs: TableInputs, record: Shown) -> str:
         return f"n = {numbers(whole)} images{recognized(inputs)}"
     policy, scores = inputs.study.get("images", "all"), _scores(inputs, record)
     of_all = (scores["model"] == CONTROL) & (policy == "correct")
-    text = f"n = {numbers(scores.loc[~of_all, 'n'])} images{WHICH[policy]}"
+    which = WHICH[policy]
+    if policy == "correct" and "seeds" in record.sources:
+        which += " under one seed at least"
+    text = f"n = {numbers(scores.loc[~of_all, 'n'])} images{which}"
     if of_all.any():
         # They are scored once for all models.
         text += f", of controls that look at no model n = {numbers(scores.loc[of_all, 'n'])}"
@@ -62,13 +65,16 @@ def captioned(caption: str, text: str) -> str:
 
 
 def _scores(inputs: TableInputs, record: Shown) -> pd.DataFrame:
-    """Return the scores that it shows: those of sweeps, of steps, or of its families of metrics, all without any."""
+    """Return the scores that it shows: of sweeps, steps or seeds, or of its families of metrics, all without any."""
     if "sweep" in record.sources:
         return inputs.sweep[inputs.sweep["metric"] == "alignment"]
     if "layers" in record.sources:
         return inputs.layers
+    if "layer_scores" in record.sources:
+        return inputs.layer_scores
     if "steps" in record.sources:
         return inputs.steps[inputs.steps["step"] > 0]
-    scores = inputs.scores[inputs.scores["method"] != ""]
+    scores = inputs.seeds[inputs.seeds["baseline"] == ""] if "seeds" in record.sources else inputs.scores
+    scores = scores[scores["method"] != ""]
     families = scores["metric"].map(lambda name: "agreement" if name == "alignment" else METRICS[name].family)
     return scores[families.isin(record.metrics)] if record.metrics else scores

@@ -1,6 +1,5 @@
 """The table of the layer sweep by faithfulness: which stage of a network is best explained, metric by metric."""
 
-from camstudy.analysis import significance
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.metrics.families import METRICS
 from camstudy.metrics.registry import Metric
@@ -43,7 +42,7 @@ def layer_faithfulness(inputs: TableInputs) -> Table:
         columns=tuple(columns),
         rows=tuple(rows),
         notes=(
-            f"Dataset: {inputs.dataset['dataset']}, {significance.numbers(table['n'])} images. "
+            f"Dataset: {inputs.dataset['dataset']}, {notes.images(inputs, table['n'])}. "
             "Metrics: docs/metrics.md. "
             f"Protocol: {inputs.protocol_title('faithfulness')}.",
             *notes.targets(inputs, sweep["methods"]),

@@ -35,14 +35,15 @@ def targets(inputs: TableInputs, methods: Iterable[str]) -> Iterator[str]:
         "predicted": "the class that the model predicts",
         "second": "the class of the model's second largest logit",
         "other": "the class of the model's largest logit but for the label's",
-        "embedding": f"{label}, as the mean embedding of its images",
     }
     catalog = inputs.study["catalog"]["methods"]
-    chosen = {method: catalog[method]["target"] for method in methods}
-    for target in dict.fromkeys(chosen.values()):
-        names = [inputs.method_title(method) for method in chosen if chosen[method] == target]
+    chosen = {method: (catalog[method]["target"], catalog[method].get("references")) for method in methods}
+    for target, first in dict.fromkeys(chosen.values()):
+        names = [inputs.method_title(method) for method in chosen if chosen[method] == (target, first)]
         which = "" if len(names) == len(chosen) else f" ({', '.join(names)})"
-        yield f"Explained class{which}: {words.get(target, f'`{target}`')}."
+        images = {None: "images", 1: "first image"}.get(first, f"first {first} images")
+        means = {"embedding": f"{label}, as the mean embedding of its {images}"}
+        yield f"Explained class{which}: {(words | means).get(target, f'`{target}`')}."
 
 
 def degenerate(inputs: TableInputs, scores: pd.DataFrame, scored: str = "scored as 0") -> str:

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pandas as pd
 
-from camstudy.analysis import significance
 from camstudy.analysis.published import join_published
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.metrics.families import METRICS
@@ -211,9 +210,9 @@ def _notes(inputs: TableInputs, metrics: Sequence[str], found: Mapping[Key, pd.S
     )
     yield from pairs.told(inputs, metrics)
     if inputs.similarity is not None and len(inputs.similarity):
-        images = significance.numbers(inputs.similarity["n"])
+        count = notes.images(inputs, inputs.similarity["n"])
         yield (
-            f"Correlation of maps: mean over {images} images of Spearman's rank correlation of the two models' maps, "
+            f"Correlation of maps: mean over {count} of Spearman's rank correlation of the two models' maps, "
             "at the resolution that they were made at; 1 where the order of all places is the same."
         )
     yield notes.intervals(inputs)

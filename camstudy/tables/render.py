@@ -283,13 +283,8 @@ def _html_mark(mark: str, width: int) -> str:
     return f'<sup style="width: {0.6 * width:.1f}em">{escape(mark)}</sup>' if width else ""
 
 
-_STYLE = """
-:root { color-scheme: light dark; --text: #1b1f24; --soft: #5b6570; --rule: #aab3bd; --page: #ffffff; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e4e7eb; --soft: #9aa5b1; --rule: #55606c; --page: #14181d; }
-}
-body { margin: 2.5rem auto; padding: 0 1.5rem; max-width: 92rem; background: var(--page);
-  color: var(--text); font: 14px/1.45 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+# Of a table and its notes, on pages that have the colors `--soft` and `--rule`.
+TABLE_STYLE = """
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; border-bottom: 2px solid; }
 caption { text-align: left; font-size: 1.15rem; font-weight: 600; padding-bottom: 0.9rem; }
@@ -307,6 +302,17 @@ sup { display: inline-block; text-align: left; line-height: 1; font-size: 0.75em
 .interval { display: block; font-size: 0.8em; color: var(--soft); }
 .notes { color: var(--soft); font-size: 0.9rem; max-width: 62rem; padding-left: 1.1rem; margin-top: 1.4rem; }
 """.strip()
+_STYLE = (
+    """
+:root { color-scheme: light dark; --text: #1b1f24; --soft: #5b6570; --rule: #aab3bd; --page: #ffffff; }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #e4e7eb; --soft: #9aa5b1; --rule: #55606c; --page: #14181d; }
+}
+body { margin: 2.5rem auto; padding: 0 1.5rem; max-width: 92rem; background: var(--page);
+  color: var(--text); font: 14px/1.45 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+""".lstrip()
+    + TABLE_STYLE
+)
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from camstudy.analysis import significance
 from camstudy.analysis.published import join_published
 from camstudy.analysis.summary import Estimate, TableInputs, finite
 from camstudy.metrics.families import METRICS
@@ -178,7 +177,7 @@ def _notes(found: _Found) -> Iterator[str]:
     inputs, table = found.inputs, found.table
     statistics = inputs.study["statistics"]
     level, resamples = f"{100 * statistics['confidence']:.4g}", f"{statistics['resamples']:,}"
-    yield f"Dataset: {inputs.dataset['dataset']}, {significance.numbers(table['n'])} images. Metrics: docs/metrics.md."
+    yield f"Dataset: {inputs.dataset['dataset']}, {notes.images(inputs, table['n'])}. Metrics: docs/metrics.md."
     yield (
         f"Intervals: {level}% percentile bootstrap, {resamples} resamples of seeds, then images. Differences are "
         "paired, under the same seed and on the same image; their second row resamples images alone, and holds for "

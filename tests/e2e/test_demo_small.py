@@ -1,9 +1,11 @@
 """A whole study in small: its files, its numbers computed again from the stores by other means, its report."""
 
+import base64
 import html.parser
 import json
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,10 @@ from conftest import TINY
 from PIL import Image
 from scipy import stats
 from torch.nn.functional import interpolate
+
+from camstudy.figures import FIGURES
+from camstudy.report.grid import duration
+from camstudy.tables import TABLES
 
 pytestmark = pytest.mark.quick
 
@@ -194,10 +200,11 @@ def test_formats_say_the_same(finished, table):
 
 @pytest.fixture(scope="module")
 def report(finished):
-    """The report of the finished study, one HTML page."""
-    path = finished.path / "results/studies/tiny/report.html"
-    finished.run("--report", str(path))
-    return path
+    """The folder of the finished study's report: a page of its own, and Snakemake's."""
+    command = [sys.executable, "-m", "camstudy.cli", "report", "study.yaml"]
+    done = subprocess.run(command, cwd=finished.path, env=finished.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return finished.path / "results/studies/tiny/report"
 
 
 def embedded(page, name):
@@ -207,19 +214,36 @@ def embedded(page, name):
 
 
 def test_report_has_captions_and_categories(report):
-    page = report.read_text()
+    page = (report / "workflow/index.html").read_text()
     description = embedded(page, "workflow_desc")
-    assert "does it match where people look?" in description
     assert "<strong>tiny</strong>" in description
+    assert "No answer: the study names no `primary` metric." in description
     results = embedded(page, "results")
-    expected = {
-        f"results/studies/tiny/figures/{name}.png": f"Figure <strong>{name}</strong>" for name in TINY["figures"]
-    }
-    expected["results/studies/tiny/tables/dcls.html"] = "Alignment with people"
+    expected = {f"results/studies/tiny/figures/{name}.png": FIGURES[name].title for name in TINY["figures"]}
+    expected["results/studies/tiny/tables/dcls.html"] = "n = 24 images"
     assert results.keys() == expected.keys()
     for name, caption in expected.items():
         assert caption in results[name]["caption"]
+    assert results["results/studies/tiny/tables/dcls.html"]["labels"] == {"table": f"dcls: {TABLES['dcls'].title}"}
     assert embedded(page, "categories").keys() == {"Tables", "Figures"}
+
+
+def test_the_page_shows_what_the_study_is_made_of(finished, report, table):
+    page = (report / "index.html").read_text()
+    text = " ".join(_Text(page).pieces)
+    for shown in (
+        *("ResNet-DCLS", "kernel_size: 7", "Selvaraju et al. 2017", "human_maps", "random", "center_bias"),
+        *("Holm-corrected for 2 tests", "Images that count", "Degenerate maps", "trained on tiny_train, 3 epochs"),
+        f"{table['gradcam_baseline_alignment'][0]:.3f}",
+        f"torch {torch.__version__.partition('+')[0]}",
+    ):
+        assert shown in text
+    for figure in TINY["figures"]:
+        content = (finished.path / f"results/studies/tiny/figures/{figure}.png").read_bytes()
+        assert f"data:image/png;base64,{base64.b64encode(content).decode()}" in page
+    runs = [json.loads(path.read_text()) for path in (finished.path / "results").glob("scores/**/*.run.json")]
+    assert f"Predictions and scores {len(runs)} {duration(sum(run['seconds'] for run in runs))}" in text
+    assert not (report / "summary.html").exists()
 
 
 @pytest.fixture
@@ -231,7 +255,8 @@ def screenshot(tmp_path):
 
     def take(page):
         picture = tmp_path / "screenshot.png"
-        options = "headless no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync"
+        options = "headless no-sandbox hide-scrollbars disable-gpu"
+        options += " disable-background-networking disable-component-update disable-sync"
         command = [chromium, *(f"--{option}" for option in options.split()), "--no-first-run", "--window-size=1280,900"]
         command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"]
         command += [f"--screenshot={picture}", page.as_uri()]
@@ -243,7 +268,7 @@ def screenshot(tmp_path):
 
 
 def test_pages_can_be_looked_at(finished, report, screenshot):
-    for page in (finished.path / "results/studies/tiny/tables/dcls.html", report):
+    for page in (finished.path / "results/studies/tiny/tables/dcls.html", *report.rglob("index.html")):
         picture = screenshot(page)
         ink = np.mean(picture != picture[-1, -1])
         assert 0.01 < ink < 0.9, f"{page.name}: {ink:.1%} of the page differ from its background"

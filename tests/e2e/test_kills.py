@@ -112,18 +112,24 @@ def tables(project):
     return {path.name: path.read_bytes() for path in project.path.glob("results/studies/*/tables/*.csv")}
 
 
+def seconds(project, *options):
+    """Return how long the study takes."""
+    started = time.monotonic()
+    project.run(*options)
+    return time.monotonic() - started
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_killed_at_any_moments_it_ends_as_if_undisturbed(tmp_path_factory, name):
     undisturbed, project = (Project(tmp_path_factory.mktemp(name)) for _ in range(2))
-    started = time.monotonic()
     for each in (undisturbed, project):
+        each.cold = True
         each.write_study(STUDIES[name])
-    undisturbed.run()
-    longest = (time.monotonic() - started) / KILLS
+    planning, whole = (seconds(undisturbed, *options) for options in (["--dry-run"], []))
     rng, kills, finished = random.Random(name), 0, {}
     for _ in range(KILLS):
-        # From before the first job starts to well within one.
-        moment = time.monotonic() + 3 + rng.uniform(0, longest)
+        # From before the first job starts to several later.
+        moment = time.monotonic() + planning + rng.uniform(0, 1.5 * (whole - planning) / KILLS)
         if run_until(project, lambda moment=moment: time.monotonic() > moment, may_end=True):
             break
         project.run("--unlock")
@@ -132,6 +138,7 @@ def test_killed_at_any_moments_it_ends_as_if_undisturbed(tmp_path_factory, name)
         assert {file for file, when in finished.items() if now.get(file) != when} == set()
         finished = now
     assert kills >= KILLS // 2
+    assert finished, "a kill came after a job"
     project.run()
     now = done(project)
     assert {file for file, when in finished.items() if now.get(file) != when} == set()

@@ -106,6 +106,15 @@ def make_inputs(
     )
 
 
+def with_images(inputs, n, metric="spearman", seed=0):
+    """Return the inputs with scores of so many single images, all made up."""
+    rng, images = np.random.default_rng(seed), {}
+    for key in itertools.product(inputs.study["models"], inputs.study["methods"]):
+        scores = np.clip(rng.normal(0.5, 0.2, n), -1, 1)
+        images[key] = pd.DataFrame({"image": np.arange(n), "degenerate": False, metric: scores})
+    return dataclasses.replace(inputs, images=images, study=inputs.study | {"primary": None})
+
+
 FLOORS = [None, 0, 0.1, 0.3, 0.9]
 STAGES = [1, 2, -1]
 

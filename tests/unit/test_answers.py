@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-import yaml
 
 from camstudy import cli
 from camstudy.analysis.aggregate import COMPARISONS
-from camstudy.core.parts import write_table
-from camstudy.tables.answers import answers
+from camstudy.analysis.primary import findings
+from camstudy.report.contents import Answer
+from camstudy.tables.answers import answers, tally, verdict
 
 CONFIG = {
     "primary": "alignment",
@@ -84,21 +84,107 @@ def test_without_anything_compared_there_is_no_answer():
     assert "whole data set" in answers(CONFIG | {"primary": "box_accuracy"}, empty)[0]
 
 
+def alone(rows, metric="alignment"):
+    """Return the sentence of a model that is compared with no other, given mean, ends, n and degenerate by method."""
+    columns = ["method", "mean", "ci_low", "ci_high", "n", "n_degenerate"]
+    scores = pd.DataFrame(rows, columns=columns).assign(model="net", metric=metric)
+    other = scores.assign(model="control", mean=9.0)
+    methods = {"gradcam": {"title": "Grad-CAM"}, "layer_cam": {"title": None}}
+    catalog = {"models": CONFIG["catalog"]["models"], "methods": methods}
+    config = CONFIG | {"primary": metric, "comparisons": [], "models": ["net"], "catalog": catalog}
+    (sentence,) = answers(config, pd.DataFrame([], columns=list(COMPARISONS)), pd.concat([scores, other]))
+    return sentence
+
+
+def test_one_model_alone_has_its_score_and_no_verdict():
+    assert alone([("gradcam", 0.5231, 0.49, 0.55, 1200, 3)]) == (
+        "Net, Grad-CAM: alignment is 0.523 (95% interval [0.490, 0.550], 1,200 images); no models are compared, and "
+        "nothing is tested."
+    )
+    rows = [("gradcam", 0.2, 0.1, 0.3, 40, 0), ("layer_cam", 0.25, 0.2, 0.3, 40, 0)]
+    assert alone(rows, "average_drop") == (
+        "Net: of 2 methods, average_drop is highest with layer_cam, 25.0 % (95% interval [20.0, 30.0], 40 images), and "
+        "lowest with Grad-CAM, 20.0 % (95% interval [10.0, 30.0], 40 images); no models are compared, and nothing is "
+        "tested."
+    )
+
+
 @pytest.mark.parametrize(
-    ("primary", "words"), [("alignment", "alignment of Net DCLS is significantly higher"), (None, "")]
+    ("row", "reason"),
+    [
+        (("gradcam", 0.0, 0.0, 0.0, 8, 8), "as all 8 maps are degenerate"),
+        (("gradcam", float("nan"), float("nan"), float("nan"), 0, 8), "as no image counts"),
+    ],
 )
-def test_the_report_prints_the_answer(tmp_path, monkeypatch, capsys, primary, words):
+def test_one_model_of_which_nothing_can_be_told(row, reason):
+    assert alone([row]) == f"Net: nothing can be told, {reason}."
+
+
+def test_a_sentence_is_one_line_whatever_the_title():
+    models = {"net": {"title": "one\ntwo"}, "net_dcls": {"title": None}}
+    sentence = told(catalog=CONFIG["catalog"] | {"models": models})
+    assert sentence.startswith("net_dcls and one two, Grad-CAM: alignment of net_dcls is")
+
+
+def test_many_comparisons_are_counted():
+    kinds = [
+        (0.1, 0.05, 0.2, 1e-4, 20),
+        (-0.1, -0.2, -0.05, 1e-4, 20),
+        (0.0, -0.1, 0.1, 0.9, 20),
+        (0.1, 0.05, 0.2, 1, 3),
+    ]
+    names = {"dataset": "scenes", "baseline": "net", "variant": "net_dcls", "method": "gradcam", "protocol": "people"}
+    rows = [
+        names
+        | {"metric": "alignment", "difference": d, "ci_low": low, "ci_high": high, "p": p, "p_corrected": p, "n": n}
+        for d, low, high, p, n in kinds
+    ]
+    table = pd.DataFrame(rows).assign(n_degenerate=0, n_tests=4)
+    assert tally(CONFIG, table) == (
+        "Of 4 comparisons (two models, one method): alignment significantly higher in 1, alignment significantly lower "
+        "in 1, no significant difference in 1, nothing to be told of 1."
+    )
+    assert [verdict(CONFIG, found) for found in findings(table, "alignment")] == [
+        *("higher", "lower", "no difference", "untold")
+    ]
+    assert tally(CONFIG, table[:2]) == ""
+    assert tally(CONFIG | {"primary": None}, table) == ""
+
+
+@pytest.mark.parametrize("primary", ["alignment", None])
+def test_the_report_prints_the_answer(tmp_path, monkeypatch, capsys, primary):
+    """What Snakemake's report begins with is there while that is made."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("subprocess.run", lambda *command, **options: SimpleNamespace(returncode=0))
-    results = Path("results/studies/mine")
+    results, seen = Path("results/studies/mine"), []
+    first = results / "report/summary.html"
+    monkeypatch.setattr(cli, "_call", lambda command, check: seen.append((command, first.read_text())) or 0)
+    study = SimpleNamespace(name="mine", config={"primary": primary})
+    found = Answer("Who?", "", "Of 3.", ["Net differs."])
+    monkeypatch.setattr("camstudy.pipeline.rooms.finished_study", lambda config, folder: study)
+    monkeypatch.setattr("camstudy.report.contents.answer", lambda study: found)
+    monkeypatch.setattr("camstudy.report.contents.contents", lambda study, folder: "contents")
+    monkeypatch.setattr("camstudy.report.page.page", lambda contents: f"the page of {contents}")
     results.mkdir(parents=True)
     Path("mine.yaml").write_text("study: mine\n")
-    (results / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"primary": primary}))
-    names = {"dataset": "scenes", "baseline": "net", "variant": "net_dcls", "method": "gradcam", "protocol": "people"}
-    numbers = {"difference": 0.1, "ci_low": 0.05, "ci_high": 0.2, "p": 1e-4, "p_corrected": 1e-4}
-    row = names | numbers | {"metric": "alignment", "n": 20, "n_degenerate": 0, "n_tests": 1}
-    write_table(results / "comparisons.parquet", pd.DataFrame([row]), "made up")
+    (results / "config.yaml").write_text("study: mine\n")
     assert cli.main(["report", "mine.yaml"]) == 0
+    ((command, shown),) = seen
+    assert command[-2:] == ["--report", "results/studies/mine/report/workflow/index.html"]
+    assert "Net differs." in shown
+    assert not first.exists()
+    assert (results / "report/index.html").read_text() == "the page of contents"
     said = capsys.readouterr().out
-    assert words in said
-    assert ("Net DCLS" in said) == bool(primary)
+    assert "report   results/studies/mine/report/index.html" in said
+    assert ("Net differs." in said) == bool(primary)
+
+
+@pytest.mark.parametrize("arguments", [["mine.yaml"], ["plain.yaml", "--config", "n_images=8"]])
+def test_the_report_of_a_trial_is_the_trial_s(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("study: mine\nn_images: 8\n")
+    Path("plain.yaml").write_text("study: mine\n")
+    for name in ("mine", "mine-n8"):
+        Path(f"results/studies/{name}").mkdir(parents=True)
+        Path(f"results/studies/{name}/config.yaml").touch()
+    assert cli._finished(arguments[0], arguments[2:]) == ("mine-n8", Path("results/studies/mine-n8/config.yaml"))
+    assert cli._finished("plain.yaml")[0] == "mine"

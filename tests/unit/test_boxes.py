@@ -27,7 +27,7 @@ from camstudy.data.formats.boxes import cut_boxes, parse_objects
 from camstudy.data.formats.cub import read_cub
 from camstudy.data.formats.files import Files
 from camstudy.data.formats.imagenet import read_imagenet
-from camstudy.data.formats.photographs import Photograph, write_photographs
+from camstudy.data.formats.photographs import Photograph, readable, write_photographs
 from camstudy.data.formats.voc import CLASSES, read_voc
 
 
@@ -124,8 +124,8 @@ def test_cub(tmp_path, packed):
         (
             "bounding_boxes",
             "3.0 4.0 5.0 6.0",
-            "3.0 4.0 0.0 6.0",
-            r"boxes\.txt: image 5 has 3\.0 4\.0 0\.0 6\.0",
+            "inf 4.0 5.0 6.0",
+            r"boxes\.txt: image 5 has inf 4\.0 5\.0 6\.0",
         ),
         (
             "bounding_boxes",
@@ -229,14 +229,27 @@ def test_numbers_begin_with_the_first_pixel():
         (">9<", ">nine<", "could not convert"),
         (">9<", ">inf<", "`xmax` of dog is inf, no number of a pixel"),
         (">9<", ">1e300<", "`xmax` of dog is 1e300, no number of a pixel"),
-        (">9<", ">2<", "found a box of xmin 3, ymin 4, xmax 2, ymax 8, expected the smaller first"),
-        (">8<", ">1<", "found a box of xmin 3, ymin 4, xmax 9, ymax 1, expected the smaller first"),
     ],
 )
 def test_malformed_annotations_are_refused(old, new, message):
     text = OBJECT.replace(old, new)
     with pytest.raises(CamstudyError, match=rf"^a\.xml: .*{message}"):
         parse_objects(text.encode(), "a.xml", 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "edges"),
+    [(">9<", ">2<", [3, 2, 8, 2]), (">8<", ">1<", [3, 2, 1, 9]), (">9<", ">-9<", [3, 2, 8, -9])],
+)
+def test_boxes_that_end_before_they_begin_cost_their_image_alone(tmp_path, old, new, edges):
+    (found,) = parse_objects(OBJECT.replace(old, new).encode(), "a.xml", 1)
+    (tmp_path / "images").mkdir()
+    for name in "ab":
+        (tmp_path / f"images/{name}.jpg").write_bytes(picture(10, 20))
+    items = [Photograph("a.jpg", boxes=np.array([found.edges])), Photograph("b.jpg", boxes=np.array([[0, 0, 1, 1]]))]
+    kept, (text,) = readable(Files(tmp_path / "images"), items)
+    assert [item.name for item in kept] == ["b.jpg"]
+    assert f"images, a.jpg: the box of top, left, bottom, right {edges} ends before it begins" in text
 
 
 # The store

@@ -90,7 +90,10 @@ MISTAKES = [
         {"arch": "vit_tiny_patch16_224", "input": {"size": 112}},
         r"input\.size: .*112x112 .*model \(224\).*patch_embed\.py",
     ),
-    ({"kwargs": {"fault": "no tensor"}}, r"num_classes: .*returns a dict in evaluation mode .*logits \(2, 5\)"),
+    (
+        {"kwargs": {"fault": "no tensor"}},
+        r"num_classes: .*a dict with `logits` in evaluation mode .*logits \(2, 5\)",
+    ),
     ({"kwargs": {"fault": "bug"}}, r"AttributeError: .*'missing'.*test_checking\.py, line \d+"),
     (
         {"kwargs": {"fault": "detached"}},

@@ -169,3 +169,35 @@ def test_programs_and_archives_of_numpy_are_named_with_the_way_out(tmp_path):
         CamstudyError, match=r"m\.npz: is an archive of numpy \(\.npz\), whose layout each author chooses"
     ):
         load_state(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("prefix", ["net.", "trainer.backbone.0."])
+def test_another_prefix_is_passed_over_where_it_is_the_only_one(tmp_path, prefix):
+    """As of a class of Lightning that calls its network otherwise."""
+    torch.save({"state_dict": wrapped(prefix)}, tmp_path / "m.ckpt")
+    model = Net(2)
+    load_weights(model, tmp_path / "m.ckpt")
+    assert same(model, Net(1))
+    old = {name: tensor for name, tensor in wrapped(prefix).items() if not name.endswith("num_batches_tracked")}
+    load_into(model := Net(2), old, where="file")
+    assert same(model, Net(1))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (
+            wrapped("model.") | {"criterion.weight": torch.ones(3)},
+            "After `model.`, the file has all names of the model, beside others: save the tensors of this prefix alone",
+        ),
+        (
+            wrapped("model.") | wrapped("ema.module."),
+            "After `model.` and after `ema.module.`, the file has all names of the model, beside others: save the tens",
+        ),
+    ],
+    ids=["loss", "average"],
+)
+def test_a_prefix_beside_others_is_named_with_the_way_out(state, message):
+    with pytest.raises(CamstudyError) as raised:
+        load_into(Net(2), state, where="file")
+    assert message in str(raised.value)

@@ -1,7 +1,10 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -88,6 +91,24 @@ def test_unknown_options_of_our_own_are_refused(called, capsys):
         cli.main(["results", "--remov"])
     assert error.value.code == 2
     assert "unrecognized arguments: --remov" in capsys.readouterr().err
+
+
+def test_an_interrupted_snakemake_ends_by_itself(tmp_path):
+    """It needs longer than the quarter of a second after which `subprocess.run` would kill it."""
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\ntrap 'sleep 0.5; echo ended; exit 7' INT\necho started\nwhile :; do sleep 0.05; done\n")
+    slow.chmod(0o755)
+    code = f"sys.executable = {str(tmp_path / 'python')!r}; raise SystemExit(cli._call(['slow'], []))"
+    command = [sys.executable, "-c", f"import sys; from camstudy import cli; {code}"]
+    # Interrupts are ignored by what a shell starts in its background.
+    listen = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    where = {"cwd": cli.ROOT, "start_new_session": True, "preexec_fn": listen}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **where) as process:
+        while process.stdout.readline().strip() != "started":
+            assert process.poll() is None, process.stderr.read()
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert (output, errors, process.returncode) == ("ended\n", "", 7)
 
 
 def test_the_module_is_the_command():

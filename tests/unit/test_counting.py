@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from matplotlib.figure import Figure
 from studies import make_inputs, with_sweeps
 from test_pipeline import study
@@ -17,6 +18,7 @@ from camstudy.analysis.counting import Counting, is_correct, read_counting
 from camstudy.analysis.primary import findings
 from camstudy.analysis.steps import summarize_steps
 from camstudy.core.errors import CamstudyError
+from camstudy.core.identity import parts
 from camstudy.core.parts import write_scores
 from camstudy.core.provenance import write_record
 from camstudy.figures import FIGURES
@@ -168,6 +170,33 @@ def test_the_key_makes_long_tables_and_what_shows_them_anew_and_no_map_or_score(
     assert Inputs(correct).correct() == [f"results/scores/{name}/{each}/prediction.json" for each in correct.models]
 
 
+LATER = ("layer_scores", "seeds", "similarity")
+
+
+def test_tables_that_counted_all_are_made_anew_only_where_it_matters():
+    """Their code is of the same revision where all images count, and each has one item."""
+    pair = {"comparisons": [{"baseline": "tiny_resnet", "variant": "tiny_resnet_dcls"}]}
+    sweep = {"layer_sweep": {"methods": ["gradcam"], "stages": [1, 2]}, "tables": ["layer_faithfulness"]}
+    every = {**FAITHFUL, **pair, **sweep}
+    plain, correct = study(**every), study(**every, images="correct")
+    sets = {name: {"label_sets": True} for name in ("tiny", "tiny_train")}
+    items = study(**every, catalog={"datasets": sets, "models": {name: {"head": "sigmoid"} for name in plain.models}})
+    for what in LATER:
+        found = [parts(identity(each).aggregate(what)) for each in (plain, correct, items)]
+        assert [each.get("counting") for each in found] == [None, "as_scores", "as_scores"]
+        assert found[0]["stated"] != found[1]["stated"]
+    for what in ("scores", "curves"):
+        assert "counting" not in parts(identity(correct).aggregate(what))
+
+
+@pytest.mark.parametrize("what", LATER)
+def test_rules_give_every_long_table_what_says_which_images_count(what):
+    rules = (ROOT / "workflow/rules/aggregate.smk").read_text()
+    inputs = rules.partition(f"rule aggregate_{what}:")[2].partition("output:")[0]
+    assert "INPUTS.correct()" in inputs
+    assert "INPUTS.items(STUDY.dataset)" in inputs
+
+
 def test_the_primary_metric_is_one_of_the_protocols_and_is_compared_if_it_is_a_correlation():
     plain, drop, dice = (study(**FAITHFUL, primary=name) for name in (None, "average_drop", "dice_at_10"))
     aggregates = [identity(each).aggregate("scores") for each in (plain, drop, dice)]
@@ -223,6 +252,20 @@ def test_captions_of_sweeps_say_their_own_images():
     inputs = replace(inputs, layers=inputs.layers.assign(n=17), study=inputs.study | {"images": "correct_by_all"})
     assert counted(inputs, TABLES["layer_sweep"]) == "n = 17 images that all models classify correctly"
     assert counted(inputs, FIGURES["threshold_sweep"]).startswith("n = 384 images that all")
+
+
+def test_captions_of_seeds_and_stages_say_their_own_images():
+    inputs = make_inputs()
+    seeds = pd.DataFrame(
+        [("", "", "top1", 384), ("", "gradcam", "average_drop", 21), ("a", "gradcam", "average_drop", 9)],
+        columns=["baseline", "method", "metric", "n"],
+    ).assign(model="net")
+    scored = pd.DataFrame({"model": ["net"], "metric": ["average_drop"], "n": [33]})
+    inputs = replace(inputs, seeds=seeds, layer_scores=scored, study=inputs.study | {"images": "correct"})
+    right = "that the model classifies correctly"
+    found = counted(inputs, TABLES["interpretable_recognition"])
+    assert found == f"n = 21 images {right} under one seed at least"
+    assert counted(inputs, TABLES["layer_faithfulness"]) == f"n = 33 images {right}"
 
 
 def test_figures_say_it_below_their_note():

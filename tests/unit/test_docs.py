@@ -45,7 +45,9 @@ def default() -> dict:
     config: dict = {}
     for name in ("datasets", "models", "imagenet_models", "finetuning", "methods", "protocols"):
         config = merged(config, yaml.safe_load((ROOT / f"config/catalog/{name}.yaml").read_text()))
-    return merged(config, yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+    study = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    # Which is one of its protocols', not of all of these.
+    return merged(config, study | {"primary": None})
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))

@@ -8,6 +8,7 @@ from test_config import config, errors, put  # noqa: F401  (a fixture)
 from test_pipeline import study
 from timm.models.vision_transformer import VisionTransformer
 
+from camstudy.analysis.summary import TableInputs
 from camstudy.core.errors import CamstudyError
 from camstudy.explain.checking import check_network
 from camstudy.explain.embedding import class_means, cosines_with_others
@@ -17,6 +18,7 @@ from camstudy.explain.run import explain_dataset
 from camstudy.explain.store import Heatmaps
 from camstudy.metrics.predicting import predict_by_means
 from camstudy.models.inputs import prepare
+from camstudy.tables.notes import targets
 
 torch.set_num_threads(1)
 N = 22
@@ -128,6 +130,17 @@ def test_classifiers_and_embeddings_have_methods_of_their_own():
     found = study(**chosen, tables=["scores"], catalog={"models": {"net": NET}})
     expected = [("tiny_resnet", "gradcam"), ("net", "gradcam_embedding"), ("net", "gae_embedding")]
     assert found.maps(with_controls=False) == expected
+
+
+def test_tables_say_what_an_embedding_is_compared_with():
+    one = {"method": "gae", "title": "One", "target": "embedding", "references": 1}
+    names, net = ["gradcam_embedding", "one"], {"models": {"net": NET}, "methods": {"one": one}}
+    found = study(models=["net"], methods=names, comparisons=[], tables=["scores"], catalog=net)
+    inputs = TableInputs(scores=None, comparisons=None, models={}, study=found.config, dataset={})
+    assert [*targets(inputs, names)] == [
+        "Explained class (Grad-CAM (embedding)): the image's label, as the mean embedding of its images.",
+        "Explained class (One): the image's label, as the mean embedding of its first image.",
+    ]
 
 
 MISTAKES = [

@@ -11,6 +11,7 @@ from PIL import Image
 from timm.data import ImageNetInfo
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.kinds import after
 from camstudy.core.ledger import table_of
 from camstudy.core.paths import expanded
 from camstudy.data.archives import missing_root
@@ -152,17 +153,22 @@ def test_mistakes_in_tables_are_told_with_their_line(tmp_path, text, message):
         read_folder(tmp_path, labels="t.csv")
 
 
-@pytest.mark.parametrize(
-    ("box", "message"),
-    [
-        ("1,0,1,4", "line 2: the box from 1, 0 to 1, 4 is empty; the smaller come first"),
-        ("1,0,x,4", "line 2: found x0 '1', y0 '0', x1 'x', y1 '4', expected four numbers of pixels"),
-    ],
-)
-def test_boxes_that_are_none_are_told(tmp_path, box, message):
-    tree(tmp_path, "a.png", t_csv=f"file,label,x0,y0,x1,y1\na.png,1,{box}\n")
+def test_boxes_that_are_none_are_told(tmp_path):
+    message = "line 2: found x0 '1', y0 '0', x1 'x', y1 '4', expected four numbers of pixels"
+    tree(tmp_path, "a.png", t_csv="file,label,x0,y0,x1,y1\na.png,1,1,0,x,4\n")
     with pytest.raises(CamstudyError, match=message):
         read_folder(tmp_path, labels="t.csv", boxes=True)
+
+
+def test_an_empty_box_costs_its_image_alone(tmp_path):
+    lines = "a.png,1,1,0,1,4", "b.png,1,0,0,1,1", "c.png,1,3,0,2,4"
+    tree(tmp_path, "a.png", "b.png", "c.png", t_csv="\n".join(["file,label,x0,y0,x1,y1", *lines]))
+    kept, texts = readable(Files(tmp_path), read_folder(tmp_path, labels="t.csv", boxes=True).photographs)
+    assert [item.name for item in kept] == ["b.png"]
+    texts.sort()
+    told = "ends before it begins, though the last pixel counts; correct it in the annotations"
+    assert texts[0].endswith(f"a.png: the box of top, left, bottom, right [0, 1, 4, 1] {told}")
+    assert texts[1].endswith(f"c.png: the box of top, left, bottom, right [0, 3, 4, 2] {told}")
 
 
 def test_the_source_and_its_roots(tmp_path, monkeypatch):
@@ -244,6 +250,22 @@ def test_a_box_of_one_pixel_is_one():
     text = b"<annotation><object><name>dog</name><bndbox><xmin>3</xmin><ymin>5</ymin><xmax>3</xmax><ymax>5</ymax>"
     (found,) = parse_objects(text + b"</bndbox></object></annotation>", "x", first=1)
     assert found.edges == (4, 2, 5, 3)
+
+
+def test_fetching_again_is_said_where_it_may_help():
+    assert after(FileNotFoundError()) == after(OSError("Input/output error")) == "fetch it again"
+    assert after(PermissionError()) == "make it readable (`chmod u+r`)"
+    for content, advice in (
+        (png()[:30], "fetch it again"),
+        (png()[:8] + png()[20:], "fetch it again"),
+        (b"\xff\xd8 cut", "fetch it again"),
+        (b"", "fetch it again"),
+        (b"a note", "give a JPEG or PNG file in its place"),
+        (b"%PDF-1.4", "save it as JPEG or PNG"),
+    ):
+        with pytest.raises(CamstudyError) as raised:
+            decode(content, "x")
+        assert str(raised.value).endswith(f"; {advice}")
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 0), (257, 1), (32896, 128), (65535, 255), (300, 1)])

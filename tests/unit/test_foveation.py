@@ -200,11 +200,12 @@ def test_the_figure_shows_the_path_in_order_and_what_was_seen():
     figure = FIGURES["scanpaths"].function(
         images, None, maps, ["a", "b"], scanpaths=paths, eyes={("net", "FovEx"): settings}
     )
-    assert len(figure.axes) == 10
+    assert len(figure.axes) == 10 + 1  # the scale of colours
     (line,) = figure.axes[0].lines
     np.testing.assert_allclose(line.get_xydata(), [[0.75 * 224 - 0.5, 0.25 * 224 - 0.5], [111.5, 111.5]])
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["1", "2", "a"]
+    assert texts == ["1", "2"]
+    assert {"scanpath", "last view", "a", "b"} <= {text.get_text() for text in figure.texts}
     shown, _, first, _, last = (np.asarray(axis.images[0].get_array()) for axis in figure.axes[:5])
     for view, there in ((first, (56, 168)), (last, (112, 112))):
         np.testing.assert_allclose(view[there], shown[there], atol=0.01)

@@ -12,7 +12,10 @@ import camstudy
 
 PACKAGE = Path(camstudy.__file__).parent
 # Each may use what stands before it. Tables and figures stand side by side.
-LAYERS = ("core", "data", "models", "training", "explain", "metrics", "analysis", "tables figures", "study", "pipeline")
+LAYERS = (
+    *("core", "data", "models", "training", "explain", "metrics", "analysis", "tables figures", "study", "pipeline"),
+    "report",
+)
 # The command and the interface for notebooks may use all.
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 

@@ -73,7 +73,7 @@ def test_a_bug_keeps_its_traceback(tmp_path):
 @pytest.mark.parametrize(
     ("work", "memory"),
     [
-        ("import numpy\nnumpy.ones((1 << 31, 1 << 31))", "of this machine"),
+        ("import numpy\nnumpy.ones((1 << 20, 1 << 30))", "of this machine"),
         ("raise MemoryError", "of this machine"),
         # As torch says it.
         ('raise RuntimeError("[enforce fail] DefaultCPUAllocator: can\'t allocate memory")', "of this machine"),

@@ -178,6 +178,41 @@ def test_a_module_that_runs_twice_is_no_default():
     assert resolve_target_layer(Twice(), size=32).path == "second"
 
 
+class _Branches(nn.Module):
+    """A block whose branches have positions, while what it returns has one."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 8, 4))
+        self.other = nn.Conv2d(8, 8, 4)
+
+    def forward(self, x):
+        return self.one(x) + self.other(x)
+
+
+class _Residual(nn.Module):
+    """A network that adds up by itself, so that no module returns the sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.block, self.fc = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.fc((x + self.block(x)).mean((2, 3)))
+
+
+def test_feature_maps_of_one_branch_are_no_default():
+    torch.manual_seed(0)
+    trunk = [nn.Conv2d(3, 8, 4, 4), nn.ReLU()]
+    model = nn.Sequential(*trunk, _Branches(), nn.Flatten(), nn.Linear(8, 5))
+    assert resolve_target_layer(model, size=16).path == "1"
+    # On larger images the block itself has positions; and where there is no block, its last part is as good as any.
+    model = nn.Sequential(*model[:3], nn.AdaptiveAvgPool2d(1), *model[3:])
+    assert resolve_target_layer(model, size=32).path == "2"
+    assert resolve_target_layer(_Residual(), size=16).path == "block"
+
+
 def test_networks_without_positions_have_no_default():
     class Flat(nn.Module):
         def __init__(self) -> None:

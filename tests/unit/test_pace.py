@@ -33,7 +33,7 @@ def images_of(dataset):
     return CONFIG["catalog"]["datasets"][dataset]["n_images"]
 
 
-def done(rule, seconds, device="cpu", **names):
+def done(rule, seconds, device="cpu", facts=(), **names):
     """Write the benchmark of a finished job, and the record of its run."""
     path = {
         "explain": "{dataset}/{model}/{method}{part}",
@@ -45,7 +45,7 @@ def done(rule, seconds, device="cpu", **names):
     benchmark.write_text(f"{HEADER}{seconds}\t0:00:01\t500\n")
     if device:
         record = Path(PATTERNS[rule][1].format(**names)).with_suffix(".run.json")
-        write_json(record, {"device": device, "seconds": 0.1})
+        write_json(record, {"device": device, "seconds": 0.1, **dict(facts)})
 
 
 def pace(gpu=False):
@@ -95,6 +95,16 @@ def test_jobs_that_are_all_as_large_tell_little_of_larger_ones():
     assert 100 < planned("explain", **job()) < 600
 
 
+def test_what_an_image_took_is_known_where_the_job_has_measured_it():
+    done("explain", 5, facts={"seconds_per_image": 0.1}, **job(part="/00000-00009"))
+    assert planned("explain", **job()) == pytest.approx(4 + 600, rel=0.2)
+    # Four epochs of a thousand images.
+    done("train", 100, facts={"images_per_second": 50}, model="m")
+    assert planned("train", model="m") == pytest.approx(100, rel=0.1)
+    (trained,) = [each for each in finished(CONFIG, PATTERNS, images_of).values() if each.rule == "train"]
+    assert trained.spent == 80
+
+
 def test_the_likest_jobs_count():
     """A protocol that takes ten times as long as another does so for other models, too; a slow model is a slow one."""
     for model, slower in (("m", 1), ("pair", 2)):
@@ -139,12 +149,16 @@ def test_what_says_nothing_is_left_out():
 def test_the_fit_is_the_least_of_its_sum():
     random = np.random.default_rng(1)
     rows = [(random.uniform(5, 60), random.uniform(0, 600), random.uniform(1, 300)) for _ in range(12)]
+    split = [(20, 100, 60, 50), (30, 10, 6, 2)]
     start = (0.5, 3.0)
 
     def loss(logs):
-        errors = [np.log((np.exp(logs[0]) * f + np.exp(logs[1]) * v) / s) for f, v, s in rows]
+        first, second = np.exp(logs)
+        errors = [np.log((first * f + second * v) / s) for f, v, s in rows]
+        errors += [np.log(first * f / (s - spent)) for f, _, s, spent in split]
+        errors += [np.log(second * v / spent) for _, v, _, spent in split]
         return np.square(errors).sum() + GUESS * np.square(logs - np.log(start)).sum()
 
     best = np.exp(minimize(loss, np.log(start)).x)
-    found = fit([Finished("train", "cpu", {}, *row) for row in rows], start)
+    found = fit([Finished("train", "cpu", {}, *row) for row in [*rows, *split]], start)
     assert found == pytest.approx(best, rel=1e-2)

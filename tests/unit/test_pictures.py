@@ -5,10 +5,12 @@ import shutil
 import numpy as np
 import pytest
 from matplotlib.testing.exceptions import ImageComparisonFailure
+from matplotlib.text import Text
 from pictures import REFERENCES, SAME, check_picture
-from studies import make_inputs, make_method_inputs, make_redrawn_inputs, with_steps, with_sweeps
+from studies import make_inputs, make_method_inputs, make_redrawn_inputs, with_images, with_steps, with_sweeps
 
 from camstudy.figures import FIGURES, save
+from camstudy.figures.style import PAGE
 
 
 def photographs():
@@ -30,13 +32,15 @@ def photographs():
 def grid():
     inputs, stated = photographs()
     objects = [np.array([[16, 0, 32, 64]]), np.array([[0, 0, 8, 8], [32, 32, 60, 60]])]
-    return FIGURES["method_grid"].function(*inputs, **stated, scores={}, objects=objects)
+    stated["probability"] = {key: np.array([0.9, 0.4]) for key in inputs[2]}
+    stated["masked"] = {key: np.array([0.75, 0.5]) for key in inputs[2]}
+    return FIGURES["method_grid"].function(*inputs, **stated, scores={}, objects=objects, scattered=["Opti-CAM"])
 
 
 def gaze():
     inputs, stated = photographs()
     fixations = [np.array([[32, 40], [45, 34], [5, 5]]), np.array([[20, 50]])]
-    return FIGURES["gaze"].function(*inputs, **stated, scores={}, fixations=fixations)
+    return FIGURES["gaze"].function(*inputs, **stated, scores={}, fixations=fixations, human_maps="simulated")
 
 
 def compared(name):
@@ -90,6 +94,7 @@ MADE = {
     ("nss_by_fixations",): make_redrawn_inputs,
     ("randomization",): lambda: with_steps(make_inputs(), 3, 3, n_degenerate=2),
 }
+MADE[("distribution",)] = lambda: with_images(make_inputs(), 48)
 PICTURES |= {name: of_scores(name, make) for names, make in MADE.items() for name in names}
 # Without comparisons, models are drawn one by one.
 ALONE = ("alignment", "accuracy_alignment", "threshold_sweep", "layer_sweep", "alignment_cost")
@@ -102,7 +107,11 @@ def test_every_figure_has_a_picture():
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_figures_look_as_their_references(name, tmp_path, looks_like):
-    save(PICTURES[name](), tmp_path / "figure.png")
+    figure = PICTURES[name]()
+    assert figure.get_size_inches()[0] <= PAGE
+    written = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    assert min(text.get_fontsize() for text in written) >= 6
+    save(figure, tmp_path / "figure.png")
     looks_like(tmp_path / "figure.png", name)
 
 

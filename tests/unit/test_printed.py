@@ -38,13 +38,20 @@ def printed(shown):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.tuples(NUMBERS, NUMBERS, NUMBERS).map(sorted), st.floats(0, 1), st.sampled_from(["difference", "percent"]))
-def test_what_is_printed_contradicts_neither_interval_nor_stars(numbers, p, form):
+@given(
+    st.tuples(NUMBERS, NUMBERS, NUMBERS).map(sorted),
+    st.floats(0, 1),
+    st.sampled_from(["difference", "percent", "score"]),
+    st.booleans(),
+)
+def test_what_is_printed_contradicts_neither_interval_nor_stars(numbers, p, form, among_others):
     low, value, high = numbers
     found = Difference(Estimate(value, low, high), p, p)
     mark = INPUTS.significance(found)
-    column = Column("x", format=form, interval=True)
-    row = Row({"x": found.estimate}, {"x": mark})
+    # A row of differences in a column of means shows them all the same.
+    column = Column("x", format=form, interval=not among_others)
+    row = Row({"x": found.estimate}, {"x": mark}, differences=frozenset({"x"}) if among_others else frozenset())
+    assert (cell(column, row).value[0] == "+") == (value > 1e-9 and (among_others or form == "difference"))
     shown = printed(cell(column, row))
     assert [sign(number) for number in shown] == [sign(value), sign(low), sign(high)]
     assert shown[1] <= shown[0] <= shown[2]

@@ -9,6 +9,7 @@ import yaml
 from conftest import ROOT
 
 from camstudy.analysis.aggregate import Settings
+from camstudy.analysis.counting import Counting
 from camstudy.analysis.seeds import SEEDS, summarize_seeds
 from camstudy.analysis.statistics import bca_interval, replicated_mean
 from camstudy.core.errors import CamstudyError
@@ -166,3 +167,64 @@ def test_scores_of_other_images_are_refused():
     scores["plain_seed1", "cam"] = scores["plain_seed1", "cam"].assign(image=np.arange(1, 21))
     with pytest.raises(CamstudyError, match="`plain`, cam: not all seeds are scored on the same images"):
         summarize_seeds(scores, OF, [], dataset="d", settings=Settings())
+
+
+# Which images count, and items that share one. ----------------------------------------------------------------------
+
+# Each seed's network is right about other images; `frames` have 20.
+RIGHT = {
+    "plain_seed0": range(0, 20, 2),
+    "plain_seed1": range(0, 20, 3),
+    "other_seed0": range(0, 16),
+    "other_seed1": range(3, 20),
+}
+
+
+def test_means_and_differences_are_of_the_images_that_count():
+    counting = Counting({model: np.array(images) for model, images in RIGHT.items()})
+    scores = frames()
+    table = summarize_seeds(scores, OF, [("plain", "other")], dataset="d", settings=Settings(), counting=counting)
+    value = {key[0]: frame.set_index("image")["drop"] for key, frame in scores.items()}
+    own = [value[model][image] for model in OF["plain"] for image in RIGHT[model]]
+    both = [
+        (image, value[second][image] - value[first][image])
+        for first, second in zip(OF["plain"], OF["other"], strict=True)
+        for image in {*RIGHT[first]} & {*RIGHT[second]}
+    ]
+    plain, _, difference = table.itertuples()
+    assert plain.mean == pytest.approx(np.mean(own))
+    assert plain.n == len({*RIGHT["plain_seed0"], *RIGHT["plain_seed1"]}) == 13
+    assert difference.mean == pytest.approx(np.mean([found for _, found in both]))
+    assert difference.n == len({image for image, _ in both})
+    means = [np.mean([value[model][image] for image in RIGHT[model]]) for model in OF["plain"]]
+    assert plain.seed_sd == pytest.approx(np.std(means, ddof=1))
+
+
+def test_images_that_count_for_no_seed_are_not_drawn():
+    common = np.array([1, 4, 5, 11, 17])
+    counting = Counting(dict.fromkeys([model for names in OF.values() for model in names], common))
+    alone = {key: frame[frame["image"].isin(common)] for key, frame in frames().items()}
+    where = {"dataset": "d", "settings": Settings(resamples=300)}
+    found = summarize_seeds(frames(), OF, [("plain", "other")], **where, counting=counting)
+    pd.testing.assert_frame_equal(found, summarize_seeds(alone, OF, [("plain", "other")], **where))
+
+
+def test_items_are_drawn_with_their_image():
+    sources = np.repeat([0, 1, 4, 5, 8, 11, 12, 15, 18], [1, 3, 1, 3, 3, 1, 3, 3, 2])
+    settings, scores = Settings(resamples=4000, sources=sources), frames()
+    row = next(summarize_seeds(scores, OF, [], dataset="d", settings=settings).itertuples())
+    values = np.stack([scores[name, "cam"].sort_values("image")["drop"] for name in OF["plain"]])
+    rng, images = np.random.default_rng(9), np.unique(sources)
+    both, alone = [], []
+    for _ in range(4000):
+        items = np.concatenate([np.flatnonzero(sources == image) for image in rng.choice(images, len(images))])
+        both.append(values[rng.choice(2, 2)][:, items].mean())
+        alone.append(values[:, items].mean())
+    assert row.mean == pytest.approx(values.mean())
+    assert row.n == 20
+    np.testing.assert_allclose([row.ci_low, row.ci_high], np.quantile(both, [0.025, 0.975]), atol=0.015)
+    np.testing.assert_allclose([row.image_low, row.image_high], np.quantile(alone, [0.025, 0.975]), atol=0.015)
+    # Of items that are all the same in an image, it is the interval of the images.
+    means = np.random.default_rng(3).random((2, 9))
+    twice = replicated_mean(np.repeat(means, 2, axis=1), groups=np.repeat(np.arange(9), 2), resamples=200)
+    assert twice.image_low == pytest.approx(replicated_mean(means, resamples=200).image_low)

@@ -273,6 +273,15 @@ def test_heads_that_the_data_are_not_for_are_told(config, sigmoids):  # noqa: F8
     assert all("`scenes`, scored on, has one label for each image; set softmax" in text for text in texts.values())
 
 
+def test_one_logit_is_for_two_classes_of_one_head(sigmoids):
+    entry = f"catalog.models.{sigmoids['models'][0]}"
+    put(sigmoids, f"{entry}.binary", True)
+    put(sigmoids, f"{entry}.num_classes", 3)
+    found = errors(sigmoids)
+    assert found[f"{entry}.num_classes"] == "found 3, but `binary: true` is for two classes; set 2"
+    assert found[f"{entry}.binary"] == "found true, but `head: sigmoid` is not for two classes; leave one of both out"
+
+
 def test_tokens_of_labels_need_one_label(sigmoids):
     trained = next(name for name in sigmoids["models"] if sigmoids["catalog"]["models"][name].get("train"))
     put(sigmoids, f"catalog.models.{trained}.variant", {"castream": {"token": "class_specific"}})

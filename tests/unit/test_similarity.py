@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 from camstudy.analysis.aggregate import Settings
+from camstudy.analysis.counting import Counting
 from camstudy.analysis.similarity import SIMILARITY, summarize_similarity
 from camstudy.metrics.similarity import map_correlation
 
@@ -35,9 +36,9 @@ def scipy_correlation(first, second):
     return np.array([scipy.stats.spearmanr(a.ravel(), b.ravel())[0] for a, b in zip(first, second, strict=True)])
 
 
-def rows(first, second, settings=SETTINGS):
+def rows(first, second, settings=SETTINGS, **more):
     stores = {("gap", "ca", "m"): (first, second), ("gap", "ca", "same"): (first, first)}
-    return summarize_similarity(stores, METHODS, dataset="d", settings=settings)
+    return summarize_similarity(stores, METHODS, dataset="d", settings=settings, **more)
 
 
 def test_correlation_is_scipys_and_knows_ties():
@@ -89,3 +90,33 @@ def test_other_crops_are_not_compared_and_other_resolutions_at_one():
     assert crops["method"].tolist() == ["same"]
     finer = rows(Store(first), Store(first.repeat(2, 1).repeat(2, 2)))
     assert 0.8 < finer["mean"][0] < 1
+
+
+def test_images_count_that_both_models_are_right_about():
+    first, second = pair()
+    first[0], second[9] = 1.0, 0.0
+    counting = Counting({"gap": np.arange(0, 30, 3), "ca": np.arange(6, 30)})
+    row = rows(Store(first), Store(second), counting=counting).iloc[0]
+    both = [image for image in range(30) if image % 3 == 0 and image >= 6]
+    values = map_correlation(first[both], second[both])
+    assert (row["n"], row["n_degenerate"]) == (len(both), 1)
+    assert row["mean"] == pytest.approx(values.mean())
+    # As if no others were there.
+    alone = rows(Store(first[both]), Store(second[both])).iloc[0]
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((alone["ci_low"], alone["ci_high"]), abs=1e-12)
+    disjoint = Counting({"gap": np.arange(3), "ca": np.arange(3, 30)})
+    none = rows(Store(first), Store(second), counting=disjoint).iloc[0]
+    assert none["n"] == 0
+    assert np.isnan([none["mean"], none["ci_low"], none["ci_high"]]).all()
+
+
+def test_items_of_an_image_are_resampled_together():
+    first, second = pair()
+    sources = np.repeat(np.arange(0, 30, 3), 3)
+    row = rows(Store(first), Store(second), Settings(resamples=299, sources=sources)).iloc[0]
+    values = map_correlation(first, second)
+    found = scipy.stats.bootstrap(
+        (values.reshape(-1, 3).mean(1),), np.mean, n_resamples=299, rng=np.random.default_rng(0), method="BCa"
+    ).confidence_interval
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(found), rel=1e-9)
+    assert row["n"] == 30

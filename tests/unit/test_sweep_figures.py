@@ -85,10 +85,10 @@ def test_stages_are_in_their_order_from_the_first_to_the_last(inputs):
                 means = dict(values(inputs.layers, model, method, "stage"))
                 expected.append([(place, means[stage]) for place, stage in enumerate(STAGES)])
         assert curves(axis) == expected
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1", "2", "-1"]
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["1", "2", "-1"]
 
 
-@pytest.mark.parametrize(("count", "bottom"), [(1, [0]), (4, [0, 1, 2, 3]), (6, [3, 4, 5]), (7, [3, 4, 5, 6])])
+@pytest.mark.parametrize(("count", "bottom"), [(1, [0]), (4, [2, 3]), (6, [3, 4, 5]), (7, [4, 5, 6])])
 def test_the_lowest_panels_name_the_axis(count, bottom):
     inputs = with_sweeps(make_inputs({f"arch_{n}": f"Architecture {n}" for n in range(count)}))
     for name, label in (("threshold_sweep", "floor"), ("layer_sweep", "stage")):
@@ -113,7 +113,7 @@ def test_cost_has_a_row_of_panels_for_each_quantity(inputs):
     assert len(figure.axes) == 4
     scores = inputs.scores[inputs.scores["metric"] == "alignment"]
     for place, axis in enumerate(figure.axes):
-        number, method = look[place // 2], METHODS[place % 2]
+        number, method = look[place % 2], METHODS[place // 2]
         points = {}
         for name in ARCHITECTURES:
             for model in (name, f"{name}_dcls"):

@@ -140,7 +140,8 @@ def test_several_failed_jobs_are_listed_in_the_end():
 def test_what_is_not_known_as_an_aside_is_told():
     run = Run()
     run.say("Nothing to be done (all requested files are present and up to date).")
-    run.say("take care", level=logging.WARNING)
+    for _ in range(3):
+        run.say("take care", level=logging.WARNING)
     run.say("MissingOutputException: files are missing", LogEvent.ERROR, logging.ERROR)
     assert [line.split()[0] for line in run.lines] == ["Nothing", "take", "MissingOutputException:"]
 

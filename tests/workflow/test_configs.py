@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import json
 import re
 import sys
 
@@ -88,10 +89,12 @@ def test_shipped_studies_can_be_planned(project, config):
 def test_demo_weights_can_be_planned(project):
     status, output = snakemake(project, "--dry-run", "demo_weights")
     assert status == 0, output
-    shipped = sorted((ROOT / "config/weights").glob("*.safetensors"))
-    assert len(shipped) >= 4
-    for path in shipped:
-        assert f"Export the demo weights {path.stem}\n" in output
+    records = {path.stem: json.loads(path.read_text()) for path in (ROOT / "config/weights").glob("*.json")}
+    assert records.keys() == {path.stem for path in (ROOT / "config/weights").glob("*.safetensors")}
+    made = [name for name, record in records.items() if record["made_by"] == "snakemake demo_weights"]
+    assert len(made) >= 4
+    for name in made:
+        assert f"Export the demo weights {name}\n" in output
 
 
 def test_a_start_without_a_profile_is_told_what_it_goes_by(project):

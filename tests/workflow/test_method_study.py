@@ -18,7 +18,7 @@ STUDY = {
     "statistics": {"resamples": 199},
     "qualitative": {"n_images": 2},
     "tables": ["faithfulness", "localization"],
-    "figures": ["method_grid", "insertion_deletion", "faithfulness_localization", "randomization"],
+    "figures": ["method_grid", "distribution", "insertion_deletion", "faithfulness_localization", "randomization"],
     "explain": {"chunk_size": 4, "batch_size": 8},
     "device": "cpu",
     "threads": {"explain": 1},

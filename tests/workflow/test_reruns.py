@@ -588,6 +588,7 @@ LEDGER: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     "intervals in tables": (study("show_intervals", value=True), CONFIGURATION | LOCALIZATION),
     "which images count": (study("images", value="correct"), CONFIGURATION | FROM_SCORES),
     "which images count, written out": (study("images", value="all"), set()),
+    "the question": (study("question", value="Who?"), CONFIGURATION),
     "a primary metric": (study("primary", value="average_drop"), CONFIGURATION),
     "a primary metric that is compared for it alone": (
         study("primary", value="dice_at_10"),

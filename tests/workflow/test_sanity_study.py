@@ -98,7 +98,7 @@ def test_scores_are_those_of_the_library_on_the_images_chosen(project):
         assert steps["image"].tolist() == np.repeat(chosen, STEPS).tolist()
         assert steps["step"].tolist() == [1, 2, 3] * CHOSEN
         assert steps["step_name"].tolist() == steps["step_name"].tolist()[:STEPS] * CHOSEN
-        assert steps["step_name"][0] == "fc"
+        assert steps["step_name"][0] == "fc to layer3"
         assert steps["name"].tolist() == np.repeat(dataset.names(chosen), STEPS).tolist()
         means = steps.groupby("image")[["correlation", "correlation_absolute"]].mean()
         np.testing.assert_allclose(scores["randomization_spearman"], means["correlation"])

@@ -120,7 +120,7 @@ def test_steps_of_the_workflow_run_the_code_of_their_units(tmp_path):
             missing[step.script, *step.wildcards.values()] = lost
     assert not missing
     # Steps that the study in miniature does not have: it fetches nothing, and has no seeds and no layers scored so.
-    beside = {"aggregate_layer_scores", "aggregate_seeds", "aggregate_similarity", "fetch_archive"}
+    beside = {f"aggregate_{what}" for what in ("layer_scores", "redrawn", "seeds", "similarity")} | {"fetch_archive"}
     assert ran == {unit for unit in CODE.units if ":" not in unit} - beside
 
 

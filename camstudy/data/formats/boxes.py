@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.kinds import AGAIN
 from camstudy.data.formats.files import Files
 
 LIMIT = 2**31
@@ -41,26 +42,21 @@ def parse_objects(content: bytes, where: str, first: int) -> list[Object]:
     """Return the objects of an annotation: ``<object>`` with ``<name>``, ``<bndbox>`` and perhaps ``<difficult>``.
 
     xmin to xmax are columns, the last included, and ymin to ymax rows; ``first`` is the number of the first one.
-    Fractions, which a few files have, are rounded. Boxes of an object's parts are not read.
+    Fractions, which a few files have, are rounded. Boxes of an object's parts are not read; one that ends before it
+    begins is for `cut_boxes` to refuse, so that it costs its image and not all of them.
 
     Raises
     ------
-    CamstudyError : the content is no such document or declares entities, or a box ends before it begins.
+    CamstudyError : the content is no such document, or declares entities.
     """
     try:
         root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_Elements()))
         if root.tag != "annotation":
             raise ValueError(f"it is a `{root.tag}`")
-        found = [_object(element, first) for element in root.findall("object")]
+        return [_object(element, first) for element in root.findall("object")]
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise CamstudyError(f"{where}: not an annotation in Pascal VOC's XML ({error}); fetch it again") from None
-    for item in found:
-        top, left, bottom, right = item.edges
-        # A box one pixel wide has the same number twice: the last pixel is included.
-        if bottom <= top or right <= left:
-            box = f"xmin {left + first}, ymin {top + first}, xmax {right + first - 1}, ymax {bottom + first - 1}"
-            raise CamstudyError(f"{where}: found a box of {box}, expected the smaller first; fetch it again")
-    return found
+        advice = AGAIN if isinstance(error, ElementTree.ParseError) else "correct it, or take the original"
+        raise CamstudyError(f"{where}: not an annotation in Pascal VOC's XML ({error}); {advice}") from None
 
 
 def _object(element: ElementTree.Element, first: int) -> Object:
@@ -80,13 +76,20 @@ def _object(element: ElementTree.Element, first: int) -> Object:
 def cut_boxes(boxes: np.ndarray, size: tuple[int, int], where: str) -> tuple[np.ndarray, int]:
     """Return the boxes (k, 4) of an image, cut at its borders, and how many of them reached beyond.
 
-    ``size`` is height and width in pixels. Raises `CamstudyError` if nothing is left of one.
+    ``size`` is height and width in pixels. Raises `CamstudyError` for one that has or keeps no pixel.
     """
+    empty = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(1))
+    if len(empty):
+        raise CamstudyError(
+            f"{where}: the box of top, left, bottom, right {boxes[empty[0]].tolist()} ends before it begins, though "
+            "the last pixel counts; correct it in the annotations"
+        )
     cut = np.clip(boxes, 0, [*size, *size])
     empty = np.flatnonzero((cut[:, 2:] <= cut[:, :2]).any(1))
     if len(empty):
         raise CamstudyError(
             f"{where}: the box of top, left, bottom, right {boxes[empty[0]].tolist()} lies outside the image of height "
-            f"{size[0]} and width {size[1]}; images and boxes do not belong together: fetch both again"
+            f"{size[0]} and width {size[1]}; images and boxes do not belong together: correct it, or "
+            "take both of one origin"
         )
     return cut, int((cut != boxes).any(1).sum())

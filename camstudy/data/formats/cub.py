@@ -88,9 +88,9 @@ def _edges(files: Files, name: str, number: int, values: list[str]) -> np.ndarra
     except ValueError:
         x = y = width = height = float("nan")
     edges = (y, x, y + height, x + width)
-    if not all(-LIMIT < edge < LIMIT for edge in edges) or width < 1 or height < 1:
+    if not all(-LIMIT < edge < LIMIT for edge in edges):
         raise CamstudyError(
-            f"{files.path}, {name}: image {number} has {' '.join(values)}, expected x, y, and a width and height of at "
-            "least 1; fetch it again"
+            f"{files.path}, {name}: image {number} has {' '.join(values)}, expected x, y, width and height; "
+            "fetch it again"
         )
     return np.array([[round(edge) for edge in edges]], np.int64)

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from camstudy.core import ledger
 from camstudy.core.errors import CamstudyError
-from camstudy.core.kinds import kind
+from camstudy.core.kinds import after, kind
 from camstudy.core.provenance import sha256_file
 from camstudy.core.store import store_path
 
@@ -103,7 +103,7 @@ class Files:
                 content = (self.path / name).read_bytes()
                 self.hashes[name] = hashlib.sha256(content).hexdigest()
         except DAMAGE as error:
-            raise CamstudyError(f"{self.path}, {name}: cannot be read ({error}); fetch it again") from None
+            raise CamstudyError(f"{self.path}, {name}: cannot be read ({error}); {after(error)}") from None
         if len(content) != self.sizes[name]:
             raise CamstudyError(f"{self.path}, {name}: has {len(content)} of {self.sizes[name]} bytes; fetch it again")
         return content

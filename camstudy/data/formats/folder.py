@@ -173,10 +173,6 @@ def _edges(row: Mapping[str, str], where: str) -> tuple[int, int, int, int]:
     except (TypeError, ValueError, OverflowError):
         given = ", ".join(f"{edge} {row[edge]!r}" for edge in EDGES)
         raise CamstudyError(f"{where}: found {given}, expected four numbers of pixels") from None
-    if left >= right or top >= bottom:
-        raise CamstudyError(
-            f"{where}: the box from {left}, {top} to {right}, {bottom} is empty; the smaller come first"
-        )
     return top, left, bottom, right
 
 

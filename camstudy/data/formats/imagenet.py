@@ -112,7 +112,7 @@ def _read_boxes(root: str | Path, names: list[str], synsets: list[str]) -> list[
             others = ", ".join(sorted({item.name for item in objects})) or "none"
             raise CamstudyError(
                 f"{files.path}, {name}: no object of the image's class {synset}, found {others}; boxes and classes do "
-                "not belong together: fetch both again"
+                "not belong together: take both of one origin"
             )
     return found
 

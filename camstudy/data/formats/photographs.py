@@ -21,6 +21,7 @@ from camstudy.data.formats.boxes import cut_boxes
 from camstudy.data.formats.files import Files
 
 FORMATS = ["JPEG", "PNG"]
+SIGNATURES = (b"\xff\xd8", b"\x89PNG")
 DENSITY_SIZE = (128, 128)
 NO_LABEL = -1
 UNKNOWN = -1  # who made a fixation, when, and for how long
@@ -119,6 +120,8 @@ def _opened(content: bytes, where: str) -> Image.Image:
         raise CamstudyError(f"{where}: is too large to be decoded ({size}); scale it down") from None
     except (OSError, SyntaxError) as error:
         what, advice = kind(content)
+        if not what and not content.startswith(SIGNATURES):
+            advice = "give a JPEG or PNG file in its place"
         found = f", but {what}" if what else f" ({error})"
         raise CamstudyError(f"{where}: neither a JPEG nor a PNG file{found}; {advice}") from None
 

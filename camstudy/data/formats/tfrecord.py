@@ -17,6 +17,7 @@ import numpy as np
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.files import replacing
+from camstudy.core.kinds import after
 
 LENGTH = struct.Struct("<Q")
 CRC = struct.Struct("<I")
@@ -130,7 +131,7 @@ def _open(path: str | Path) -> BinaryIO:
     try:
         return Path(path).open("rb")
     except OSError as error:
-        raise CamstudyError(f"{path}: cannot be read ({error.strerror}); fetch the shard again") from None
+        raise CamstudyError(f"{path}: cannot be read ({error.strerror}); {after(error)}") from None
 
 
 def _damaged(path: str | Path, index: int, offset: int, problem: str) -> CamstudyError:

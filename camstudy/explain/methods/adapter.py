@@ -43,15 +43,15 @@ def pytorch_grad_cam(context: Context, *, class_name: str, seed: int = 0) -> Ten
     Raises `CamstudyError` for a class that the library does not have, that makes no map of a class and a layer, or that
     fails with this model, each with the reason.
     """
-    import copy
-
     import numpy as np
     import torch
+
+    from camstudy.models.copying import copied
 
     check(seed >= 0, "pytorch_grad_cam", "seed", seed, "at least 0")
     kind = _class(class_name)
     # Some classes differentiate gradients, which depend on nothing where the parameters are constant.
-    model = copy.deepcopy(context.model).requires_grad_(True)
+    model = copied(context.model).requires_grad_(True)
     maps = []
     state = np.random.get_state()
     try:

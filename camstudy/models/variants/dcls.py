@@ -7,7 +7,6 @@ count), positions ``P`` (2, out, in / groups, count) in pixels from the kernel's
 position.
 """
 
-import copy
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from DCLS.construct.modules import ConstructKernel2d, Dcls2d
 from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError, unknown
+from camstudy.models.copying import copied
 from camstudy.models.seeding import seeded
 from camstudy.models.variants import VARIANTS
 
@@ -99,7 +99,7 @@ def fold(model: nn.Module) -> nn.Module:
     Outputs are equal to 1e-6. Kernels are built in float32: fold before ``.half()``, which would round
     positions.
     """
-    model = copy.deepcopy(model)
+    model = copied(model)
     reset_caches(model)
     with torch.no_grad():
         return _replace_modules(model, {layer: _folded(layer) for layer in dcls_layers(model)})

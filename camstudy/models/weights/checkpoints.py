@@ -7,6 +7,7 @@ import re
 import struct
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,10 +19,18 @@ from torch import Tensor, nn
 
 from camstudy.core.errors import CamstudyError, unknown
 from camstudy.core.files import replacing
-from camstudy.core.kinds import kind
+from camstudy.core.kinds import AGAIN, after, kind
 from camstudy.core.provenance import sha256_file
 from camstudy.models.heads import with_initial_head
-from camstudy.models.weights.names import BY_POSITION, by_position, position_hint, unwrapped, with_counters
+from camstudy.models.weights.hints import class_hint, dcls_hint, stream_hint
+from camstudy.models.weights.names import (
+    BY_POSITION,
+    by_position,
+    position_hint,
+    prefix_hint,
+    unwrapped,
+    with_counters,
+)
 
 STATE_KEYS = ("model", "state_dict_ema", "state_dict")
 _DCLS_VERSION = "dcls_version"
@@ -105,6 +114,7 @@ def load_into(
         for missing or unexpected names, other shapes, differing copies of a tensor that the model shares, and
         positions of DCLS layers far outside their kernel. The model is unchanged then.
     """
+    refuse_other_state(model)
     own = model.state_dict(keep_vars=True)
     given, once = state, {names[0]: own[names[0]] for names in _names_of_tensors(own)}
     state = by_position(once, state, where) if names == BY_POSITION else unwrapped(own, state)
@@ -119,7 +129,7 @@ def load_into(
     complete, missing = _complete(own, with_counters(own, state), where)
     unexpected = [name for name in state if name not in own]
     shapes = [
-        f"`{name}` is {tuple(tensor.shape)}, the model has {tuple(own[name].shape)}" + _class_hint(tensor, own[name])
+        f"`{name}` is {tuple(tensor.shape)}, the model has {tuple(own[name].shape)}" + class_hint(tensor, own[name])
         for name, tensor in complete.items()
         if tensor.shape != own[name].shape
     ]
@@ -136,8 +146,9 @@ def load_into(
         raise CamstudyError(
             f"{where}: the weights do not fit the model ({len(own)} names).\n  " + "\n  ".join(problems) + "\n"
             "Compare `arch`, `kwargs`, `num_classes` and `variant` with what the file was made for."
-            + _dcls_hint(own, state)
-            + _stream_hint(own, state)
+            + dcls_hint(own, state)
+            + stream_hint(own, state)
+            + prefix_hint(once, given)
             + position_hint(once, given)
         )
     _check_positions(model, complete, where)
@@ -192,16 +203,33 @@ def load_weights(
 def save_model(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a model's weights as safetensors in one step: readers see the old file or the whole new one.
 
-    A tensor that layers share is stored once, under the first of its names. ``metadata`` maps strings to
-    strings; ``dcls_version`` is added for a model with DCLS layers.
+    A tensor that layers share is stored once, under the first of its names; tensors that lie in one another's memory
+    are each stored whole. ``metadata`` maps strings to strings; ``dcls_version`` is added for a model with DCLS layers.
+    Raises `CamstudyError` for state that is no tensor.
     """
+    refuse_other_state(model)
     own = model.state_dict(keep_vars=True)
     tensors = {names[0]: own[names[0]].detach().contiguous() for names in _names_of_tensors(own)}
+    lying = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
+    tensors = {
+        name: tensor.clone() if lying[tensor.untyped_storage().data_ptr()] > 1 else tensor
+        for name, tensor in tensors.items()
+    }
     version = _dcls_version(model)
     metadata = dict(metadata or {}) | ({_DCLS_VERSION: version} if version else {})
     with replacing(path) as temporary:
         # `save_file` would leave a file that others of a shared project cannot read.
         temporary.write_bytes(safetensors.torch.save(tensors, metadata))
+
+
+def refuse_other_state(model: nn.Module) -> None:
+    """Raise `CamstudyError` for a network with state that is no tensor, and so in no file of weights."""
+    others = [name for name, value in model.state_dict(keep_vars=True).items() if not isinstance(value, Tensor)]
+    if others:
+        raise CamstudyError(
+            f"arch: {type(model).__name__} has state that is no tensor and would be lost when its weights are saved: "
+            f"{', '.join(others[:SHOWN])}; let `get_extra_state` return a tensor, or make it a buffer or an argument"
+        )
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -276,41 +304,6 @@ def _check_positions(model: nn.Module, state: Mapping[str, Tensor], where: str) 
                 )
 
 
-def _dcls_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """Say how to load weights with a variant into a model without it, and the other way round."""
-    file_has, model_has = (any(name.endswith(".P") for name in names) for names in (state, own))
-    if file_has and not model_has:
-        return (
-            " The file has positions of DCLS layers: set `weights.include_variant: true`, and `variant.dcls` as the"
-            " file was made."
-        )
-    if model_has and not file_has:
-        return (
-            " The file has no positions of DCLS layers: remove `weights.include_variant` to load it into the plain"
-            " architecture and convert that."
-        )
-    return ""
-
-
-def _stream_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """Say how to load weights with a CA-Stream into a model without it, and the other way round."""
-    file_has, model_has = any("cls_token" in name or name == "stream.token" for name in state), "stream.token" in own
-    if file_has and not model_has:
-        return " If it has a CA-Stream: set `weights.include_variant: true`, and `variant.castream` as it was made."
-    if model_has and not file_has:
-        return (
-            " The file has no stream: remove `weights.include_variant` to load it into the network alone, and train the"
-            " stream."
-        )
-    return ""
-
-
-def _class_hint(found: Tensor, own: Tensor) -> str:
-    if found.ndim in (1, 2) and found.shape[1:] == own.shape[1:]:
-        return f" (if these are classes: `num_classes: {found.shape[0]}`)"
-    return ""
-
-
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
@@ -325,8 +318,11 @@ _DAMAGE += (ArithmeticError, MemoryError, struct.error)
 
 def _refuse_format(path: Path) -> None:
     """Raise `CamstudyError`, with the way out, for files that are not torch's checkpoints."""
-    with path.open("rb") as file:
-        start = file.read(200)
+    try:
+        with path.open("rb") as file:
+            start = file.read(200)
+    except OSError as error:
+        raise _damaged(path, error) from None
     what, advice = kind(start)
     if start.startswith(b"\x89HDF"):
         what, advice = "an HDF5 file, as Keras writes", "take weights of PyTorch, or convert them"
@@ -385,4 +381,5 @@ def _pick(content: object, key: str | None, path: Path) -> dict[str, Tensor]:
 
 def _damaged(path: str | Path, error: Exception) -> CamstudyError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    return CamstudyError(f"{path}: cannot be read ({reason}); it may be incomplete: fetch it again")
+    advice = after(error) if isinstance(error, PermissionError) else f"it may be incomplete: {AGAIN}"
+    return CamstudyError(f"{path}: cannot be read ({reason}); {advice}")

@@ -54,7 +54,7 @@ def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
             )
     model = build_model(entry, variants=includes_variant(entry))
     try:
-        classes = entry.get("num_classes", CLASSES)
+        classes = 1 if entry.get("binary") else entry.get("num_classes", CLASSES)
         if source.get("timm"):
             lost = _load_timm(model, entry["arch"], classes, path)
         else:

@@ -17,8 +17,9 @@ BY_POSITION = "by_position"
 def unwrapped(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Return a state without what wrappers put before all of its names, unless the model's own names begin with it.
 
-    Where all names of the model, and they alone, are those of the file after one prefix, they get it. The count of an
-    averaged model (``n_averaged``) is left out.
+    Of another prefix than those of `PREFIXES` that holds if the file has all names of the model after it, and no
+    others. Where all names of the model, and they alone, are those of the file after one prefix, they get it. The count
+    of an averaged model (``n_averaged``) is left out.
     """
     if state.keys() <= own.keys():
         return state
@@ -29,11 +30,32 @@ def unwrapped(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Mapping
         if len(state.keys() & own.keys()) > len(stripped.keys() & own.keys()):
             return state
         state = stripped
+    whole = _prefixes(own, state)
+    if len(whole) == 1 and all(name.startswith(whole[0]) and name.removeprefix(whole[0]) in own for name in state):
+        return {name.removeprefix(whole[0]): tensor for name, tensor in state.items()}
     common = _common(own)
     counters = {name for name in own if name.endswith(COUNTER)}
     if common and own.keys() - counters <= {f"{common}.{name}" for name in state} <= own.keys():
         return {f"{common}.{name}": tensor for name, tensor in state.items()}
     return state
+
+
+def prefix_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say after which prefixes a file has all names of the model, where it has others, too."""
+    whole = [f"`{prefix}`" for prefix in _prefixes(own, state)]
+    if not whole:
+        return ""
+    return (
+        f" After {' and after '.join(whole)}, the file has all names of the model, beside others: save the tensors of "
+        f"{'one of these' if whole[1:] else 'this prefix'} alone, with `safetensors.torch.save_file`."
+    )
+
+
+def _prefixes(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """Return after which prefixes a state has all names of a model, counters of batches apart."""
+    needed = [name for name in own if not name.endswith(COUNTER)]
+    ends = [name.removesuffix(needed[0]) for name in state if needed and name.endswith(f".{needed[0]}")]
+    return [end for end in ends if all(f"{end}{name}" in state for name in needed)]
 
 
 def _common(names: Iterable[str]) -> str:

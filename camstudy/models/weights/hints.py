@@ -1,0 +1,41 @@
+"""What to say of weights that do not fit: of a network with a variant, of one without, of other classes."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+def dcls_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say how to load weights with a variant into a model without it, and the other way round."""
+    file_has, model_has = (any(name.endswith(".P") for name in names) for names in (state, own))
+    if file_has and not model_has:
+        return (
+            " The file has positions of DCLS layers: set `weights.include_variant: true`, and `variant.dcls` as the"
+            " file was made."
+        )
+    if model_has and not file_has:
+        return (
+            " The file has no positions of DCLS layers: remove `weights.include_variant` to load it into the plain"
+            " architecture and convert that."
+        )
+    return ""
+
+
+def stream_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Say how to load weights with a CA-Stream into a model without it, and the other way round."""
+    file_has, model_has = any("cls_token" in name or name == "stream.token" for name in state), "stream.token" in own
+    if file_has and not model_has:
+        return " If it has a CA-Stream: set `weights.include_variant: true`, and `variant.castream` as it was made."
+    if model_has and not file_has:
+        return (
+            " The file has no stream: remove `weights.include_variant` to load it into the network alone, and train the"
+            " stream."
+        )
+    return ""
+
+
+def class_hint(found: Tensor, own: Tensor) -> str:
+    """Say how many classes the file has, where a tensor of another shape may be that of a classifier."""
+    if found.ndim in (1, 2) and found.shape[1:] == own.shape[1:]:
+        return f" (if these are classes: `num_classes: {found.shape[0]}`)"
+    return ""
