@@ -17,7 +17,7 @@ with step(snakemake):
     models, methods = (
         {name: drawn(entry["title"]) for name, entry in catalog[kind].items()} for kind in ("models", "methods")
     )
-    dataset, inputs = open_dataset(snakemake.input.dataset), snakemake.input
+    dataset, inputs = open_dataset(snakemake.input.dataset, snakemake.input.fixations), snakemake.input
     chosen = select(dataset.n, min(settings["n_images"], dataset.n), settings["seed"])
 
     def names(classes):

@@ -20,6 +20,7 @@ from camstudy.pipeline.mistakes import Mistake, refuse_unknown_targets, unknown_
 from camstudy.pipeline.owner import take_results
 from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
 from camstudy.pipeline.planning import note_signatures, plan_fast
+from camstudy.data.sources import has_looks
 from camstudy.study.study import is_drawn, is_photographs
 
 share_library()
@@ -38,7 +39,7 @@ try:
     STUDY, IDENTITY = read_study(config, workflow.configfiles, FOLDER, is_job=not workflow.is_main_process)
 except CamstudyError as error:
     raise Mistake(str(error)) from None
-INPUTS, JOBS = Inputs(STUDY), Jobs(STUDY)
+INPUTS, JOBS = Inputs(STUDY, IDENTITY.corrected), Jobs(STUDY)
 # Nothing to ask for each job, where steps are jobs of their own.
 GROUP = JOBS.group if config["group_minutes"] else None
 

@@ -324,6 +324,7 @@ rule draw_maps:
         heatmaps=lambda w: [file for *_, file in INPUTS.drawn_maps()],
         scores=lambda w: [file for *_, file in INPUTS.drawn_scores()],
         prediction=lambda w: INPUTS.drawn_predictions(),
+        fixations=lambda w: INPUTS.fixations(STUDY.dataset),
         dataset=f"results/data/{STUDY.dataset}.json",
     output:
         png=report(
