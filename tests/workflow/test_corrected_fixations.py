@@ -48,7 +48,9 @@ MAPS = {"net": ["gradcam"], "control": CONTROLS}
 SCORED = {f"Score {method} of {model} on mine by gaze" for model, methods in MAPS.items() for method in methods}
 FROM_SCORES = {"Aggregate the scores of mine", "Make table gaze of mine"}
 LOOKED = {f"Make the control maps {method} for mine" for method in CONTROLS[1:]}
-CORRECTED = {"Prepare the fixations of mine"} | LOOKED | SCORED | FROM_SCORES
+# A control's maps are tried on the network, too.
+TRIED = {"Score gaze_center_bias_predicted of net on mine by rise_fast"}
+CORRECTED = {"Prepare the fixations of mine"} | LOOKED | SCORED | TRIED | FROM_SCORES
 
 
 def write_table(path, first="10"):
