@@ -16,7 +16,7 @@ from camstudy.pipeline.job import step
 
 with step(snakemake):
     method = snakemake.config["catalog"]["methods"][snakemake.wildcards.method]
-    dataset = open_dataset(snakemake.input.dataset)
+    dataset = open_dataset(snakemake.input.dataset, snakemake.input.fixations)
     function = bind(method["method"], method["parameters"])
     shape = separate(function, function(np.arange(1), dataset.group))[0].shape[1:]
     # Tried on a class that each model chooses, it has none of its own.

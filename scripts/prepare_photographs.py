@@ -1,7 +1,7 @@
 """Prepare a dataset of photographs of all sizes: files, labels or gaze, from what its distributors publish."""
 
 from camstudy.core.identity import parts
-from camstudy.core.ledger import listing_of, table_of
+from camstudy.core.ledger import listing_of, outside, table_of
 from camstudy.data.archives import check_archives
 from camstudy.data.formats.clickme import select
 from camstudy.data.formats.files import Root, start
@@ -15,8 +15,9 @@ with step(snakemake):
     name, manifest = snakemake.wildcards.dataset, snakemake.output.manifest
     entry, content = snakemake.config["catalog"]["datasets"][name], parts(snakemake.params.identity).get("content", "")
     check_archives(snakemake.input.archives)
-    root = Root(paths.root(entry))
-    found = SOURCES[entry["source"]].read(entry, root)
+    root, source, own = Root(paths.root(entry)), SOURCES[entry["source"]], table_of(paths.fixations(name))
+    apart, accepted = source.looks(entry), outside(own, paths.root(entry))
+    found = source.read(entry, root)
     items, damaged = found.photographs, []
     if entry.get("on_error") == "skip" and found.pixels is None:
         items, damaged = readable(found.files, items, threads=snakemake.threads)
@@ -30,7 +31,11 @@ with step(snakemake):
         """Note what was read, before the manifest says that all is done."""
         # Those that an earlier attempt packed were not read in this one.
         found.files.hash(item.name for item in (found.photographs if damaged else photographs))
-        return {"content": root.record(table_of(manifest), content)}
+        if apart:
+            # Where people looked has a table of its own, by which maps do not go.
+            root.record(own, accepted, only=apart)
+        about = {"without": apart, "names_count": source.names_count}
+        return {"content": root.record(table_of(manifest), content, **about)}
 
     attrs = {
         "dataset": name,

@@ -18,7 +18,7 @@ with step(snakemake) as run:
     work = Work(
         family,
         protocol,
-        open_dataset(inputs.dataset),
+        open_dataset(inputs.dataset, inputs.fixations),
         Heatmaps(inputs.heatmaps) if family.on_maps else None,
         catalog["methods"][names.method],
         catalog["models"].get(names.model),

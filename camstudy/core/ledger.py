@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
@@ -142,6 +143,8 @@ def record(
     places: Sequence[str],
     absent: Sequence[str] = (),
     kinds: Iterable[str] = (),
+    only: Sequence[str] = (),
+    without: Sequence[str] = (),
     text: str = "",
 ) -> str:
     """Write the table of a result that was made, in one step, and return the digest of the content.
@@ -154,9 +157,13 @@ def record(
     places : names of files and folders below the root that were read
     absent : names that were looked for in vain, and will be read instead if they come
     kinds : endings, in lower case, of files in folders that count; hidden files and others may come and go
+    only, without : patterns of the names that the table is about, or is not, where several tables share the places
     text : what stood for the content in the identity of the result
     """
     scope = {"places": [*places], "absent": [*absent], "kinds": sorted(kinds)}
+    scope |= {key: [*patterns] for key, patterns in (("only", only), ("without", without)) if patterns}
+    scope["absent"] = [name for name in absent if _is_about(name, scope)]
+    hashes = {name: each for name, each in hashes.items() if _is_about(name, scope)}
     # Whatever was read counts, under any name.
     scope["places"] += sorted(hashes.keys() - _counted(stats, scope).keys())
     stats = _counted(stats, scope)
@@ -164,6 +171,25 @@ def record(
     header = {"accepted": text, "content": digest, "seen": digest, "listing": listing_of(stats), **scope}
     _write(table, header, {name: (*stats[name], hashes.get(name)) for name in stats})
     return digest
+
+
+def split(table: str | Path, other: str | Path, patterns: Sequence[str], *, names_count: bool = False) -> None:
+    """Make two tables of one that was written before there were two, as `Root.record` writes them now.
+
+    What ``patterns`` match belongs to ``other``, and, with ``names_count``, its names to both. Nothing happens where
+    files have changed, as their content at the time of the result is not known any more.
+    """
+    header = read_header(table)
+    if header is None or Path(other).exists() or header["seen"] != header["content"]:
+        return
+    rows = _read_rows(table)
+    stats = {name: row[:2] for name, row in rows.items()}
+    hashes = {name: row[2] for name, row in rows.items() if row[2]}
+    about = {"places": header["places"], "absent": header["absent"], "kinds": header["kinds"]}
+    rest = {name: each for name, each in hashes.items() if not matches(name, patterns)}
+    with suppress(OSError):  # someone else's results
+        record(other, stats, hashes, **about, only=patterns)
+        record(table, stats, rest, **about, without=() if names_count else patterns, text=header["accepted"])
 
 
 def note(table: str | Path, files: Sequence[str], text: str) -> str:
@@ -230,8 +256,19 @@ def _counted(stats: Mapping[str, Stat], scope: Mapping) -> dict[str, Stat]:
     return {
         name: each
         for name, each in stats.items()
-        if (name.lower().endswith(kinds) and "/." not in name and name[0] != ".") or name in places
+        if _is_about(name, scope)
+        and ((name.lower().endswith(kinds) and "/." not in name and name[0] != ".") or name in places)
     }
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name matches one of some patterns, as of `fnmatch`, in which stars stand for slashes, too."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _is_about(name: str, scope: Mapping) -> bool:
+    """Whether a table is about files of this name, by its header."""
+    return matches(name, scope.get("only", ["*"])) and not matches(name, scope.get("without", ()))
 
 
 def _digest(lines: Iterable[tuple[str | int, object]]) -> str:

@@ -303,6 +303,18 @@ def open_store(manifest: str | Path, require: Sequence[str] = ()) -> Store:
     return Store(path, arrays, group.attrs)
 
 
+def overlaid(below: Store, above: Store) -> Store:
+    """Return a store with the arrays of two of the same images; those that both have are of ``above``.
+
+    Raises `CamstudyError` where their images differ.
+    """
+    if not np.array_equal(below["image"][:], above["image"][:]):
+        raise CamstudyError(f"{above.path}: is of other images than {below.path}; delete its manifest and run again")
+    found = Store(below.path, {}, below.attrs)
+    found.zarrs = {**below.zarrs, **above.zarrs}
+    return found
+
+
 def _as_slice(part: Part) -> Part:
     """Return neighbouring positions as a slice, which zarr reads faster, and all else as it is."""
     if isinstance(part, slice):

@@ -34,11 +34,13 @@ from pathlib import Path
 import numpy as np
 
 from camstudy.core.errors import CamstudyError
-from camstudy.core.store import Store, open_store
+from camstudy.core.store import Store, open_store, overlaid
 from camstudy.data.formats.photographs import Pictures
 
 # What every reader may rely on: the dataset's name in the catalogue, its source and licence, whether its human maps are
 # "recorded" from people or "simulated" (None without any), and the names of the classes by label (None without any).
+# What is read from a store of its own where it was corrected.
+GAZE = ("fixation", "observer", "fixation_order", "fixation_duration", "human_map")
 ATTRIBUTES = {"dataset", "source", "licence", "human_maps", "class_names"}
 
 
@@ -177,9 +179,14 @@ class Dataset:
         return self.group[name][part]
 
 
-def open_dataset(manifest: str | Path) -> Dataset:
-    """Open a finished dataset store, given its manifest; without images or labels it is a `CamstudyError`."""
+def open_dataset(manifest: str | Path, fixations: Sequence[str | Path] = ()) -> Dataset:
+    """Open a finished dataset store, given its manifest; without images or labels it is a `CamstudyError`.
+
+    ``fixations`` has the manifest of where people looked, `GAZE`, if that was corrected after the dataset was prepared.
+    """
     group = open_store(manifest, require=("image", "label"))
+    for corrected in fixations:
+        group = overlaid(group, open_store(corrected, require=("image", *GAZE)))
     if "image_file" not in group and "pixels" not in group:
         raise CamstudyError(f"{group.path}: has neither `pixels` nor `image_file`; it holds {', '.join(group)}")
     return Dataset(group.path, group)

@@ -35,7 +35,8 @@ def open_data(dataset: str, *, results: str | Path = "results") -> xarray.Datase
     >>> data["human_map"].sel(image="0.tfrecord#7").shape
     (64, 64)
     """
-    found = open_dataset(Path(results, "data", f"{dataset}.json"))
+    manifest, corrected = (Path(results, "data", f"{dataset}{end}.json") for end in ("", ".fixations"))
+    found = open_dataset(manifest, [corrected] if corrected.is_file() else [])
     coords = {"image": found.names(), "label": ("image", found.labels)}
     if "class_name" in found.group:
         coords["class_name"] = ("image", found.group["class_name"][:].astype(object))

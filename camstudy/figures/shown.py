@@ -28,17 +28,19 @@ class Shown:
     config : validated configuration
     record : of the figure
     manifest : of the study's dataset
+    fixations : the manifest of its fixations if these were corrected
     """
 
     config: Mapping
     record: FigureRecord
     manifest: str
+    fixations: Sequence[str] = ()
     dataset: Dataset = field(init=False)
     chosen: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         settings, catalog = self.config["qualitative"], self.config["catalog"]
-        self.dataset = open_dataset(self.manifest)
+        self.dataset = open_dataset(self.manifest, self.fixations)
         self.chosen = chosen_images(self.dataset.sources, settings, self.record)
         self.titles = {}
         for kind in ("models", "methods"):
@@ -141,11 +143,12 @@ def read_shown(
     ----------
     config : validated configuration
     record : of the figure
-    files : inputs of the workflow's rule: ``dataset``, ``heatmaps``, ``scores``, ``masked`` and ``prediction``
+    files : inputs of the workflow's rule: ``dataset``, ``fixations``, ``heatmaps``, ``scores``, ``masked`` and
+        ``prediction``
     keys : model and method of each of the files: ``maps``, ``scored`` and ``masked``
     pairs : title of each network that is compared, and of its models
     """
-    shown = Shown(config, record, files["dataset"])
+    shown = Shown(config, record, files["dataset"], files["fixations"])
     maps = shown.maps(keys["maps"], files["heatmaps"])
     predicted, of_label = shown.predicted(files["prediction"])
     probability, masked = shown.faithful(keys["masked"], files["masked"])

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from camstudy.core.code import revision
 from camstudy.core.identity import digest, line, view
 from camstudy.core.names import CONTROL
-from camstudy.data.sources import SOURCES, has_items
-from camstudy.explain.methods import bind
+from camstudy.data.sources import LOOKING, LOOKS, SOURCES, has_items
+from camstudy.explain.methods import METHODS, bind
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.models import timm_names
+from camstudy.pipeline import views
 from camstudy.pipeline.sources import Sources
 from camstudy.study.counting import compared_alone
 from camstudy.study.seeds import replicates
@@ -26,21 +27,6 @@ from camstudy.training.terms import asked
 
 if TYPE_CHECKING:
     from camstudy.study.registered import Record
-
-# Named views: which keys of an entry decide what. Titles, estimates and the number of GPUs are in none.
-ARCHITECTURE = ("arch", "kwargs", "num_classes", "output", "binary", "variant")
-HEAD = ("head",)
-INPUT = ("input",)
-EXPLANATION = ("method", "target", "geometry", "stage", "references")
-SCORING = ("postprocess",)
-# Geometries whose images became others, while those of the others, made by the same code, stayed as they were.
-CORRECTED = {"authors": {"resized": "tensorflow"}}
-NOT_TRAINING = ("gpu", "dataset")
-NOT_WEIGHTS = ("sha256", "path", "url")
-NOT_DATA = ("human_ceiling", "root", "archives", "shards")
-NOT_PROTOCOL = ("title",)
-# Long tables that began later than the others to go by the images that count.
-LATELY_COUNTED = ("layer_scores", "seeds", "similarity")
 
 
 class Identities:
@@ -71,7 +57,7 @@ class Identities:
         """Return the identity of a TFRecord shard that is drawn or downloaded."""
         entry = self._catalog["datasets"][dataset]
         if entry["source"] == "digits":
-            kept = [key for key in entry if key not in (*NOT_DATA, "licence", "class_names", "human_maps")]
+            kept = [key for key in entry if key not in (*views.NOT_DATA, "licence", "class_names", "human_maps")]
             return line(
                 code=self._code("make_digits"), entry=digest(view(entry, kept, "dataset digits")), number=str(number)
             )
@@ -89,7 +75,7 @@ class Identities:
             entry = self._catalog["datasets"][name]
             # What nobody says of human maps, no result shows.
             unstated = ("human_maps",) if entry.get("human_maps", "") is None else ()
-            stated = [key for key in entry if key not in (*NOT_DATA, *unstated)]
+            stated = [key for key in entry if key not in (*views.NOT_DATA, *unstated)]
             kept = view(entry, stated, f"dataset {entry['source']}")
             numbers, folder = self.study.shard_numbers(name), self.study.shard_folder(name)
             rule = "prepare_photographs" if is_photographs(entry) else "prepare_dataset"
@@ -104,12 +90,25 @@ class Identities:
 
         return self._once("dataset", name, make=make)
 
+    def corrected(self, dataset: str) -> str:
+        """Return what stands for fixations that were corrected since the dataset was prepared; nothing if none were."""
+        return self._once("corrected", dataset, make=lambda: self.sources.fixations(dataset))
+
+    def fixations(self, dataset: str) -> str:
+        """Return the identity of such fixations."""
+        data = digest(self.dataset(dataset))
+        return line(code=self._code("prepare_fixations"), content=self.corrected(dataset), data=data)
+
+    def _looks(self, dataset: str, *, wanted: bool = True) -> str | None:
+        """Return the part of where people looked, beside that of the dataset, where results depend on it."""
+        return digest(self.fixations(dataset)) if wanted and self.corrected(dataset) else None
+
     def check(self, model: str) -> str:
         """Return the identity of what a network is found to be, whatever its weights."""
         entry = self._catalog["models"][model]
         return line(
             code=self._code("check_model", *self._variants(entry)) + self._own_code(entry),
-            architecture=digest(view(entry, ARCHITECTURE, "model")),
+            architecture=digest(view(entry, views.ARCHITECTURE, "model")),
             input=self._input(entry),
             layer=digest(entry["target_layer"]) if entry["target_layer"] else None,
             # Only a network that is trained is run in training mode.
@@ -119,12 +118,14 @@ class Identities:
     def weights(self, model: str) -> str:
         """Return the identity of weights that are fetched: the file's content, or its address."""
         entry = self._catalog["models"][model]
-        stated = {key: value for key, value in entry["weights"].items() if key not in NOT_WEIGHTS}
+        stated = {key: value for key, value in entry["weights"].items() if key not in views.NOT_WEIGHTS}
         included = bool(entry["weights"].get("include_variant"))
         source, accepted = self.sources.weights(model)
         return line(
             code=self._code("fetch_weights", *self._variants(entry, included)) + self._own_code(entry),
-            architecture=digest(view(entry, [key for key in ARCHITECTURE if included or key != "variant"], "model")),
+            architecture=digest(
+                view(entry, [key for key in views.ARCHITECTURE if included or key != "variant"], "model")
+            ),
             source=digest(source),
             accepted=accepted,
             weights=digest(view({"weights": stated}, ("weights",), "model")),
@@ -142,7 +143,7 @@ class Identities:
                 start = digest(self.model(weights["model"]) if "model" in weights else self.weights(name))
             made = {}
             if recipe:
-                kept = {key: value for key, value in recipe.items() if key not in NOT_TRAINING}
+                kept = {key: value for key, value in recipe.items() if key not in views.NOT_TRAINING}
                 made = {
                     "training": digest(view({"train": kept}, ("train",), "model")),
                     "input": self._input(entry),
@@ -153,7 +154,7 @@ class Identities:
             return line(
                 code=self._code("train" if recipe else "assemble_model", *self._variants(entry), *terms)
                 + self._own_code(entry),
-                architecture=digest(view(entry, (*ARCHITECTURE, *HEAD), "model")),
+                architecture=digest(view(entry, (*views.ARCHITECTURE, *views.HEAD), "model")),
                 start=start,
                 seed=str(entry["seed"]) if drawn else None,
                 **made,
@@ -166,7 +167,7 @@ class Identities:
         entry = self._catalog["models"][model]
         return line(
             code=self._code("cost", *self._variants(entry)) + self._own_code(entry),
-            architecture=digest(view(entry, ARCHITECTURE, "model")),
+            architecture=digest(view(entry, views.ARCHITECTURE, "model")),
             input=self._input(entry),
             # How long a method is repeated is nothing to a network.
             protocol=self._protocol(protocol, "batch_size", "repeats"),
@@ -187,6 +188,7 @@ class Identities:
                     code=self._code("explain_control", f"method:{entry['method']}"),
                     data=data,
                     files=self.sources.maps(dataset, method) if entry["method"] == "files" else None,
+                    fixations=self._looks(dataset, wanted=METHODS[entry["method"]].reference in LOOKING),
                     **self._method(method),
                 )
             return line(
@@ -235,7 +237,7 @@ class Identities:
                 maps = self.explanation(dataset, CONTROL if self.study.is_control(method) else model, method)
                 made["maps"] = digest(maps)
             if "maps" in needs:
-                made["postprocess"] = digest(view(entry, SCORING, "method"))
+                made["postprocess"] = digest(view(entry, views.SCORING, "method"))
             if "model" in needs:
                 made |= self._seen(model, dataset)
             if "prediction" in needs and model != CONTROL:
@@ -244,6 +246,7 @@ class Identities:
             return line(
                 code=self._code("score", *units, *metrics),
                 data=digest(self.dataset(dataset)),
+                fixations=self._looks(dataset, wanted=not LOOKS.isdisjoint(needs)),
                 protocol=self._protocol(protocol),
                 **made,
             )
@@ -287,7 +290,7 @@ class Identities:
             stated = settings(study.config) if what != "curves" else {}
             if what == "similarity":
                 entries = {method: self._catalog["methods"][method] for method in study.methods}
-                stated["postprocess"] = {key: view(entry, SCORING, "method") for key, entry in entries.items()}
+                stated["postprocess"] = {key: view(entry, views.SCORING, "method") for key, entry in entries.items()}
                 stated["compared"] = study.compared()
             if what != "by_prediction" and not study.counts_all():
                 stated["images"] = study.config["images"]
@@ -304,7 +307,7 @@ class Identities:
             return line(
                 code=self._code(f"aggregate_{what}"),
                 # Those that once were of all images, and of items one by one.
-                counting="as_scores" if what in LATELY_COUNTED and (has_any or not study.counts_all()) else None,
+                counting="as_scores" if what in views.LATELY_COUNTED and (has_any or not study.counts_all()) else None,
                 # Intervals and tests over images, not over their items, as they once were.
                 items="by_image" if has_any and what != "curves" else None,
                 made_from=digest(made_from),
@@ -332,6 +335,7 @@ class Identities:
             made_from += [self.scores(dataset, *pair, protocol) for pair in pairs]
         return line(
             code=self._code("draw_maps", f"figure:{name}"),
+            fixations=self._looks(dataset),
             made_from=digest(made_from),
             stated=digest(stated_by_maps(study.config, FIGURES[name])),
         )
@@ -360,7 +364,7 @@ class Identities:
 
     def _input(self, entry: Mapping, *, squares: bool = True) -> str | None:
         """Return the part of how images are prepared, all of them squares or not."""
-        seen, known = view(entry, INPUT, "model"), timm_names.facts(entry["arch"])
+        seen, known = view(entry, views.INPUT, "model"), timm_names.facts(entry["arch"])
         # What timm says itself is in none, but for what results of earlier versions did not heed.
         if known.has_other_input:
             seen["timm"] = known.name
@@ -378,13 +382,13 @@ class Identities:
         entry = self._catalog["methods"][name]
         bound = bind(entry["method"], entry["parameters"]).parameters
         chosen = view(bound, bound, f"parameters {entry['method']}")
-        kept = view(entry, EXPLANATION, "method") | CORRECTED.get(entry["geometry"], {})
+        kept = view(entry, views.EXPLANATION, "method") | views.CORRECTED.get(entry["geometry"], {})
         return {"method": digest({**kept, "parameters": chosen})}
 
     def _protocol(self, name: str, *keys: str) -> str:
         """Return the part of a protocol, or of some of its keys."""
         entry = self._catalog["protocols"][name]
-        keys = keys or tuple(key for key in entry if key not in NOT_PROTOCOL)
+        keys = keys or tuple(key for key in entry if key not in views.NOT_PROTOCOL)
         return digest(view(entry, keys, f"protocol {entry['family']}"))
 
     def _variants(self, entry: Mapping, wanted: bool = True) -> list[str]:

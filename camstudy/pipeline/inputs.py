@@ -1,5 +1,6 @@
 """The inputs of rules and the targets of a study, where the rule's own pattern does not say them."""
 
+from collections.abc import Callable
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,8 @@ from camstudy.core.damage import made_anew
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
 from camstudy.data.archives import archives_of, place_of
-from camstudy.data.sources import has_items
+from camstudy.data.sources import LOOKING, LOOKS, has_items
+from camstudy.explain.methods import METHODS
 from camstudy.figures import FIGURES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.pipeline import paths
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 class Inputs:
     """What jobs of a study read, as records: large files lie beside them. Methods of one argument take wildcards."""
 
-    def __init__(self, study: Study) -> None:
-        self.study, self.catalog = study, study.catalog
+    def __init__(self, study: Study, corrected: Callable[[str], str] = lambda dataset: "") -> None:
+        """``corrected`` says whether a dataset's fixations are others than when it was prepared."""
+        self.study, self.catalog, self._corrected = study, study.catalog, corrected
 
     def shards(self, wildcards: Wildcards) -> list[str]:
         """Records of the shards that the workflow makes for a dataset; a user's own shards have none."""
@@ -69,7 +72,17 @@ class Inputs:
             "heatmaps": self.heatmaps(wildcards) if family.on_maps else [],
             "model": [paths.model(model)] if family.on_model else [],
             "prediction": [paths.prediction(dataset, model)] if predicted else [],
+            "fixations": [] if LOOKS.isdisjoint(family.needs) else self.fixations(dataset),
         }
+
+    def fixations(self, dataset: str) -> list[str]:
+        """Manifest of a dataset's fixations, where they were corrected since it was prepared; else it has them."""
+        return [paths.fixations(dataset)] if self._corrected(dataset) else []
+
+    def control_looks(self, wildcards: Wildcards) -> list[str]:
+        """The same for a control that is made from where people looked; nothing for others."""
+        method = METHODS[self.catalog["methods"][wildcards.method]["method"]]
+        return self.fixations(wildcards.dataset) if method.reference in LOOKING else []
 
     def ceiling(self) -> list[str]:
         """What people reach among themselves, where maps are compared with theirs."""

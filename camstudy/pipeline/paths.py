@@ -32,6 +32,11 @@ def dataset(name: str) -> str:
     return f"{RESULTS}/data/{name}.json"
 
 
+def fixations(dataset: str) -> str:
+    """Manifest of the fixations of a dataset, where they were corrected after it was prepared."""
+    return f"{RESULTS}/data/{dataset}.fixations.json"
+
+
 def weights(model: str) -> str:
     """Record of a model's starting weights."""
     return f"{RESULTS}/weights/{model}.json"

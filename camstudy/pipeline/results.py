@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
+from pathlib import Path
 
 from camstudy.data.archives import archives_of, place_of
 from camstudy.figures import FIGURES
@@ -30,6 +31,8 @@ def results(study: Study, identity: Identities | Nameless) -> Iterator[tuple[str
             place = place_of(entry)
             yield paths.archive(place, file), identity.archive(place, file)
         yield paths.dataset(name), identity.dataset(name)
+        if identity.corrected(name) or Path(paths.fixations(name)).is_file():
+            yield paths.fixations(name), identity.fixations(name)
     for model in study.models:
         weights = study.catalog["models"][model]["weights"]
         if isinstance(weights, Mapping) and "model" not in weights:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from camstudy.core import addresses
 from camstudy.core.code import own_digest
-from camstudy.core.identity import digest
-from camstudy.core.ledger import accepted, listed, outside, table_of
+from camstudy.core.identity import digest, parts
+from camstudy.core.ledger import accepted, listed, outside, read_header, refresh, split, table_of
 from camstudy.core.names import CONTROL
 from camstudy.core.paths import expanded
 from camstudy.core.provenance import read_json, sha256_file
+from camstudy.data.sources import SOURCES
 from camstudy.pipeline import paths
 from camstudy.study.study import Study, is_photographs
 
@@ -25,8 +26,34 @@ class Sources:
         entry = self.study.catalog["datasets"][name]
         table = table_of(paths.dataset(name))
         if is_photographs(entry):
+            self._split(name)
             return outside(table, paths.root(entry))
         return "" if self.study.shard_numbers(name) else listed(table, entry["shards"])
+
+    def fixations(self, name: str) -> str:
+        """Return what stands for files that say where people looked, where they are not those of the prepared dataset.
+
+        Nothing where they are the same; but once the fixations were prepared on their own, they stay so.
+        """
+        entry, path = self.study.catalog["datasets"][name], paths.fixations(name)
+        if not SOURCES[entry["source"]].looks(entry):
+            return ""
+        self._split(name)
+        header, record = read_header(table_of(path)), _record(path)
+        if header is None:
+            return ""
+        seen = refresh(table_of(path), paths.root(entry))
+        if seen is None and record is not None:
+            return parts(record["identity"])["content"]
+        return header["accepted"] if seen in (None, header["content"]) and record is None else str(seen)
+
+    def _split(self, name: str) -> None:
+        """Tell files that say where people looked from others, in what an earlier version has noted of them."""
+        entry, table = self.study.catalog["datasets"][name], table_of(paths.dataset(name))
+        source, own = SOURCES[entry["source"]], table_of(paths.fixations(name))
+        if source.looks(entry) and table.exists() and not own.exists():
+            refresh(table, paths.root(entry))
+            split(table, own, source.looks(entry), names_count=source.names_count)
 
     def maps(self, dataset: str, method: str) -> str:
         """Return what stands for the content of the files that a control's maps are read from."""

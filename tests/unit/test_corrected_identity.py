@@ -5,8 +5,9 @@ from test_pipeline import study
 
 from camstudy.core.identity import digest, view
 from camstudy.explain.methods import bind
-from camstudy.pipeline.identities import EXPLANATION, Identities
+from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.sources import Sources
+from camstudy.pipeline.views import EXPLANATION
 
 
 def as_before(tiny, method):

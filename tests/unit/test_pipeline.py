@@ -125,9 +125,10 @@ def test_a_family_gets_what_its_record_says():
         ("cascade", "gradcam"): {"heatmaps": [], "model": model, "prediction": []},
     }
     for (protocol, method), files in expected.items():
-        assert inputs.evidence(Wildcards(**where | {"protocol": protocol, "method": method})) == files
+        found = inputs.evidence(Wildcards(**where | {"protocol": protocol, "method": method}))
+        assert found == files | {"fixations": []}
     boxes = inputs.evidence(Wildcards(dataset="tiny", model="control", method="random", protocol="boxes"))
-    assert boxes == {"heatmaps": control, "model": [], "prediction": []}
+    assert boxes == {"heatmaps": control, "model": [], "prediction": [], "fixations": []}
     with pytest.raises(CamstudyError, match="`cascade` explains models anew, and the control `random` explains none"):
         inputs.evidence(Wildcards(**where | {"protocol": "cascade", "method": "random"}))
 

@@ -91,6 +91,7 @@ def test_patterns_of_the_rules_are_the_paths_of_the_package(described):
         "fetch_archive": paths.archive("{archives}", "{file}"),
         "prepare_dataset": paths.dataset(dataset),
         "prepare_photographs": paths.dataset(dataset),
+        "prepare_fixations": paths.fixations(dataset),
         "fetch_weights": paths.weights(model),
         "check_model": paths.check(model),
         "train": paths.model(model),

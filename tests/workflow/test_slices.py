@@ -119,8 +119,10 @@ def test_steps_of_the_workflow_run_the_code_of_their_units(tmp_path):
         if lost := calls.missing(units(step)):
             missing[step.script, *step.wildcards.values()] = lost
     assert not missing
-    # Steps that the study in miniature does not have: it fetches nothing, and has no seeds and no layers scored so.
-    beside = {f"aggregate_{what}" for what in ("layer_scores", "redrawn", "seeds", "similarity")} | {"fetch_archive"}
+    # Steps that the study in miniature does not have: it fetches nothing, has no seeds and no layers scored so, and its
+    # files do not change.
+    beside = {f"aggregate_{what}" for what in ("layer_scores", "redrawn", "seeds", "similarity")}
+    beside |= {"fetch_archive", "prepare_fixations"}
     assert ran == {unit for unit in CODE.units if ":" not in unit} - beside
 
 

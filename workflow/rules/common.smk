@@ -10,6 +10,7 @@ FOLDER = Path(workflow.current_basedir).parents[1]
 sys.path.insert(0, str(FOLDER))
 
 from camstudy.core.errors import CamstudyError
+from camstudy.data.sources import has_looks
 from camstudy.pipeline.bookkeeping import keep_books
 from camstudy.pipeline.gpus import name_models
 from camstudy.pipeline.head import check_device, read_study, wrong_triggers
@@ -43,7 +44,7 @@ try:
     STUDY, IDENTITY = read_study(config, workflow.configfiles, FOLDER, is_job=not workflow.is_main_process)
 except CamstudyError as error:
     raise Mistake(str(error)) from None
-INPUTS, JOBS = Inputs(STUDY), Jobs(STUDY)
+INPUTS, JOBS = Inputs(STUDY, IDENTITY.corrected), Jobs(STUDY)
 # Nothing to ask for each job, where steps are jobs of their own.
 GROUP = JOBS.group if config["group_minutes"] else None
 

@@ -136,3 +136,31 @@ rule prepare_photographs:
         "Prepare {wildcards.dataset}"
     script:
         "../../scripts/prepare_photographs.py"
+
+
+# Where people looked, where their files have changed since the images were prepared, of which maps are made.
+rule prepare_fixations:
+    input:
+        archives=INPUTS.archives,
+        dataset="results/data/{dataset}.json",
+    output:
+        manifest="results/data/{dataset}.fixations.json",
+    log:
+        "results/logs/prepare_fixations/{dataset}.log",
+    benchmark:
+        "results/benchmarks/prepare_fixations/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=STUDY.names("datasets", has_looks),
+    localrule: JOBS.is_brief("prepare_fixations", STUDY.prepared(photographs=True))
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=JOBS.memory("prepare_fixations"),
+        runtime=JOBS.minutes("prepare_fixations"),
+    params:
+        identity=lambda w: IDENTITY.fixations(w.dataset),
+    message:
+        "Prepare the fixations of {wildcards.dataset}"
+    script:
+        "../../scripts/prepare_fixations.py"

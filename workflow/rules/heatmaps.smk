@@ -34,6 +34,7 @@ rule explain:
 
 rule explain_control:
     input:
+        fixations=INPUTS.control_looks,
         dataset="results/data/{dataset}.json",
     output:
         manifest="results/heatmaps/{dataset}/control/{method}.json",

@@ -108,6 +108,7 @@ rule draw_maps:
         scores=lambda w: [file for *_, file in INPUTS.drawn_scores()],
         masked=lambda w: [file for *_, file in INPUTS.drawn_masked(w)],
         prediction=lambda w: INPUTS.drawn_predictions(),
+        fixations=lambda w: INPUTS.fixations(STUDY.dataset),
         dataset=f"results/data/{STUDY.dataset}.json",
     output:
         png=report(

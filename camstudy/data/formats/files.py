@@ -204,8 +204,18 @@ class Root:
         """Sizes and times of all files that were opened or listed, as `camstudy.core.ledger.survey` gives them."""
         return {_below(place, name): each for place, name, each in self._each("stats")}
 
-    def record(self, table: str | Path, text: str) -> str:
+    def record(
+        self,
+        table: str | Path,
+        text: str,
+        *,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
+        names_count: bool = False,
+    ) -> str:
         """Write the table of what was read, as `camstudy.core.ledger.record`, and return the digest of the content.
+
+        With ``names_count``, the names of what is ``without`` count, and its content does not.
 
         Of folders these are the files that were read, and the names of all that could be images or are of a kind that
         was read. Archives count as a whole; they are read for that.
@@ -214,7 +224,10 @@ class Root:
         kinds = {PurePosixPath(name).suffix.lower() for name in hashes} - {""}
         hashes |= {place: sha256_file(files.path) for place, files in self.opened.items() if files.is_archive}
         places = {"places": [*self.opened], "absent": self.absent, "kinds": {*IMAGES, *kinds}}
-        return ledger.record(table, self.stats, hashes, **places, text=text)
+        if names_count:
+            hashes = {name: each for name, each in hashes.items() if not ledger.matches(name, without)}
+            without = ()
+        return ledger.record(table, self.stats, hashes, **places, only=only, without=without, text=text)
 
     def _each(self, attribute: str) -> Iterator[tuple[str, str, object]]:
         for place, files in self.opened.items():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from camstudy.data.formats.files import Files
     from camstudy.data.formats.photographs import Photograph
 
+# What is made from where people looked: families that need it, and the references of controls that are made of it.
+LOOKS, LOOKING = {"fixations", "human_map"}, {"fixation", "observers"}
 Truth = Literal["labels", "human_maps", "human_halves", "boxes", "masks", "fixations"]
 
 
@@ -57,6 +59,8 @@ class Source:
     enough for planning. ``images`` guesses the number of images of an entry without `n_images` where there are no files
     to list yet; ``layout`` says what a user puts into `root`, which errors repeat. ``archives(entry)`` names the files,
     by their names in `root`, that are fetched where no `root` is given; None for what cannot be fetched without asking.
+    ``looks`` are patterns, as of `fnmatch`, of the files below `root` that say where people looked and nothing of the
+    images; where their names decide which images there are, ``names_count``.
     ``has`` is known of every image; ``on_request`` where the entry's key of that name is true. ``items`` says whether
     an image can come several times, once for each class that is in it.
     """
@@ -71,6 +75,8 @@ class Source:
     on_request: tuple[Truth, ...] = ()
     archives: Callable[[Mapping], Mapping[str, Archive]] | None = None
     items: Callable[[Mapping], bool] = lambda entry: False
+    looks: Callable[[Mapping], Sequence[str]] = lambda entry: ()
+    names_count: bool = False
 
     def read(self, entry: Mapping, files: object) -> object:
         """Call the function, and say what belongs into `root` where files are missing."""
@@ -107,6 +113,11 @@ SOURCES: ModuleRegistry[Source] = ModuleRegistry("source", Source, __name__)
 def has_items(entry: Mapping) -> bool:
     """Whether images of a catalogue's dataset come once for each class that is in them."""
     return SOURCES[entry["source"]].items(entry)
+
+
+def has_looks(entry: Mapping) -> bool:
+    """Whether some files of a catalogue's dataset say where people looked, and nothing of its images."""
+    return bool(SOURCES[entry["source"]].looks(entry))
 
 
 def expected_images(entry: Mapping) -> int:

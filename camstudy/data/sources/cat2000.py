@@ -31,6 +31,8 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     layout=lambda entry: LAYOUT,
     listing=listing,
     archives=lambda entry: ARCHIVES,
+    # Of an archive, nothing is known without reading it.
+    looks=lambda entry: ("trainSet/*FIXATIONLOCS/*",),
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from glob import escape
 from pathlib import Path
 
 from camstudy.data.sources import SOURCES, Collection, Listing
@@ -23,6 +24,7 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     images=lambda entry: IMAGES,
     layout=lambda entry: f"put images and {entry['table']} there",
     listing=listing,
+    looks=lambda entry: (escape(entry["table"]),),
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""

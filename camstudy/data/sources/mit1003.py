@@ -10,6 +10,7 @@ LAYOUT = "put ALLSTIMULI.zip and DATA.zip of MIT1003 (or their folders) there; w
 PAGE = "https://people.csail.mit.edu/tjudd/WherePeopleLook/"
 # As the authors' page links them, and as pysaliency's mit.py fetches them, which knows their MD5 alone.
 ARCHIVES = {name: Archive(f"{PAGE}{name}", None, PAGE) for name in ("ALLSTIMULI.zip", "DATA.zip")}
+LOOKS = ("DATA", "DATA[./]*", "ALLFIXATIONMAPS", "ALLFIXATIONMAPS[./]*")
 SIGMA = 35.0  # standard deviation in pixels of about one degree of visual angle
 
 
@@ -28,6 +29,7 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     layout=lambda entry: LAYOUT,
     listing=listing,
     archives=lambda entry: ARCHIVES,
+    looks=lambda entry: LOOKS,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""

@@ -24,6 +24,9 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     images=lambda entry: 15_000,
     layout=lambda entry: LAYOUT,
     listing=listing,
+    # Images without are left out. Of an archive, nothing is known without reading it.
+    looks=lambda entry: ("fixations/*",),
+    names_count=True,
 )
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""
