@@ -262,18 +262,15 @@ class Identities:
 
         def make() -> str:
             study, name = self.study, self.study.dataset
-            if what in ("scores", "seeds"):
+            if what in ("scores", "seeds", "by_prediction"):
+                split = what == "by_prediction"
                 made_from = [
                     self.scores(name, model, method, study.protocols[family])
-                    for family in study.families
-                    for model, method in study.maps(family)
-                ] + [self.prediction(study.prediction_dataset, model) for model in study.models]
-            elif what == "by_prediction":
-                made_from = [
-                    self.scores(name, model, method, study.protocols[family])
-                    for family in study.split_families()
-                    for model, method in study.maps(family, with_controls=False)
-                ] + [self.prediction(name, model) for model in study.models]
+                    for family in (study.split_families() if split else study.families)
+                    for model, method in study.maps(family, with_controls=not split)
+                ]
+                predicted = name if split else study.prediction_dataset
+                made_from += [self.prediction(predicted, model) for model in study.models]
             elif what == "similarity":
                 made_from = [
                     self.explanation(name, model, method) for *pair, method in study.compared() for model in pair

@@ -49,6 +49,15 @@ def test_without_a_golden_result_every_digest_begins_a_revision(first):
     assert table == {"method:a": {"d1": 1, "d2": 1}, "table:b": {"e1": 1, "e2": 2}}
 
 
+@pytest.mark.parametrize(("also", "revision"), [({}, 1), ({"other": np.ones(1)}, 2)])
+def test_what_a_part_of_a_step_changed_is_not_the_steps_doing(tmp_path, also, revision):
+    both = {"family:a": OLD, "score": OLD | {"other": np.zeros(1)}}
+    table, _ = begun(tmp_path, {"family:a": "d1", "score": "e1"}, both)
+    both = {"family:a": CHANGED, "score": CHANGED | {"other": np.zeros(1)} | also}
+    begun(tmp_path, {"family:a": "d2", "score": "e2"}, both, table)
+    assert table == {"family:a": {"d1": 1, "d2": 2}, "score": {"e1": 1, "e2": revision}}
+
+
 def test_a_revision_can_be_asked_for_and_units_that_are_gone_are_forgotten(first):
     table, data = first
     begun(data, {"method:a": "d1"}, {"method:a": OLD}, table, forced=["method:a"])
