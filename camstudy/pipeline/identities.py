@@ -254,7 +254,7 @@ class Identities:
         return self._once("scores", dataset, model, method, protocol, make=make)
 
     def configuration(self) -> str:
-        """Return the identity of the resolved configuration that lies beside a study's results."""
+        """Return the identity of the resolved configuration."""
         return line(code=self._code("record_study"), stated=digest(resolved(self.study.config)))
 
     def aggregate(self, what: str) -> str:
@@ -350,9 +350,8 @@ class Identities:
                 made_from.append(self.sources.published())
             elif source != "images":  # of which the long table is made
                 made_from.append(self.aggregate(source))
-        return line(
-            code=self._code(*units), made_from=digest(made_from), stated=digest(stated_by(study.config, record))
-        )
+        stated = stated_by(study.config, record)
+        return line(code=self._code(*units), made_from=digest(made_from), stated=digest(stated))
 
     def _seen(self, model: str, dataset: str) -> dict[str, str | None]:
         """Return the parts of a finished model and of what it gets to see of a dataset."""

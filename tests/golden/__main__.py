@@ -27,7 +27,7 @@ DATA = Path(__file__).with_name("data")
 TOLERANCE = {"method": 1e-6, "metric": 1e-9, "variant": 1e-6, "term": 1e-9}
 LOOSE = ("train", "score", "family:faithfulness", "family:sanity", "aggregate_steps")
 STUDY_TOLERANCE = dict.fromkeys(LOOSE, 1e-3)
-# A step that runs what has units of its own: what one of them changed is not the step's doing, and leaves others' results.
+# A step that runs what has units of its own: what one of them changed is not the step's doing, nor that of others.
 RUNS = {"score": "family"}
 # Code without a golden result: what it makes is made again at once.
 QUICK = ("table:", "figure:", "make_table", "draw_", "record_study")
