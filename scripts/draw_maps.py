@@ -25,16 +25,15 @@ with step(snakemake):
         titles = dataset.attrs["class_names"] or []
         return np.array([drawn(titles[number]) if number < len(titles) else str(number) for number in classes])
 
-    predicted = {
-        models[model]: names(read_records([record]).set_index("image").loc[chosen, "predicted"])
-        for model, record in zip(snakemake.config["models"], inputs.prediction, strict=bool(inputs.prediction))
-    }
+    records = zip(map(models.get, snakemake.config["models"]), inputs.prediction, strict=bool(inputs.prediction))
+    answers = {model: read_records([record]).set_index("image").loc[chosen] for model, record in records}
     maps, scores, boxes, scanpaths, eyes = {}, {}, {}, {}, {}
     tables = read_tables(snakemake.params.scored, inputs.scores)
     for (model, method), manifests in by_key(snakemake.params.maps, inputs.heatmaps).items():
         key, floors = (models[model], methods[method]), {method: catalog["methods"][method]["postprocess"]}
         found = label_maps({(model, method): manifests}, postprocess=floors).isel(model=0, method=0, image=chosen)
         maps[key], boxes[key[0]] = found["heatmap"].values, found["view"].values
+        explained = names(found["target"].values) if dataset.attrs["class_names"] else [""] * len(chosen)
         if "scanpath" in found:
             scanpaths[key], eyes[key] = found["scanpath"].values, eye(catalog, model, method)
         if tables:
@@ -45,9 +44,10 @@ with step(snakemake):
         dataset.images(chosen),
         dataset.human_map(chosen) if "human_map" in dataset.group else None,
         maps,
-        [drawn(label) for label in dataset.shown(chosen)],
+        [drawn(label) or name for label, name in zip(dataset.shown(chosen), explained, strict=True)],
         boxes=boxes,
-        predicted=predicted,
+        predicted={model: names(found["predicted"]) for model, found in answers.items()},
+        probabilities={model: found["probability"].to_numpy() for model, found in answers.items()},
         scores=scores,
         **{"fixations": fixations, "scanpaths": scanpaths, "eyes": {key: of for key, of in eyes.items() if of}},
         human_title=f"human map ({what})" if (what := dataset.attrs["human_maps"]) else "human map",
