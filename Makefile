@@ -14,7 +14,7 @@ STUDY ?= config/config.yaml
 # Options of Snakemake, and of the study: `make study STUDY=mine.yaml ARGS="--config device=cpu"`.
 ARGS ?=
 
-.PHONY: demo study plan verify records test test-all test-rest test-slow lint bench report revisions clean
+.PHONY: demo photographs study plan verify records test test-all test-rest test-slow lint bench report revisions clean
 
 demo: $(VENV)/.installed
 	@$(CAMSTUDY) run --cores $(CORES)
@@ -25,6 +25,14 @@ demo: $(VENV)/.installed
 	@echo "table    results/studies/demo/tables/dcls.{csv,md,tex,html}"
 	@echo "figures  results/studies/demo/figures/*.png (and .pdf)"
 	@echo "report   results/studies/demo/report/index.html"
+
+# A network trained on ImageNet on real photographs, which come with packages; then on yours: `make photographs PHOTOS=dir`.
+photographs: $(VENV)/.installed
+	@$(CAMSTUDY) run photographs --cores $(CORES)
+ifdef PHOTOS
+	@PHOTOS="$(PHOTOS)" $(CAMSTUDY) run photographs --cores $(CORES) --config study=own_photographs dataset=own_photographs \
+		prediction_dataset=photographs $(ARGS)
+endif
 
 study: $(VENV)/.installed
 	@$(CAMSTUDY) run $(STUDY) --cores $(CORES) $(ARGS)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from camstudy.core import ledger
 from camstudy.core.identity import parts
+from camstudy.core.paths import expanded
 from camstudy.core.provenance import sha256_file, write_json
 from camstudy.models.weights.checkpoints import save_model
 from camstudy.models.weights.fetch import fetch_weights
@@ -12,7 +13,7 @@ from camstudy.pipeline.job import step
 with step(snakemake) as run:
     name, record_path = snakemake.wildcards.model, snakemake.output.record
     entry = snakemake.config["catalog"]["models"][name]
-    places = [entry["weights"]["path"]] if "path" in entry["weights"] else []
+    places = [expanded(entry["weights"]["path"])] if "path" in entry["weights"] else []
     # Before the file is read: if it changes meanwhile, it has another time then.
     stats = ledger.survey(".", places)
     # Beside the outputs but not one of them: Snakemake deletes the outputs of a failed job, and a download can go on.

@@ -7,7 +7,7 @@ from camstudy.core.addresses import identity
 from camstudy.core.download import fetch
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import digest
-from camstudy.core.paths import expanded
+from camstudy.core.paths import expanded, not_installed
 from camstudy.core.provenance import verify
 from camstudy.data.sources import SOURCES, Archive
 
@@ -77,6 +77,8 @@ def missing_root(entry: Mapping) -> str | None:
     source = SOURCES[entry["source"]]
     roots = [entry["root"], *entry.get("more_roots", ())] if entry["root"] else []
     absent = next((root for root in roots if not Path(expanded(root)).is_dir()), None)
+    if absent is not None and (wrong := not_installed(absent)):
+        return f"no directory `{absent}`: {wrong}"
     if absent is not None:
         shown = expanded(absent)
         where = f" in {Path.cwd()}" if not Path(shown).is_absolute() else ""

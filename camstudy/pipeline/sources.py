@@ -83,7 +83,7 @@ class Sources:
             return addresses.identity(weights["url"]) if weights.get("url") else f"timm {entry['arch']}", stated
         if record is not None and stated != record["accepted"]:
             return "file", stated
-        return "file", listed(table_of(path), [weights["path"]])
+        return "file", listed(table_of(path), [expanded(weights["path"])])
 
     def published(self) -> str:
         """Return what stands for the file of published values."""

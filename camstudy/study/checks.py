@@ -8,6 +8,7 @@ from typing import Any
 
 from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
+from camstudy.core.paths import expanded, not_installed
 from camstudy.data.archives import missing_root
 from camstudy.data.sources import has_items
 from camstudy.figures import FIGURES
@@ -329,7 +330,11 @@ def _check_files(config: Mapping) -> Mistakes:
         if (wrong := missing_root(entry)) is not None:
             yield ("catalog", "datasets", name, "root"), wrong
     for place, path in files:
-        if path is not None and not Path(path).is_file():
+        if path is None or Path(expanded(path)).is_file():
+            continue
+        if wrong := not_installed(path):
+            yield place, f"no file `{path}`: {wrong}"
+        else:
             yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -193,6 +194,33 @@ def test_the_source_and_its_roots(tmp_path, monkeypatch):
     assert missing_root(entry | {"more_roots": ["~/none"]}).startswith(f"no directory `{tmp_path}/none`; make it")
     assert source.listing(entry, Root(paths.root(entry))).classes == ["cat", "dog"]
     assert len(source.read(entry, Root(paths.root(entry))).photographs) == 2
+
+
+def test_labels_in_the_study_itself(tmp_path):
+    tree(tmp_path, "a.png", "deep/b.png", "c.png")
+    found = read_folder(tmp_path, labels={"deep/b.png": "espresso", "a.png": "n02123159"}, classes="imagenet")
+    assert labels(found) == {"a.png": 282, "deep/b.png": 967}
+    assert read_folder(tmp_path, labels={"a.png": 3, "c.png": 5}).photographs[0].label in (3, 5)
+    with pytest.raises(CamstudyError, match=r"`labels`: names images that are not there: d\.png; correct the names"):
+        read_folder(tmp_path, labels={"a.png": "espresso", "d.png": "espresso"})
+    unlabeled = read_folder(tmp_path, labels=None, classes="imagenet")
+    assert set(labels(unlabeled).values()) == {-1}
+    assert unlabeled.class_names[967] == "espresso"
+
+
+def test_paths_in_installed_packages():
+    import skimage
+
+    assert Path(expanded("package:skimage/data")) == Path(skimage.__file__).parent / "data"
+    assert missing_root({"source": "folder", "root": "package:skimage/data"}) is None
+    for name in ("no_such_package", "../skimage"):
+        root = f"package:{name}/data"
+        assert expanded(root) == root
+    told = missing_root({"source": "folder", "root": "package:no_such_package/data"})
+    assert told == (
+        "no directory `package:no_such_package/data`: the Python package `no_such_package` is not installed; install "
+        "it into the environment of camstudy, or name a path"
+    )
 
 
 # Files that are not what they should be.

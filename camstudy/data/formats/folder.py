@@ -66,7 +66,7 @@ def read_folder(
     root: str | Path | Root,
     *,
     more_roots: Sequence[str] = (),
-    labels: str | None = "folders",
+    labels: str | Mapping[str, str | int] | None = "folders",
     classes: str | None = None,
     subset: str | None = None,
     boxes: bool = False,
@@ -79,8 +79,9 @@ def read_folder(
     root : the directory; tables and lists are named relative to it
     more_roots : other directories of the same classes; names of images then begin with their directory's name
     labels : ``folders``, the first folder below a root is the class; a CSV file of ``file`` and ``label``, and of
-        ``name`` (of the class) and ``x0,y0,x1,y1`` where they are known; None for images without classes. Labels that
-        all are whole numbers are the classes' numbers, others are numbered in alphabetical order
+        ``name`` (of the class) and ``x0,y0,x1,y1`` where they are known; a mapping of files to labels; None for images
+        without classes. Labels that all are whole numbers are the classes' numbers, others are numbered in alphabetical
+        order
     classes : ``imagenet``, or a file with a class in each line in the order of the labels, either its name or what
         ``labels`` has of it, a comma and its name
     subset : a file with the names of the images to take, in this order
@@ -101,7 +102,7 @@ def read_folder(
     if labels == "folders":
         stated = {name: _Row(_class_of(name, bool(more_roots), root)) for name in names}
     elif labels is not None:
-        stated = _read_table(own, labels, names, boxes)
+        stated = _read_table(own, labels, names, boxes) if isinstance(labels, str) else _stated(own, labels, names)
         names = [name for name in names if name in stated]
     numbers, keys, shown = _classes(own, stated, classes)
     if num_classes and shown and len(shown) != num_classes:
@@ -134,6 +135,11 @@ def _class_of(name: str, joined: bool, root: Root) -> str:
             f"{root}, {name}: is in no folder, and folders are the classes; move it, or set `labels` to null or a table"
         )
     return parts[0]
+
+
+def _stated(files: Files, labels: Mapping[str, str | int], names: Sequence[str]) -> dict[str, _Row]:
+    _refuse(files, "`labels`", [name for name in labels if name not in {*names}], "names images that are not there")
+    return {name: _Row(str(label)) for name, label in labels.items()}
 
 
 def _read_table(files: Files, table: str, names: Sequence[str], boxes: bool) -> dict[str, _Row]:
@@ -181,7 +187,8 @@ def _classes(
 ) -> tuple[dict[str, int], list[str] | None, list[str] | None]:
     """Return the label of each image, and by label what the classes are known by and their names."""
     if not stated:
-        return {}, None, None
+        # What methods explain, the predicted classes, has names nevertheless.
+        return {}, None, _listed(files, classes)[1] if classes else None
     labels = sorted({row.label for row in stated.values()})
     numbered = all(re.fullmatch(r"\d{1,9}", label) for label in labels)
     if classes is None:

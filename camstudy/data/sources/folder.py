@@ -11,6 +11,8 @@ IMAGES = 100
 def _layout(entry: Mapping) -> str:
     if entry.get("labels", "folders") == "folders":
         return "put JPEG or PNG files there, in a folder for each class; or set `labels: null`"
+    if isinstance(entry["labels"], Mapping):
+        return f"put {', '.join(entry['labels'])} there, or name them in `labels` as they are called"
     table = f", and {entry['labels']} with the columns file and label" if entry["labels"] else ""
     return f"put JPEG or PNG files there{table}"
 

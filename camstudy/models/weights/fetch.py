@@ -9,6 +9,7 @@ from torch import nn
 from camstudy.core.addresses import file_name, redact
 from camstudy.core.download import fetch
 from camstudy.core.errors import CamstudyError
+from camstudy.core.paths import expanded
 from camstudy.core.provenance import sha256_file
 from camstudy.models.build import build_model, timm_config, timm_weights_file
 from camstudy.models.load import includes_variant
@@ -45,7 +46,7 @@ def fetch_weights(entry: Mapping, folder: Path) -> tuple[nn.Module, dict]:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
     else:
-        path = Path(source["path"]) if "path" in source else timm_weights_file(entry["arch"])
+        path = Path(expanded(source["path"])) if "path" in source else timm_weights_file(entry["arch"])
         digest = sha256_file(path)
         if source.get("sha256") not in (None, digest):
             raise CamstudyError(
