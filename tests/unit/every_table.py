@@ -8,6 +8,7 @@ import pandas as pd
 from studies import COMPARISON, FLOORS, SCORE, STAGES, make_inputs, with_steps, with_sweeps
 
 from camstudy.analysis.by_prediction import BY_PREDICTION
+from camstudy.analysis.redrawn import REDRAWN
 from camstudy.analysis.seeds import SEEDS
 from camstudy.analysis.similarity import SIMILARITY
 from camstudy.analysis.summary import TableInputs
@@ -73,6 +74,10 @@ def every_input(title: str, seed: int = 0) -> TableInputs:
             models, methods, ["average_drop", "insertion_auc"], STAGES
         )
     ]
+    redrawn = [
+        [DATASET, model, method, "p", number, size, (number, size) == (2, 0.1), *numbers(), 48]
+        for model, method, (number, size) in itertools.product(models, methods, [(1, 0.1), (2, 0.1), (2, 0.4)])
+    ]
     alike = [[DATASET, "net", "net_dcls", method, *numbers(), 48, 0] for method in methods]
     known = [
         {"dataset": DATASET, "catalog_model": model, "catalog_method": method, "method": method, "metric": metric}
@@ -112,6 +117,7 @@ def every_input(title: str, seed: int = 0) -> TableInputs:
         layer_scores=pd.DataFrame(staged, columns=[*SCORE, "stage"]),
         seeds=pd.DataFrame(seeds, columns=list(SEEDS)),
         similarity=pd.DataFrame(alike, columns=list(SIMILARITY)),
+        redrawn=pd.DataFrame(redrawn, columns=list(REDRAWN)),
         by_prediction=pd.DataFrame(split, columns=list(BY_PREDICTION)),
         steps=steps,
         published=pd.DataFrame(known),
