@@ -5,6 +5,7 @@ Planned by Snakemake itself over stubs, as `test_reruns` does it.
 
 import shutil
 
+import pandas as pd
 import pytest
 from conftest import RESNET, TINY, Project
 from planning import FORKS
@@ -120,3 +121,26 @@ def test_another_image_makes_maps_anew(project):
     assert "Prepare the fixations of mine" not in found
     write_table(project.path, first="11")
     assert planned(project) == found | {"Prepare the fixations of mine"}
+
+
+def test_scores_are_those_of_the_corrected_fixations(tmp_path_factory):
+    projects = [Project(tmp_path_factory.mktemp(name)) for name in ("corrected", "anew")]
+    places = ["net/gradcam", *(f"control/{control}" for control in CONTROLS)]
+    scores = [f"results/scores/mine/{place}/gaze.parquet" for place in places]
+    for project, first in zip(projects, ("30", "11"), strict=True):
+        (project.path / "mine").mkdir()
+        for n in range(7):
+            (project.path / f"mine/{n}.jpg").write_bytes(picture(30 + n, 40))
+        write_table(project.path, first=first)
+        project.write_study(STUDY)
+        project.run("--", *scores)
+    corrected, anew = (project.path for project in projects)
+    assert not pd.read_parquet(corrected / scores[0]).equals(pd.read_parquet(anew / scores[0]))
+    chunks = (corrected / "results/heatmaps/mine/net").rglob("c.*")
+    maps = {path: path.stat().st_mtime_ns for path in chunks}
+    write_table(corrected, first="11")
+    projects[0].run("--", *scores)
+    assert maps
+    assert {path: path.stat().st_mtime_ns for path in maps} == maps
+    for name in scores:
+        pd.testing.assert_frame_equal(pd.read_parquet(corrected / name), pd.read_parquet(anew / name))
