@@ -139,7 +139,7 @@ INTRODUCTION = """\
 
 The smallest network of each of timm's modules, as far as it can be built without its weights: which layer is explained
 by default, with random weights and images of this size, and the channels, rows and columns of its output; or why there
-is none, as `check_model` says it. A test of the slow tier holds each row: the check, the orientation of the layer's
+is none, as `check_model` says it. A test of the second tier holds each row: the check, the orientation of the layer's
 positions, weights saved and loaded, and Grad-CAM by its definition. What is refused can be explained by a layer that is
 named: `target_layer` of [extending.md](extending.md). Of transformers, [transformers.md](transformers.md) says more.
 

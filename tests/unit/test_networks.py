@@ -19,7 +19,7 @@ QUICK = ("byobnet", "convnext", "efficientnet", "mambaout", "nfnet", "resnet", "
 
 
 def tiers():
-    return [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NETWORKS]
+    return [pytest.param(name, marks=[] if name in QUICK else pytest.mark.full) for name in NETWORKS]
 
 
 def test_every_module_of_timm_has_a_row():
