@@ -30,17 +30,6 @@ def settings(entry: object) -> str:
     return redact_text(text[1:-1] if isinstance(entry, Mapping) else text)
 
 
-def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it.
-
-    >>> duration(41.2), duration(750), duration(20_000)
-    ('41 s', '12.5 min', '5.6 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
 def plural(count: int, what: str) -> str:
     """Return a number of things.
 

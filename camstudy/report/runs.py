@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from camstudy.core.provenance import read_json, run_record_path
-from camstudy.report.grid import Grid, duration, plural
+from camstudy.pipeline.plan import duration
+from camstudy.report.grid import Grid, plural
 
 KINDS = {
     "raw": "Files fetched or drawn",

@@ -208,9 +208,9 @@ def test_cost_is_the_sum_of_the_runs(made_by):
     rows = {row[0]: row[1:] for row in runs.cost(made_by).rows}
     assert rows == {
         "Data sets prepared": ("1", "30 s", "–"),
-        "Maps": ("2", "12.5 min", "12.5 min"),
+        "Maps": ("2", "12 min", "12 min"),
         "Predictions and scores": ("1", "20 s", "–"),
-        "In all": ("4", "13.3 min", "12.5 min"),
+        "In all": ("4", "13 min", "12 min"),
     }
 
 
