@@ -18,7 +18,7 @@ from scipy import stats
 from torch.nn.functional import interpolate
 
 from camstudy.figures import FIGURES
-from camstudy.report.grid import duration
+from camstudy.pipeline.plan import duration
 from camstudy.tables import TABLES
 
 pytestmark = pytest.mark.quick
