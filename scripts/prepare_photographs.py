@@ -1,5 +1,6 @@
 """Prepare a dataset of photographs of all sizes: files, labels or gaze, from what its distributors publish."""
 
+from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import parts
 from camstudy.core.ledger import listing_of, outside, table_of
 from camstudy.data.archives import check_archives
@@ -22,6 +23,8 @@ with step(snakemake):
     if entry.get("on_error") == "skip" and found.pixels is None:
         items, damaged = readable(found.files, items, threads=snakemake.threads)
         print(*(f"left out: {text}" for text in damaged), sep="\n", end="\n" if damaged else "")
+        if not items:
+            raise CamstudyError(f"{root}: none of {len(damaged)} images can be used; the first: {damaged[0]}")
     chosen = select(len(items), entry["n_images"], entry["sample_seed"])
     photographs = [items[position] for position in chosen]
     print(f"{len(found.photographs)} images in {root}, of which {len(photographs)} are prepared")

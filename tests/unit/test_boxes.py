@@ -40,6 +40,16 @@ def write(manifest, files, photographs, **options):
     return open_dataset(manifest)
 
 
+def one_is_left_out(manifest, files, photographs):
+    """Return the photographs that can be used, and what is said of the other one; without `skip` it stops all."""
+    kept, texts = readable(files, photographs)
+    with pytest.raises(CamstudyError) as raised:
+        write(manifest, files, photographs)
+    assert [str(raised.value)] == texts
+    write(manifest.with_name("kept.json"), files, kept)
+    return kept, texts[0]
+
+
 # Pascal VOC
 
 
@@ -72,9 +82,6 @@ def test_voc_other_lists(tmp_path):
 def test_voc_files_that_are_missing_or_foreign_are_named(tmp_path):
     voc2012(tmp_path)
     base = tmp_path / "VOCdevkit/VOC2012"
-    (base / "Annotations/2008_000003.xml").write_bytes(annotation("x", (48, 36), [("dogs", 3, 11, 20, 30, False)]))
-    with pytest.raises(CamstudyError, match=r"2008_000003\.xml: unknown class `dogs`, did you mean `dog`\?"):
-        read_voc(tmp_path)
     (base / "Annotations/2008_000003.xml").unlink()
     with pytest.raises(CamstudyError, match=r"lacks 1 files of its list, such as Annotations/2008_000003\.xml; fetch"):
         read_voc(tmp_path)
@@ -85,6 +92,23 @@ def test_voc_files_that_are_missing_or_foreign_are_named(tmp_path):
     (base / "ImageSets/Main/val.txt").write_text("")
     with pytest.raises(CamstudyError, match=r"val\.txt lists no image with an object"):
         read_voc(tmp_path)
+
+
+@pytest.mark.parametrize("label_sets", [False, True])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (annotation("x", (48, 36), [("dogs", 3, 11, 20, 30, False)]), "unknown class `dogs`, did you mean `dog`?"),
+        (b"<annotation><object>", "not an annotation in Pascal VOC's XML (no element found: line 1, column 20)"),
+    ],
+)
+def test_voc_annotations_that_cannot_be_used_cost_their_image_alone(tmp_path, content, message, label_sets):
+    voc2012(tmp_path)
+    (tmp_path / "VOCdevkit/VOC2012/Annotations/2008_000003.xml").write_bytes(content)
+    files, photographs, _ = read_voc(tmp_path, label_sets=label_sets)
+    kept, text = one_is_left_out(tmp_path / "d.json", files, photographs)
+    assert described(kept) == [item for item in VOC_ITEMS if item[0] != "2008_000003"]
+    assert f"2008_000003.xml: {message}" in text
 
 
 # CUB
@@ -121,19 +145,6 @@ def test_cub(tmp_path, packed):
             "3.0 4.0 5.0",
             r"the line '5 3\.0 4\.0 5\.0', expected .* 4 values",
         ),
-        (
-            "bounding_boxes",
-            "3.0 4.0 5.0 6.0",
-            "inf 4.0 5.0 6.0",
-            r"boxes\.txt: image 5 has inf 4\.0 5\.0 6\.0",
-        ),
-        (
-            "bounding_boxes",
-            "3.0 4.0 5.0 6.0",
-            "nan 4.0 5.0 6.0",
-            r"boxes\.txt: image 5 has nan 4\.0 5\.0 6\.0",
-        ),
-        ("bounding_boxes", "3.0 4.0 5.0 6.0", "3.0 4.0 five 6", r"boxes\.txt: image 5 has 3\.0 4\.0 five 6, expected"),
         ("image_class_labels", "5 3", "5 4", r"image_class_labels\.txt: found 4, expected 1 to 3"),
         ("train_test_split", "5 0", "5 2", r"train_test_split\.txt: found 2, expected 0 to 1"),
         ("train_test_split", " 0", " 1", r"no test images"),
@@ -146,6 +157,16 @@ def test_cub_lists_that_do_not_fit_together_are_refused(tmp_path, name, old, new
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(CamstudyError, match=rf"CUB_200_2011.*{message}"):
         read_cub(tmp_path, num_classes=3)
+
+
+@pytest.mark.parametrize("values", ["inf 4.0 5.0 6.0", "nan 4.0 5.0 6.0", "3.0 4.0 five 6"])
+def test_cub_boxes_that_are_none_cost_their_image_alone(tmp_path, values):
+    cub200(tmp_path)
+    path = tmp_path / "CUB_200_2011/bounding_boxes.txt"
+    path.write_text(path.read_text().replace("3.0 4.0 5.0 6.0", values))
+    kept, text = one_is_left_out(tmp_path / "d.json", *read_cub(tmp_path, num_classes=3)[:2])
+    assert [(item.label, item.boxes.tolist()) for item in kept] == CUB_TEST[:-1]
+    assert text.endswith(f"boxes.txt: image 5 has {values}, expected x, y, width and height; fetch it again")
 
 
 def test_cub_that_is_not_there(tmp_path):
@@ -174,18 +195,35 @@ def test_imagenet_boxes_are_those_of_the_images_class(tmp_path, layout, packed):
     assert {item.boxes for item in read_imagenet(tmp_path, 4)[1]} == {None}
 
 
-def test_imagenet_boxes_that_are_missing_or_of_another_class_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            annotation("x", (20, 20), [("n02119789", 1, 1, 3, 3, False)]),
+            "no object of the image's class n01440764, found n02119789; boxes and classes do not belong together",
+        ),
+        (
+            b"<annotation>",
+            "not an annotation in Pascal VOC's XML (no element found: line 1, column 12); fetch it again",
+        ),
+    ],
+)
+def test_imagenet_annotations_that_cannot_be_used_cost_their_image_alone(tmp_path, content, message):
+    as_distributed(tmp_path)
+    imagenet_boxes(tmp_path)
+    (tmp_path / "ILSVRC2012_bbox_val_v3/val/ILSVRC2012_val_00000003.xml").write_bytes(content)
+    files, photographs, _ = read_imagenet(tmp_path, 4, boxes=True)
+    kept, text = one_is_left_out(tmp_path / "d.json", files, photographs)
+    assert [item.name for item in kept] == [name for name in NAMES if "00000003" not in name]
+    assert f"val_00000003.xml: {message}" in text
+
+
+def test_imagenet_boxes_that_are_missing_are_told(tmp_path):
     as_distributed(tmp_path)
     with pytest.raises(CamstudyError, match=r"has no ILSVRC2012_bbox_val_v3"):
         read_imagenet(tmp_path, 4, boxes=True)
     imagenet_boxes(tmp_path)
-    path = tmp_path / "ILSVRC2012_bbox_val_v3/val/ILSVRC2012_val_00000003.xml"
-    path.write_bytes(annotation("x", (20, 20), [("n02119789", 1, 1, 3, 3, False)]))
-    with pytest.raises(
-        CamstudyError, match=r"val_00000003\.xml: no object of the image's class n01440764, found n02119789; boxes and"
-    ):
-        read_imagenet(tmp_path, 4, boxes=True)
-    path.unlink()
+    (tmp_path / "ILSVRC2012_bbox_val_v3/val/ILSVRC2012_val_00000003.xml").unlink()
     with pytest.raises(CamstudyError, match=r"v3: no boxes of 1 images, such as ILSVRC2012_val_00000003\.JPEG; fetch"):
         read_imagenet(tmp_path, 4, boxes=True)
     with pytest.raises(CamstudyError, match="boxes are known of validation images only"):

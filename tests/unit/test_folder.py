@@ -155,10 +155,14 @@ def test_mistakes_in_tables_are_told_with_their_line(tmp_path, text, message):
 
 
 def test_boxes_that_are_none_are_told(tmp_path):
-    message = "line 2: found x0 '1', y0 '0', x1 'x', y1 '4', expected four numbers of pixels"
-    tree(tmp_path, "a.png", t_csv="file,label,x0,y0,x1,y1\na.png,1,1,0,x,4\n")
+    message = "line 3: found x0 '1', y0 '0', x1 'x', y1 '4', expected four numbers of pixels"
+    tree(tmp_path, "a.png", "b.png", t_csv="file,label,x0,y0,x1,y1\nb.png,1,1,0,2,4\na.png,1,1,0,x,4\n")
+    found = read_folder(tmp_path, labels="t.csv", boxes=True)
+    kept, (text,) = readable(found.files, found.photographs)
+    assert [item.name for item in kept] == ["b.png"]
+    assert message in text
     with pytest.raises(CamstudyError, match=message):
-        read_folder(tmp_path, labels="t.csv", boxes=True)
+        write(tmp_path / "d.json", found.files, found.photographs)
 
 
 def test_an_empty_box_costs_its_image_alone(tmp_path):

@@ -42,3 +42,9 @@ def test_photographs_and_maps_of_ones_own(tmp_path):
     assert "Nothing to be done" in project.run("--dry-run", MAPS).stdout
     np.save(tmp_path / "maps/1.npy", np.zeros((5, 5)))
     assert "explain_control" in project.run("--dry-run", MAPS).stdout
+
+    for path in (tmp_path / "photos").rglob("*.jpg"):
+        path.write_bytes(b"<html>")
+    done = project.run(DATA, check=False)
+    assert done.returncode
+    assert "photos: none of 4 images can be used; the first: " in done.stdout + done.stderr

@@ -32,10 +32,16 @@ class _Elements(ElementTree.TreeBuilder):
         raise ValueError("it declares a document type, which annotations do not have")
 
 
-def read_objects(files: Files, names: Sequence[str], *, first: int) -> list[list[Object]]:
-    """Return the objects of each of the annotations ``names``, as `parse_objects` does."""
-    contents = files.read_all(names)
-    return [parse_objects(text, f"{files.path}, {name}", first) for text, name in zip(contents, names, strict=True)]
+def read_objects(files: Files, names: Sequence[str], *, first: int) -> list[list[Object] | CamstudyError]:
+    """Return the objects of each of the annotations ``names``, as `parse_objects` does, or its error."""
+
+    def one(content: bytes, name: str) -> list[Object] | CamstudyError:
+        try:
+            return parse_objects(content, f"{files.path}, {name}", first)
+        except CamstudyError as error:
+            return error
+
+    return [one(content, name) for content, name in zip(files.read_all(names), names, strict=True)]
 
 
 def parse_objects(content: bytes, where: str, first: int) -> list[Object]:

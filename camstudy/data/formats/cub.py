@@ -49,8 +49,8 @@ def read_cub(
         is_train = _integer(files, f"{above}train_test_split.txt", rows["train_test_split"][number], 0, 1)
         label = _integer(files, f"{above}image_class_labels.txt", rows["image_class_labels"][number], 1, num_classes)
         if is_train == (split == "train"):
-            box = _edges(files, f"{above}bounding_boxes.txt", number, rows["bounding_boxes"][number])
-            photographs.append(Photograph(f"{above}images/{image}", label - 1, boxes=box))
+            box, wrong = _edges(files, f"{above}bounding_boxes.txt", number, rows["bounding_boxes"][number])
+            photographs.append(Photograph(f"{above}images/{image}", label - 1, boxes=box, wrong=wrong))
     missing = [item.name for item in photographs if item.name not in files.sizes]
     if missing or not photographs:
         what = f"lacks {len(missing)} images of images.txt, such as {missing[0]}" if missing else f"no {split} images"
@@ -81,16 +81,14 @@ def _integer(files: Files, name: str, values: list[str], low: int, high: int) ->
     return int(values[0])
 
 
-def _edges(files: Files, name: str, number: int, values: list[str]) -> np.ndarray:
-    """Return the box of an image, int64 (1, 4): top, left, bottom, right."""
+def _edges(files: Files, name: str, number: int, values: list[str]) -> tuple[np.ndarray, CamstudyError | None]:
+    """Return the box of an image, int64 (1, 4): top, left, bottom, right; or none, and why it cannot be used."""
     try:
         x, y, width, height = (float(value) for value in values)
     except ValueError:
         x = y = width = height = float("nan")
     edges = (y, x, y + height, x + width)
     if not all(-LIMIT < edge < LIMIT for edge in edges):
-        raise CamstudyError(
-            f"{files.path}, {name}: image {number} has {' '.join(values)}, expected x, y, width and height; "
-            "fetch it again"
-        )
-    return np.array([[round(edge) for edge in edges]], np.int64)
+        text = f"{files.path}, {name}: image {number} has {' '.join(values)}, expected x, y, width and height"
+        return np.empty((0, 4), np.int64), CamstudyError(f"{text}; fetch it again")
+    return np.array([[round(edge) for edge in edges]], np.int64), None

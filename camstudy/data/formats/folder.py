@@ -5,6 +5,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,10 +111,12 @@ def read_folder(
             f"{root}: has {len(shown)} classes, expected {num_classes}; correct `num_classes`, or name all in a file "
             "with a class in each line, `classes`"
         )
-    found = [
-        Photograph(name, numbers.get(name, NO_LABEL), boxes=np.array(stated[name].boxes, np.int64) if boxes else None)
-        for name in names
-    ]
+    found = [Photograph(name, numbers.get(name, NO_LABEL)) for name in names]
+    if boxes:
+        found = [
+            replace(item, boxes=np.array(row.boxes, np.int64).reshape(-1, 4), wrong=row.wrong)
+            for item, row in zip(found, map(stated.__getitem__, names), strict=True)
+        ]
     if subset is None:
         return Folder(files, mixed(found) if stated else found, shown, keys)
     by_name = {item.name: item for item in found}
@@ -126,6 +129,7 @@ class _Row(NamedTuple):
     label: str
     name: str = ""
     boxes: tuple[tuple[int, ...], ...] = ()
+    wrong: CamstudyError | None = None
 
 
 def _class_of(name: str, joined: bool, root: Root) -> str:
@@ -165,8 +169,11 @@ def _read_table(files: Files, table: str, names: Sequence[str], boxes: bool) -> 
             raise CamstudyError(f"{where}: {name} has the label {label}, and above {earlier.label}; keep one of them")
         if name in found and not boxes:
             raise CamstudyError(f"{where}: {name} is there twice; keep one line of it")
-        more = (_edges(row, where),) if boxes else ()
-        found[name] = _Row(label, (row.get("name") or "").strip(), (*earlier.boxes, *more))
+        try:
+            more, wrong = (_edges(row, where),) if boxes else (), earlier.wrong
+        except CamstudyError as error:
+            more, wrong = (), error
+        found[name] = _Row(label, (row.get("name") or "").strip(), (*earlier.boxes, *more), wrong)
     _refuse(files, table, missing, "names images that are not there")
     if not found:
         raise CamstudyError(f"{files.path}, {table}: has no lines; add one for each image")

@@ -36,7 +36,7 @@ def read_imagenet(
     ------
     CamstudyError : there are no images, the development kit is missing or lacks something, training images are in
         no class's folder, or the number of classes is not ``num_classes``; training images are to have boxes, or an
-        image has no annotation or no object of its class.
+        image has no annotation. One that cannot be read or has no object of its class costs its image alone.
     """
     if boxes and split == "train":
         raise CamstudyError(f"{root}: boxes are known of validation images only; leave out `boxes` or `split: train`")
@@ -47,9 +47,11 @@ def read_imagenet(
             f"{root}: has {len(listed.synsets)} classes, expected {num_classes}: labels follow the sorted synsets and "
             "mean nothing if some are missing; complete the folders, or set `num_classes` for models of fewer classes"
         )
-    found = _read_boxes(root, names, [listed.synsets[label] for label in labels]) if boxes else [None] * len(names)
+    found = [(None, None)] * len(names)
+    if boxes:
+        found = _read_boxes(root, names, [listed.synsets[label] for label in labels])
     each = zip(names, labels, found, strict=True)
-    photographs = [Photograph(name, label, boxes=box) for name, label, box in each]
+    photographs = [Photograph(name, label, boxes=box, wrong=wrong) for name, label, (box, wrong) in each]
     return listed.files, mixed(photographs) if split == "train" else photographs, listed.class_names
 
 
@@ -95,8 +97,10 @@ def list_imagenet(root: str | Path, split: str = "val", num_classes: int | None 
     return Listed(files, names, [truth[_number(name, len(truth)) - 1] for name in names], synsets, class_names)
 
 
-def _read_boxes(root: str | Path, names: list[str], synsets: list[str]) -> list[np.ndarray]:
-    """Return the boxes of images, int64 (k, 4) for each: of its objects that are of its class."""
+def _read_boxes(
+    root: str | Path, names: list[str], synsets: list[str]
+) -> list[tuple[np.ndarray, CamstudyError | None]]:
+    """Return the boxes of each image, int64 (k, 4), of its objects that are of its class; and why it has none."""
     files = find(root, BOXES)
     if files is None:
         raise MissingFiles(f"{root}: has no {BOXES}")
@@ -107,13 +111,15 @@ def _read_boxes(root: str | Path, names: list[str], synsets: list[str]) -> list[
     annotations = [known[PurePosixPath(name).stem] for name in names]
     found = []
     for name, synset, objects in zip(annotations, synsets, read_objects(files, annotations, first=0), strict=True):
-        found.append(np.array([item.edges for item in objects if item.name == synset], np.int64))
-        if not len(found[-1]):
+        wrong = objects if isinstance(objects, CamstudyError) else None
+        edges = [] if wrong else [item.edges for item in objects if item.name == synset]
+        if not edges and not wrong:
             others = ", ".join(sorted({item.name for item in objects})) or "none"
-            raise CamstudyError(
+            wrong = CamstudyError(
                 f"{files.path}, {name}: no object of the image's class {synset}, found {others}; boxes and classes do "
                 "not belong together: take both of one origin"
             )
+        found.append((np.array(edges, np.int64).reshape(-1, 4), wrong))
     return found
 
 

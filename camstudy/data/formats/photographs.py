@@ -42,6 +42,7 @@ class Photograph:
     item : what tells it from the others of its file, such as a class; nothing where there are no others
     caption : what it shows, in words, where there are no classes
     label_set : int8 (classes,), of multi-label data: which classes are in the image, as `camstudy.data.dataset`
+    wrong : why its annotation cannot be used; it is then treated as an image that cannot be decoded
     """
 
     name: str
@@ -55,6 +56,7 @@ class Photograph:
     item: str = ""
     caption: str = ""
     label_set: np.ndarray | None = None
+    wrong: CamstudyError | None = None
 
 
 def mixed(photographs: Sequence[Photograph]) -> list[Photograph]:
@@ -133,6 +135,8 @@ def _look(
 
     def one(item: Photograph, content: bytes | None) -> tuple | CamstudyError:
         where = f"{files.path}, {item.name}"
+        if item.wrong:
+            return item.wrong
         try:
             content = files.read(item.name) if content is None else content
             size = check_image(content, where)
@@ -154,7 +158,7 @@ def _look(
 def readable(
     files: Files, photographs: Sequence[Photograph], *, chunk: int = 64, threads: int = 1
 ) -> tuple[list[Photograph], list[str]]:
-    """Return the photographs that can be decoded and whose boxes lie in them, and what is wrong with the others."""
+    """Return the photographs that can be decoded, with boxes that lie in them, and what is wrong with the others."""
     kept, texts = [], []
     for start in range(0, len(photographs), chunk):
         items = photographs[start : start + chunk]
@@ -188,7 +192,8 @@ def write_photographs(
 ) -> None:
     """Write photographs to the store of ``manifest``, one chunk in memory at a time; a killed job's is continued.
 
-    Every image is decoded; those that cannot be are a `CamstudyError` that names all of them. The file of neighbours
+    Every image is decoded; those that cannot be, or whose annotation is ``wrong``, are a `CamstudyError` that names all
+    of them. The file of neighbours
     with the same name is stored once. Boxes are cut at the borders of their image; how many were, is printed, and one
     that lies outside is a `CamstudyError`.
 

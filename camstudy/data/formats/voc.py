@@ -36,7 +36,8 @@ def read_voc(
 
     Raises
     ------
-    CamstudyError : the files, the list, an image or an annotation are missing, or an annotation has another class.
+    CamstudyError : the files, the list, an image or an annotation are missing. An annotation that cannot be read or has
+        another class costs its image alone.
     """
     files = find(root, ARCHIVE) or find(root, FOLDER) or find(root, "VOC2012")
     above = None if files is None else files.above(f"ImageSets/Main/{split}.txt")
@@ -58,11 +59,16 @@ def read_voc(
     return files, items if split == "val" else mixed(items), CLASSES
 
 
-def _items(image: str, objects: list[Object], where: str, keep_difficult: bool, label_sets: bool) -> list[Photograph]:
+def _items(
+    image: str, objects: list[Object] | CamstudyError, where: str, keep_difficult: bool, label_sets: bool
+) -> list[Photograph]:
     items, found = [], np.zeros(len(CLASSES), np.int8)
+    if not isinstance(objects, CamstudyError) and (odd := {item.name for item in objects} - {*CLASSES}):
+        objects = CamstudyError(f"{where}: {unknown('class', min(odd), CLASSES)}")
+    if isinstance(objects, CamstudyError):
+        labels = found if label_sets else None
+        return [Photograph(image, boxes=np.empty((0, 4), np.int64), label_set=labels, wrong=objects)]
     for name in sorted({item.name for item in objects}):
-        if name not in CLASSES:
-            raise CamstudyError(f"{where}: {unknown('class', name, CLASSES)}")
         own = [item for item in objects if item.name == name]
         counts = keep_difficult or not all(item.difficult for item in own)
         found[CLASSES.index(name)] = 1 if counts else -1
