@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
-from camstudy.pipeline.disk import amount, check_room
+from camstudy.pipeline.disk import amount, check_room, told
 from camstudy.study.written import Written
 
 ROOT = Path(__file__).parents[1]  # of the workflow, which an installation points to
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if others and not asked.takes_more:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     try:
-        return asked.function(asked, others)
+        with told():
+            return asked.function(asked, others)
     except CamstudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -144,11 +145,11 @@ def _results(asked: argparse.Namespace, _: list[str]) -> int:
 def _verify(asked: argparse.Namespace, _: list[str]) -> int:
     from camstudy.core.damage import set_aside
     from camstudy.pipeline.rooms import records_of
-    from camstudy.pipeline.verifying import damages, records_of_tables
+    from camstudy.pipeline.verifying import damages, records_of_study
 
     name, config = _finished(asked.study)
     # Those that results are made from come first, and one that is set aside is read no more.
-    records = [*records_of(config, ROOT), *records_of_tables(name)]
+    records = [*records_of(config, ROOT), *records_of_study(name)]
     count = 0
     for error in damages(dict.fromkeys(records)):
         print(set_aside(error), file=sys.stderr)

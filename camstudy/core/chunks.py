@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,10 +12,13 @@ from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
 from camstudy.core.errors import CamstudyError, Damaged
+from camstudy.core.files import remove
 from camstudy.core.provenance import read_json, sha256_file, write_json
 
 # What zarr raises for a chunk that was cut off, overwritten or exchanged.
-DAMAGE = (RuntimeError, ValueError, MemoryError)
+# And the system, where no file stands in its place.
+NO_FILE = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+DAMAGE = (RuntimeError, ValueError, MemoryError, *NO_FILE)
 DESCRIPTION = "zarr.json"
 # In the folder of what readers do not see: sha256 by file.
 _SUMS = Path("progress", "files.json")
@@ -32,8 +35,13 @@ def key(array: zarr.Array, number: int) -> str:
 def lost_chunks(path: Path, name: str, array: zarr.Array) -> list[int]:
     """Return the numbers of an array's chunks that are not there."""
     with os.scandir(path / name) as entries:
-        found = {entry.name for entry in entries}
+        found = {entry.name for entry in entries if _is_file(entry)}
     return [number for number in range(array.nchunks) if key(array, number) not in found]
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    # As a rule known from the listing; a link that leads nowhere is no chunk.
+    return entry.is_file(follow_symlinks=False) or (entry.is_symlink() and Path(entry).is_file())
 
 
 def unsound_chunks(path: Path, name: str, array: zarr.Array, sums: Sums) -> list[int]:
@@ -48,6 +56,12 @@ def unsound_chunks(path: Path, name: str, array: zarr.Array, sums: Sums) -> list
         if not sound:
             found.append(number)
     return sorted(found)
+
+
+def discard(path: Path, name: str, array: zarr.Array, numbers: Iterable[int]) -> None:
+    """Remove what stands in the place of some chunks, if anything does: it need not be a file."""
+    for number in numbers:
+        remove(path / name / key(array, number))
 
 
 def remove_leftovers(path: Path, name: str) -> None:
@@ -74,22 +88,29 @@ def read_sums(path: Path, kind: str | None, manifest: Path) -> Sums:
     if kind is None:
         return {}
     try:
-        return read_json(path / _SUMS)[kind]
-    except (CamstudyError, KeyError):
+        return _sums(path, kind)
+    except (CamstudyError, KeyError, TypeError):
         raise Damaged(f"{path / _SUMS}: the list of the store's files is gone or damaged", manifest) from None
 
 
 def kept_sums(path: Path) -> Sums:
     """Return the sha256 of each file of a store that was once finished; none of one that was not, or is damaged."""
     try:
-        return read_json(path / _SUMS)["sha256"]
-    except (CamstudyError, KeyError):
+        return _sums(path, "sha256")
+    except (CamstudyError, KeyError, TypeError):
         return {}
+
+
+def _sums(path: Path, kind: str) -> Sums:
+    found = read_json(path / _SUMS)[kind]
+    if not isinstance(found, Mapping):
+        raise TypeError(kind)
+    return found
 
 
 def forget_sums(path: Path) -> None:
     """Remove the checksums of a store that is to be changed."""
-    (path / _SUMS).unlink(missing_ok=True)
+    remove(path / _SUMS)
 
 
 class Verified(LocalStore):

@@ -1,9 +1,11 @@
 """Setting damaged results aside, so that the next run makes them anew, and remembering which these are."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from camstudy.core.errors import Damaged
+from camstudy.core.files import remove
 
 # Names of results that were set aside, a line each: tables that are there already would need none of them.
 LIST = Path("results", ".set_aside")
@@ -18,9 +20,11 @@ def set_aside(error: Damaged) -> str:
     """
     for path in [*error.files, error.record]:
         if path.parent.parent.suffix == ".zarr":
-            path.unlink(missing_ok=True)
-        elif path.exists():
-            path.replace(path.with_name(f"{path.name}{ENDING}"))
+            remove(path)
+        elif os.path.lexists(path):
+            aside = path.with_name(f"{path.name}{ENDING}")
+            remove(aside)  # what was set aside before may be a folder
+            path.replace(aside)
     if LIST.parent.is_dir():
         # One short write at the end of a file: jobs do not meet in it.
         with LIST.open("a") as file:
@@ -32,5 +36,6 @@ def made_anew(results: Iterable[str]) -> list[str]:
     """Return which results were set aside and are not there again."""
     if not LIST.is_file():
         return []
-    missing = {path for path in LIST.read_text().splitlines() if not Path(path).exists()}
+    named = LIST.read_text(errors="replace").splitlines()
+    missing = {path for path in named if not Path(path).exists()}
     return [path for path in dict.fromkeys(results) if path in missing] if missing else []

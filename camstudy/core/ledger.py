@@ -26,6 +26,8 @@ from camstudy.core.files import replacing
 from camstudy.core.provenance import sha256_file
 
 Stat = tuple[int, int]  # size in bytes, time of modification in nanoseconds
+HEADER = ("accepted", "content", "seen", "listing", "places", "absent", "kinds")
+_NO_TABLE = (ValueError, TypeError, KeyError, RecursionError, IsADirectoryError)
 READERS = 8  # threads: file systems of clusters answer late
 LARGE = 1 << 30  # bytes whose reading a user should know of
 
@@ -231,17 +233,25 @@ def read_header(table: str | Path) -> dict | None:
     """Return the first line of a table; None if there is no table."""
     try:
         with Path(table).open() as file:
-            return json.loads(file.readline())
+            header = json.loads(file.readline())
+        return {key: header[key] for key in HEADER} | header
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise CamstudyError(f"{table}: not a table of files ({error}); delete it and run again") from None
+    except _NO_TABLE as error:
+        raise _no_table(table, error) from None
 
 
 def _read_rows(table: str | Path) -> dict[str, tuple[int, int, str | None]]:
-    with Path(table).open() as file:
-        next(file)
-        return {name: (size, time, sha256) for name, size, time, sha256 in map(json.loads, file)}
+    try:
+        with Path(table).open() as file:
+            next(file)
+            return {name: (size, time, sha256) for name, size, time, sha256 in map(json.loads, file)}
+    except _NO_TABLE as error:
+        raise _no_table(table, error) from None
+
+
+def _no_table(table: str | Path, error: Exception) -> CamstudyError:
+    return CamstudyError(f"{table}: not a table of files ({error}); delete it and run again")
 
 
 def _write(table: str | Path, header: Mapping, rows: Mapping[str, tuple[int, int, str | None]]) -> None:

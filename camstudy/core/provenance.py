@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import time
@@ -109,17 +110,20 @@ def read_json(path: str | Path) -> dict:
     Without a seal, as other programs write it, it is taken as it is.
     """
     path = Path(path)
+    if not path.is_file() and os.path.lexists(path):
+        raise Damaged(f"{path}: is no file", path)
     try:
         content = json.loads(path.read_bytes())
+        seal, place = (content.pop(key, None) for key in (SEAL, PLACE)) if isinstance(content, dict) else (None, None)
+        # Both are there, or neither.
+        changed = (seal, place) != (None, None) and seal != digest([place, content])
     except FileNotFoundError:
         raise CamstudyError(f"{path}: no such file; run the rule that makes it") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"{path}: not valid JSON ({error})", path) from None
-    if not isinstance(content, dict):
+    if not content or not isinstance(content, dict):
         raise Damaged(f"{path}: holds no JSON object", path)
-    seal, place = content.pop(SEAL, None), content.pop(PLACE, None)
-    # Both are there, or neither.
-    if (seal, place) != (None, None) and seal != digest([place, content]):
+    if changed:
         raise Damaged(f"{path}: has changed since it was written", path)
     if place is not None and not f"/{path.absolute().as_posix()}".endswith(f"/{place}"):
         raise Damaged(f"{path}: was written as {place} and is no record of what lies here", path)
@@ -147,7 +151,8 @@ def _place(path: Path) -> str:
 def stated_files(record: Mapping, path: str | Path) -> dict[Path, str]:
     """Return the files that lie beside a record, with the sha256 (hex) that it states of each.
 
-    ``path`` is that of the record. Of a store, `camstudy.core.chunks` knows.
+    ``path`` is that of the record; one that says something else in that place is `Damaged`. Of a store,
+    `camstudy.core.chunks` knows.
     """
     path, stated = Path(path), record.get("files", record.get("sha256", {}))
     if "store" in record:
@@ -155,7 +160,13 @@ def stated_files(record: Mapping, path: str | Path) -> dict[Path, str]:
     if isinstance(stated, str):
         # Of a finished model; others may be of what was downloaded.
         stated = {path.with_suffix(".safetensors").name: stated} if "entry" in record else {}
-    return {path.with_name(name): sha256 for name, sha256 in stated.items()}
+    if not isinstance(stated, Mapping) or not all(map(_is_file_name, stated)):
+        raise Damaged(f"{path}: does not say which files it describes", path)
+    return {path.with_name(name): str(sha256) for name, sha256 in stated.items()}
+
+
+def _is_file_name(name: str) -> bool:
+    return name == Path(name).name and name not in ("", "..") and "\0" not in name
 
 
 def verify(file: str | Path, record: str | Path) -> Path:
@@ -166,7 +177,9 @@ def verify(file: str | Path, record: str | Path) -> Path:
     file = Path(file)
     expected = stated_files(read_json(record), record).get(file)
     if not file.is_file():
-        raise Damaged(f"{file}: no such file, though {record} is there", record)
+        # A folder or a link to nothing stands where the file is to be.
+        there = [file] if os.path.lexists(file) else []
+        raise Damaged(f"{file}: no such file, though {record} is there", record, *there)
     if expected is not None and (found := sha256_file(file)) != expected.lower():
         what = f"{file}: is not the file that {record} describes (sha256 {found}, expected {expected})"
         raise Damaged(what, record, file)

@@ -9,7 +9,6 @@ be data, such as pixels; elsewhere what was never written is no value that data 
 of each file is kept, too, and compared when it is read: `camstudy.core.chunks`.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from zarr.codecs import ZstdCodec
 from camstudy.core import chunks
 from camstudy.core.chunks import DAMAGE, Part, naming_damage
 from camstudy.core.errors import CamstudyError, Damaged
+from camstudy.core.files import remove
 from camstudy.core.provenance import read_json, write_json
 
 FORMAT = 2
@@ -31,7 +31,8 @@ LABELS = ("label", "class_name")
 WRITTEN = "progress/written"
 # Elements per chunk of a ragged array: 4 MB of file contents.
 RAGGED_CHUNK = 1 << 22
-DESCRIPTION_ERRORS = (ValueError, KeyError, TypeError)  # of zarr, for a `zarr.json`
+# Of zarr, for a `zarr.json`; also if what stands there is no file, or nested without end.
+DESCRIPTION_ERRORS = (ValueError, KeyError, TypeError, AttributeError, RecursionError, *chunks.NO_FILE)
 
 # Dimensions and values of an array that is known from the start, as xarray writes them.
 Fixed = tuple[Sequence[str], np.ndarray | Sequence]
@@ -123,25 +124,27 @@ class StoreWriter:
             known = group.attrs.get("identity"), group.attrs.get("format")
             if known != (self.identity, FORMAT) or not self._fits(group):
                 return None
-        except (FileNotFoundError, *DESCRIPTION_ERRORS):
+        except DESCRIPTION_ERRORS:
             return None
         arrays, sums = self._for_writing(group), chunks.kept_sums(self.path)
         for name, (_, values) in self._fixed.items():
-            if chunks.unsound_chunks(self.path, name, arrays[name], sums):
+            if unsound_fixed := chunks.unsound_chunks(self.path, name, arrays[name], sums):
+                chunks.discard(self.path, name, arrays[name], unsound_fixed)
                 arrays[name][...] = values
         try:
+            chunks.discard(self.path, WRITTEN, arrays[WRITTEN], chunks.lost_chunks(self.path, WRITTEN, arrays[WRITTEN]))
             written = arrays[WRITTEN][:] == 1
         except DAMAGE:
             return None
         unsound = {name: chunks.unsound_chunks(self.path, name, arrays[name], sums) for name in self.arrays}
-        if sums and any(unsound.values()):
-            # They are not those of what is made anew.
+        if not sums or any(unsound.values()):
+            # They are not those of what is made anew, or no file.
             chunks.forget_sums(self.path)
         for name, spec in self.arrays.items():
             chunks.remove_leftovers(self.path, name)
             for number in unsound[name]:
                 # It may hold other images, too, and would be read before it is written.
-                Path(self.path, name, chunks.key(arrays[name], number)).unlink(missing_ok=True)
+                chunks.discard(self.path, name, arrays[name], [number])
                 images = self._images_of(spec, number)
                 if written[images].any():
                     arrays[WRITTEN][images] = written[images] = 0
@@ -158,7 +161,7 @@ class StoreWriter:
         ) and all(name in group and group[name].shape == values.shape for name, (_, values) in self._fixed.items())
 
     def _create(self, attrs: Mapping[str, object]) -> dict[str, zarr.Array]:
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove(self.path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         group = zarr.create_group(self.path, zarr_format=3)
         for name, spec in self._specs.items():
@@ -285,7 +288,7 @@ def open_store(manifest: str | Path, require: Sequence[str] = ()) -> Store:
     try:
         group = zarr.open_group(chunks.Verified(path, sums, manifest), mode="r", zarr_format=3, use_consolidated=False)
         arrays = dict(sorted(group.arrays()))
-    except (FileNotFoundError, *DESCRIPTION_ERRORS) as error:
+    except DESCRIPTION_ERRORS as error:
         raise Damaged(f"{path}: its description cannot be read ({error})", manifest) from None
     if group.attrs.get("format") != FORMAT:
         found = group.attrs.get("format", "an earlier one")

@@ -1,11 +1,10 @@
 """Checks of networks before they have weights: which jobs wait for them, and stages that a network lacks."""
 
-import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import read_json
 from camstudy.explain.stages import missing_stage
 from camstudy.pipeline import paths
 from camstudy.pipeline.identities import Identities
@@ -72,7 +71,7 @@ def refuse_known_missing_stages(study: Study, identity: Identities) -> None:
     for model in study.models if study.staged() else ():
         # The record of another network tells nothing.
         if _identity_of(paths.check(model)) == identity.check(model):
-            mistakes += _missing(study, model, json.loads(Path(paths.check(model)).read_text()))
+            mistakes += _missing(study, model, read_json(paths.check(model)))
     if mistakes:
         raise CamstudyError("\n  ".join(mistakes))
 
@@ -90,6 +89,6 @@ def _missing(study: Study, model: str, found: Mapping) -> list[str]:
 def _identity_of(record: str) -> str | None:
     """Return the identity that a record states; None where there is none, or nothing that can be read."""
     try:
-        return json.loads(Path(record).read_bytes()).get("identity")
-    except (FileNotFoundError, ValueError):
+        return read_json(record).get("identity")
+    except CamstudyError:
         return None

@@ -21,6 +21,19 @@ from camstudy.tables import TABLES
 if TYPE_CHECKING:
     from camstudy.study.registered import Record
 
+# Beside scores and comparisons, where a table or figure asks for them.
+LONG_TABLES = (
+    "sweep",
+    "layers",
+    "layer_scores",
+    "curves",
+    "steps",
+    "similarity",
+    "seeds",
+    "redrawn",
+    "by_prediction",
+)
+
 
 class Inputs:
     """What jobs of a study read, as records: large files lie beside them. Methods of one argument take wildcards."""
@@ -173,18 +186,7 @@ class Inputs:
     def beside_scores(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        tables = (
-            "sweep",
-            "layers",
-            "layer_scores",
-            "curves",
-            "steps",
-            "similarity",
-            "seeds",
-            "redrawn",
-            "by_prediction",
-        )
-        sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in tables}
+        sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in LONG_TABLES}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [
             paths.timing(cost, study.dataset, model, method) for model, method in study.maps(with_controls=False)
@@ -209,7 +211,9 @@ class Inputs:
 
     def targets(self) -> list[str]:
         """Targets: the study's tables and figures, its configuration beside them, and what was set aside as damaged."""
-        anew = made_anew(path for path, _ in results(self.study, Nameless()))
+        tables = ["comparisons", *filter(self.study.shows, LONG_TABLES)]
+        long = [paths.study(self.study.name, f"{name}.parquet") for name in tables]
+        anew = made_anew([*(path for path, _ in results(self.study, Nameless())), *long])
         return [*self.tables(), *self.figures(), paths.study(self.study.name, "config.yaml"), *anew]
 
     def tables(self) -> list[str]:

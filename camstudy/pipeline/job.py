@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from camstudy.core import plugins
 from camstudy.core.damage import set_aside
 from camstudy.core.errors import CamstudyError, Damaged
-from camstudy.core.provenance import run_record_path, write_run_record
+from camstudy.core.provenance import run_record_path, sha256_file, write_run_record
 from camstudy.pipeline.disk import disk_mistake
 from camstudy.pipeline.gpus import promised
 
@@ -132,7 +132,15 @@ def step(job: Job) -> Iterator[Step]:
         plugins.load(job.config.get("plugins", ()))
         done = Step(tell)
         yield done
-        write_run_record(job.output[0], started, job.config["study"], identity=job.params.identity, **done.facts)
+        facts = {"identity": job.params.identity, **_sums(job.output), **done.facts}
+        write_run_record(job.output[0], started, job.config["study"], **facts)
+
+
+def _sums(made: Sequence[str]) -> dict[str, object]:
+    """Return the sha256 of what a job made, where no record beside it has that: of tables and figures."""
+    if Path(made[0]).with_suffix(".json").is_file():
+        return {}
+    return {"sha256": {Path(file).name: sha256_file(file) for file in made}}
 
 
 def torch_device(setting: str, resources: object, threads: int) -> "torch.device":

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
-from camstudy.core.files import replacing
+from camstudy.core.files import remove, replacing
 from camstudy.pipeline.paths import RESULTS
 
 OWNER = ".owner"
@@ -20,14 +20,16 @@ def take_results(here: str | Path) -> None:
     if not results.is_dir():
         return
     note = results / OWNER
-    owner = Path(note.read_text().strip()) if note.is_file() else here
+    named = note.read_text(errors="replace").strip("\0\n ") if note.is_file() else ""
+    owner = Path(named) if Path(named).is_absolute() else here
     if owner != here and _same(owner / RESULTS, results):
         raise CamstudyError(
             f"{results}: is shared with {owner}, which writes it, and two that write would spoil each other's results. "
             f"Run this study there; here, plans, dry runs, `camstudy verify` and reports read it. If that checkout is "
             f"not to write it any more, delete {note}"
         )
-    if owner != here or not note.is_file():
+    if named != str(here):
+        remove(note)
         with replacing(note) as temporary:
             temporary.write_text(f"{here}\n")
 
@@ -35,5 +37,5 @@ def take_results(here: str | Path) -> None:
 def _same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
-    except OSError:
+    except (OSError, ValueError):  # gone, or no path at all
         return False

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from math import exp, log
+from math import exp, inf, log
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
@@ -135,7 +135,7 @@ def note(config: Mapping, patterns: Patterns, images_of: Callable[[str], int]) -
 def _noted() -> dict[str, Finished]:
     try:
         return {name: Finished(**job) for name, job in read_json(LEDGER)["jobs"].items()}
-    except (CamstudyError, KeyError, TypeError):
+    except (CamstudyError, KeyError, TypeError, AttributeError, OSError):
         # None yet, or none that can be read: it is a help to guess, no result.
         return {}
 
@@ -152,10 +152,10 @@ def _found(config: Mapping, patterns: Patterns, images_of: Callable[[str], int])
             try:
                 guess = estimate(config, rule, wildcards, gpu=device == "cuda", images_of=images_of)
                 seconds = float(path.read_text().splitlines()[1].split("\t")[0])
-            except (KeyError, ValueError, IndexError):
-                # About entries that the catalogue lacks, or not written yet.
+            except (KeyError, ValueError, IndexError, OSError):
+                # About entries that the catalogue lacks, not written yet, or damaged.
                 continue
-            if device is not None:
+            if device is not None and 0 <= seconds < inf:
                 varying = guess.seconds - guess.start
                 spent = None if rate is None else min(rate * guess.images, seconds)
                 yield str(path), Finished(rule, device, alike(wildcards), guess.start, varying, seconds, spent)
@@ -165,7 +165,7 @@ def _measured(result: str) -> tuple[str | None, float | None]:
     """Return on what a result was computed and the seconds that an image took; None where nothing says so."""
     try:
         record = read_json(run_record_path(result))
-    except CamstudyError:
+    except (CamstudyError, OSError):
         return None, None
     device, speed = record.get("device"), record.get("images_per_second")
     rate = record.get("seconds_per_image") or (1 / speed if speed else None)

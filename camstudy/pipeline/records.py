@@ -60,7 +60,7 @@ def read_identity(path: str | Path) -> str | None:
         if file.suffix == ".json" and file.is_file():
             try:
                 identity = json.loads(file.read_text()).get("identity")
-            except (ValueError, AttributeError):
+            except (ValueError, AttributeError, RecursionError):
                 continue  # no manifest: a damaged one is made anew
             if isinstance(identity, str) and identity:
                 return identity

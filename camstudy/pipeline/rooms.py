@@ -76,7 +76,9 @@ def _records() -> Iterator[Path]:
         for path in sorted(Path(RESULTS, kind).glob("**/*.json")):
             # Not the metadata of arrays within stores.
             inside = any(part.endswith(".zarr") for part in path.parts)
-            if not (inside or path.name.endswith((RUN, ".listing.json")) or path.name == "zarr.json"):
+            # Nor that of a network which the record of its model stands for.
+            checked = path.name == "check.json" and path.with_name("model.json").is_file()
+            if not (inside or checked or path.name.endswith((RUN, ".listing.json"))):
                 yield path
 
 

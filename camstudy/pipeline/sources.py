@@ -1,10 +1,10 @@
 """Files from outside a study's results, as its identities state them: by content where it is known, else by address."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from camstudy.core import addresses
 from camstudy.core.code import own_digest
+from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import digest, parts
 from camstudy.core.ledger import accepted, listed, outside, read_header, refresh, split, table_of
 from camstudy.core.names import CONTROL
@@ -110,4 +110,8 @@ def _imports(value: object) -> Iterator[str]:
 
 
 def _record(path: str) -> Mapping | None:
-    return read_json(path) if Path(path).is_file() else None
+    """Return a record; None where there is none, or one that is damaged and will be made anew."""
+    try:
+        return read_json(path)
+    except CamstudyError:
+        return None

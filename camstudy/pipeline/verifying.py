@@ -1,5 +1,6 @@
 """Reading all that a study rests on: which of its results are not what was written."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,23 +13,27 @@ from camstudy.core.store import open_store, store_path
 def damages(records: Iterable[str | Path]) -> Iterator[Damaged]:
     """Yield what is damaged of the results of these records and of what lies beside them; all of it is read.
 
-    Passed over are what is not made yet, and what no record tells of: a study's tables and figures.
+    Passed over is what is not made yet.
     """
     for record in map(Path, records):
-        if record.suffix != ".json" or not record.is_file():
+        if record.suffix != ".json" or not os.path.lexists(record):
             continue
         try:
             content = read_json(record)
+            if not isinstance(content.get("identity"), str):
+                raise Damaged(f"{record}: does not say what it is a record of", record)
+            found = _of_store(record, content) if "store" in content else _of_files(record, content)
+            # All of a record's before any is set aside, the record with it.
+            yield from [*found]
         except Damaged as error:
             yield error
-            continue
-        found = _of_store(record, content) if "store" in content else _of_files(record, content)
-        yield from found
 
 
-def records_of_tables(study: str) -> list[Path]:
-    """Return the records of a study's own long tables."""
-    return [table.with_suffix(".json") for table in sorted(Path("results", "studies", study).glob("*.parquet"))]
+def records_of_study(study: str) -> list[Path]:
+    """Return the records of a study's own long tables, and those of the runs that made what there is to read."""
+    folder = Path("results", "studies", study)
+    tables = [table.with_suffix(".json") for table in sorted(folder.glob("*.parquet"))]
+    return [*tables, *(run for kind in ("", "tables", "figures") for run in sorted((folder / kind).glob("*.run.json")))]
 
 
 def _of_files(record: Path, content: dict) -> Iterator[Damaged]:

@@ -4,9 +4,11 @@ import importlib.metadata
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import read_json, run_record_path
 from camstudy.pipeline.plan import duration
 from camstudy.report.grid import Grid, plural
@@ -34,9 +36,9 @@ def read_runs(paths: Iterable[str | Path]) -> list[Run]:
     """Return the runs that made results, given by their paths below `results`; those without a record are left out."""
     found = []
     for path in dict.fromkeys(map(Path, paths)):
-        record = run_record_path(path)
-        if record.is_file():
-            found.append(Run(path.parts[1], read_json(record)))
+        # None, or one that is damaged.
+        with suppress(CamstudyError):
+            found.append(Run(path.parts[1], read_json(run_record_path(path))))
     return found
 
 

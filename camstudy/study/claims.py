@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.files import remove
 from camstudy.core.identity import introduced
 from camstudy.core.names import untried_name
 from camstudy.core.provenance import read_json, write_json
@@ -34,9 +35,10 @@ def claim(config: Mapping, name: str) -> None:
     Raises `CamstudyError` as `refuse_taken` does.
     """
     refuse_taken(config, [name])
-    entry, path = definition(config["catalog"]["protocols"][name]), _note(name)
-    if not path.exists() or _complete(read_json(path)["definition"]) != _complete(entry):
-        write_json(path, {"definition": entry, "study": untried_name(config["study"], config["n_images"])})
+    entry, noted = definition(config["catalog"]["protocols"][name]), _noted(name)
+    if noted is None or _complete(noted["definition"]) != _complete(entry):
+        remove(_note(name))
+        write_json(_note(name), {"definition": entry, "study": untried_name(config["study"], config["n_images"])})
 
 
 def refuse_taken(config: Mapping, names: Iterable[str]) -> None:
@@ -46,16 +48,24 @@ def refuse_taken(config: Mapping, names: Iterable[str]) -> None:
     """
     study = untried_name(config["study"], config["n_images"])
     for name in names:
-        path, entry = _note(name), definition(config["catalog"]["protocols"][name])
-        if not path.exists():
+        path, entry, noted = _note(name), definition(config["catalog"]["protocols"][name]), _noted(name)
+        if noted is None:
             continue
-        noted = read_json(path)
         if _complete(noted["definition"]) != _complete(entry) and noted["study"] != study:
             there, here = differences(_complete(noted["definition"]), _complete(entry))
             raise CamstudyError(
                 f"protocol `{name}`: study `{noted['study']}` has made scores under this name with {there}, yours has "
                 f"{here}; give it another name, or delete {path}, and this study makes its scores anew"
             )
+
+
+def _noted(name: str) -> dict | None:
+    """Return what is noted of a name; None where nothing is, or nothing that can be read: scores have identities."""
+    try:
+        noted = read_json(_note(name))
+    except CamstudyError:
+        return None
+    return noted if "family" in noted.get("definition", ()) and "study" in noted else None
 
 
 def _note(name: str) -> Path:

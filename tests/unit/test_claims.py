@@ -55,3 +55,17 @@ def test_the_same_study_may_change_its_mind_after_a_trial_too(elsewhere):
     assert noted(elsewhere) == {"study": "first", "definition": {"family": "faithfulness", "step": 1792, "blur": 11}}
     with pytest.raises(CamstudyError, match="study `first`"):
         claim(config("first-n64", FIRST), "mine")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', '{"definition": {}, "study": "x"}', None])
+def test_a_damaged_note_claims_nothing_and_is_written_anew(elsewhere, content):
+    claim(config("first", FIRST), "mine")
+    note = elsewhere / "results/protocols/mine.json"
+    note.unlink()
+    if content is None:
+        note.mkdir()
+    else:
+        note.write_text(content)
+    refuse_taken(config("second", OTHER), ["mine"])
+    claim(config("second", OTHER), "mine")
+    assert noted(elsewhere)["study"] == "second"

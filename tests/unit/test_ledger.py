@@ -387,9 +387,23 @@ def test_without_a_table_nothing_is_known(root, table):
     assert outside(table, root) == ""
 
 
-def test_a_broken_table_is_named(root, table):
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "5", '{"accepted": ""}\n', "[" * 100_000, None])
+def test_a_broken_table_is_named(root, table, content):
     table.parent.mkdir()
-    table.write_text("{")
+    if content is None:
+        table.mkdir()
+    else:
+        table.write_text(content)
+    with pytest.raises(CamstudyError, match=r"data\.sources\.jsonl: not a table of files .*delete it"):
+        outside(table, root)
+
+
+@pytest.mark.parametrize("line", ["{", "5", "[1]", '["a", 1, 2, 3, 4]', "[" * 100_000])
+def test_a_broken_line_of_a_table_is_named(root, table, line):
+    as_train(root)
+    prepare(IMAGENET | {"split": "train"}, root, table)
+    table.write_text(f"{table.read_text()}{line}\n")
+    os.utime(next(root.rglob("*.JPEG")))
     with pytest.raises(CamstudyError, match=r"data\.sources\.jsonl: not a table of files .*delete it"):
         outside(table, root)
 

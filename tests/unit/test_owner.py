@@ -47,6 +47,17 @@ def test_who_has_other_results_by_now_owns_them_no_more(checkouts, tmp_path, cha
     assert (first / "results/.owner").read_text() == f"{first}\n"
 
 
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\0x", b"elsewhere", b"/" + b"x" * 5000, None])
+def test_a_damaged_note_names_nobody(checkouts, content):
+    note = checkouts[0] / "results/.owner"
+    if content is None:
+        note.mkdir()
+    else:
+        note.write_bytes(content)
+    take_results(checkouts[0])
+    assert note.read_text() == f"{checkouts[0]}\n"
+
+
 def test_without_results_nothing_is_noted(tmp_path):
     take_results(tmp_path)
     assert list(tmp_path.iterdir()) == []

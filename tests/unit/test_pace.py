@@ -162,3 +162,27 @@ def test_the_fit_is_the_least_of_its_sum():
     best = np.exp(minimize(loss, np.log(start)).x)
     found = fit([Finished("train", "cpu", {}, *row) for row in [*rows, *split]], start)
     assert found == pytest.approx(best, rel=1e-2)
+
+
+@pytest.mark.parametrize("content", [b"", b"s\n", b"s\nnan\t", b"s\n-1\t", b"s\ninf\t", b"\xff\n\xff\n", None])
+def test_a_damaged_benchmark_tells_nothing(content):
+    done("train", 100, model="m")
+    benchmark = Path("results/benchmarks/train/m.tsv")
+    assert [*finished(CONFIG, PATTERNS, images_of)] == [str(benchmark)]
+    benchmark.unlink()
+    if content is None:
+        benchmark.mkdir()
+    else:
+        benchmark.write_bytes(content)
+    assert not finished(CONFIG, PATTERNS, images_of)
+
+
+@pytest.mark.parametrize("content", ["", "[", '{"jobs": 5}', '{"jobs": {"a": {"seconds": 1}}}', '{"jobs": [1]}', None])
+def test_a_damaged_ledger_tells_nothing(content):
+    done("train", 100, model="m")
+    if content is None:
+        LEDGER.mkdir()
+    else:
+        LEDGER.write_text(content)
+    note(CONFIG, PATTERNS, images_of)
+    assert [*finished(CONFIG, PATTERNS, images_of)] == ["results/benchmarks/train/m.tsv"]

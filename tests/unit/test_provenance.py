@@ -27,6 +27,7 @@ from camstudy.core.provenance import (
     write_record,
     write_run_record,
 )
+from camstudy.pipeline.verifying import damages
 
 ROOT = Path(provenance.__file__).parents[2]
 
@@ -122,6 +123,86 @@ def test_old_json_survives_a_failing_write(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         write_json(path, {"a": 2})
     assert read_json(path) == {"a": 1}
+
+
+NOT_OURS = {
+    "cut": b'{"a": ',
+    "empty": b"",
+    "nothing in it": b"{}",
+    "a list": b"[]",
+    "a number": b"1e999",
+    "digits without end": b'{"a": ' + b"9" * 5000 + b"}",
+    "nested without end": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "half a character": rb'{"a": "\ud800", "seal": "12", "written_as": "x"}',
+    "other bytes": b'{"a": "\xff"}',
+    "a seal of another kind": b'{"a": NaN, "seal": [], "written_as": {}}',
+}
+
+
+@pytest.mark.parametrize("content", NOT_OURS.values(), ids=NOT_OURS)
+def test_what_nobody_has_written_is_damaged(tmp_path, content):
+    path = tmp_path / "record.json"
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match=r"record\.json: ") as error:
+        read_json(path)
+    assert "\n" not in str(error.value)
+
+
+def put(path, kind):
+    """Put what is no file in the place of one."""
+    path.unlink(missing_ok=True)
+    if kind == "folder":
+        path.mkdir()
+        (path / "file").touch()
+    else:
+        path.symlink_to({"link to nothing": "nowhere", "link to itself": path.name}[kind])
+
+
+no_files = pytest.mark.parametrize("kind", ["folder", "link to nothing", "link to itself"])
+
+
+@no_files
+def test_what_is_no_file_is_damaged_and_set_aside(tmp_path, kind):
+    table, record = tmp_path / "a.parquet", tmp_path / "a.json"
+    # As often as it happens.
+    for _ in range(2):
+        put(record, kind)
+        with pytest.raises(Damaged, match=r"a\.json: is no file") as error:
+            read_json(record)
+        set_aside(error.value)
+        table.write_bytes(b"scores")
+        write_record(record, "one", table)
+        put(table, kind)
+        with pytest.raises(Damaged, match=r"a\.parquet: no such file, though") as error:
+            verify(table, record)
+        set_aside(error.value)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json.damaged", "a.parquet.damaged"]
+
+
+@pytest.mark.parametrize("stated", [5, ["a"], {"": "ab"}, {"..": "ab"}, {"../../x": "ab"}, {"\0": "ab"}])
+def test_a_record_names_files_beside_it(tmp_path, stated):
+    write_json(tmp_path / "a.json", {"identity": "one", "sha256": stated, "files": stated})
+    found = [str(error) for error in damages([tmp_path / "a.json"])]
+    assert len(found) == 1
+    assert "a.json: does not say which files it describes" in found[0]
+
+
+def test_all_damaged_files_of_a_record_are_named(tmp_path):
+    tables = [tmp_path / name for name in ("a.parquet", "a.curves.parquet", "a.steps.parquet")]
+    for table in tables:
+        table.write_bytes(b"scores")
+    write_record(tmp_path / "a.json", "one", *tables)
+    for table in tables[:2]:
+        table.write_bytes(b"scored")
+    # Each is set aside, and its record with it, before the next is asked for.
+    told = [set_aside(error) for error in damages([tmp_path / "a.json"])]
+    assert len(told) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.curves.parquet.damaged",
+        "a.json.damaged",
+        "a.parquet.damaged",
+        "a.steps.parquet",
+    ]
 
 
 def test_missing_and_broken_json_are_the_users_to_mend(tmp_path):

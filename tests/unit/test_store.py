@@ -14,6 +14,7 @@ import zarr
 
 from camstudy.core.damage import set_aside
 from camstudy.core.errors import CamstudyError, Damaged
+from camstudy.core.files import remove
 from camstudy.core.provenance import read_json, write_json
 from camstudy.core.store import ArraySpec, StoreWriter, open_store, store_path
 
@@ -387,6 +388,45 @@ def test_a_missing_chunk_is_named_when_the_store_is_opened_and_made_anew(manifes
     pending = store.pending()
     assert len(pending) == (1 if name in ARRAYS else 0)
     fill(store, *pending)
+    store.finish()
+    intact(manifest)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+@pytest.mark.parametrize(("name", "chunk"), [*FILES, ("progress/written", "c.1"), ("progress", "files.json")])
+def test_what_is_no_file_is_no_chunk(manifest, finished, name, chunk, kind):
+    file = finished / name / chunk
+    file.unlink()
+    if kind == "folder":
+        file.mkdir()
+        (file / "file").touch()
+    else:
+        file.symlink_to("nowhere")
+    if name != "progress/written":  # which readers do not read
+        with pytest.raises(Damaged, match=r"gradcam\.zarr.* (lacks chunk|the list of the store's files is gone)"):
+            open_store(manifest)
+    manifest.unlink()
+    store = writer(manifest)
+    fill(store, *store.pending())
+    store.finish()
+    intact(manifest)
+
+
+@pytest.mark.parametrize("where", [".", "zarr.json", "heatmap", "heatmap/zarr.json", "progress", "progress/written"])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"[" * 100_000, b'{"attributes": 5, "shape": [1e99]}'])
+def test_what_describes_no_store_is_wiped(manifest, finished, where, content):
+    place = finished / where
+    remove(place)
+    if content is None:
+        place.mkdir()
+    else:
+        place.write_bytes(content)
+    if not where.startswith("progress"):
+        with pytest.raises(Damaged, match=r"gradcam\.zarr"):
+            open_store(manifest)
+    manifest.unlink()
+    store = writer(manifest)
+    fill(store, *store.pending())
     store.finish()
     intact(manifest)
 

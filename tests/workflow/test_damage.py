@@ -26,11 +26,15 @@ BESIDE = {
     ),
     "results/studies/tiny/scores.json": "results/studies/tiny/scores.parquet",
     "results/studies/tiny/comparisons.json": "results/studies/tiny/comparisons.parquet",
+    "results/studies/tiny/tables/dcls.run.json": "results/studies/tiny/tables/dcls.csv",
+    "results/studies/tiny/figures/alignment.run.json": "results/studies/tiny/figures/alignment.png",
 }
 SWAPS = {
     "results/raw/tiny/0.tfrecord": "results/raw/tiny_train/0.tfrecord",
     "results/studies/tiny/scores.parquet": "results/studies/tiny/comparisons.parquet",
     "results/studies/tiny/comparisons.parquet": "results/studies/tiny/scores.parquet",
+    "results/studies/tiny/tables/dcls.csv": "results/studies/tiny/tables/dcls.md",
+    "results/studies/tiny/figures/alignment.png": "results/studies/tiny/figures/accuracy_alignment.png",
 }
 RECORDS = (
     *BESIDE,
@@ -129,12 +133,18 @@ def test_what_verify_finds_the_next_run_mends(copied, finished):
     flip(results / "data/tiny.zarr/human_map/c.0.0.0")
     flip(results / "models/tiny_resnet_dcls/model.safetensors")
     flip(results / "scores/tiny/tiny_resnet/prediction.parquet")
-    flip(results / "studies/tiny/scores.parquet")
+    flip(results / "studies/tiny/comparisons.parquet")
+    flip(results / "studies/tiny/tables/dcls.csv")
+    (results / "studies/tiny/tables/dcls.md").write_text("")
+    (results / "protocols/human_maps.json").write_text("{")
+    (results / "raw/tiny/0.tfrecord").unlink()
+    (results / "raw/tiny/0.tfrecord").symlink_to("nowhere")
     (results / "scores/tiny/human_ceiling.json").write_text('{"human_ceiling": ')
     done = camstudy(copied, "verify", "study.yaml")
     assert done.returncode == 1, done.stderr
     named = ("gradcam.zarr: chunk c.0.0.0", "gradcam.zarr: chunk c.1.0.0", "array `heatmap`", "array `human_map`")
-    named += ("model.safetensors", "prediction.parquet", "studies/tiny/scores.parquet", "human_ceiling.json")
+    named += ("model.safetensors", "prediction.parquet", "studies/tiny/comparisons.parquet", "human_ceiling.json")
+    named += ("dcls.csv", "dcls.md", "0.tfrecord")
     assert [name for name in named if name not in done.stderr] == []
     assert "Traceback" not in done.stderr
     copied.run()
