@@ -466,7 +466,10 @@ SOURCES = (
 SOURCES += ("salicon", "voc2012")
 SOURCE = f"one of {', '.join(f'`{source}`' for source in SOURCES)}, did you mean `digits`?"
 NESTED = " (within `--config key={...}` everything is text: use a file)"
-NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or digit"
+NAME = (
+    "a name of at most 100 letters, digits, `_`, `-` and `.` that begins with a letter or digit and does not end in "
+    "`.run`, `.zarr`, `.fixations`, `.listing`, `.sources` or `.damaged`, as files beside results do"
+)
 
 
 @pytest.mark.parametrize(
@@ -479,6 +482,7 @@ NAME = "a name of letters, digits, `_`, `-` and `.` that begins with a letter or
         ("n_images", 1, "1", NUMBER_OF_IMAGES),
         ("seed", None, "null", "an integer of at least 0"),
         ("study", 2024, "2024", f"{NAME}; put quotes around it"),
+        ("study", "mine.run", "mine.run (text)", NAME),
         ("models", "net", "net (text)", "a list of at least one model name; write [net]"),
         ("models", [], "[]", "a list of at least one model name"),
         ("controls", None, "null", "a list of names of controls; write []"),
@@ -631,10 +635,10 @@ def test_a_signed_address_is_accepted(config):
     assert found["url"] == weights["url"]
 
 
-@pytest.mark.parametrize("name", ["my net", "../net", "-net", ".net", "net/1", "", "net\n"])
+@pytest.mark.parametrize("name", ["my net", "../n", "-n", ".net", "net/1", "", "n\n", "net.run", "n.zarr", "n" * 101])
 def test_names_are_safe_as_file_names(config, name):
     config["catalog"]["models"][name] = {"arch": "resnet18", "weights": "random"}
-    with pytest.raises(CamstudyError, match=r"has 1 error:(.|\n)+not allowed as a name, expected a name of letters"):
+    with pytest.raises(CamstudyError, match=r"has 1 error:(.|\n)+not allowed as a name, expected a name of at"):
         validate(config)
 
 
