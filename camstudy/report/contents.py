@@ -10,7 +10,8 @@ from pathlib import Path
 from markupsafe import Markup
 from PIL import Image
 
-from camstudy.analysis.summary import BESIDE, TableInputs, read_inputs
+from camstudy.analysis import BESIDE
+from camstudy.analysis.summary import TableInputs, read_inputs
 from camstudy.core.errors import CamstudyError
 from camstudy.core.parts import read_table
 from camstudy.core.provenance import read_json
