@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import TYPE_CHECKING
 
+from camstudy.analysis import BESIDE
 from camstudy.core.damage import made_anew
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
@@ -20,19 +21,6 @@ from camstudy.tables import TABLES
 
 if TYPE_CHECKING:
     from camstudy.study.registered import Record
-
-# Beside scores and comparisons, where a table or figure asks for them.
-LONG_TABLES = (
-    "sweep",
-    "layers",
-    "layer_scores",
-    "curves",
-    "steps",
-    "similarity",
-    "seeds",
-    "redrawn",
-    "by_prediction",
-)
 
 
 class Inputs:
@@ -186,7 +174,7 @@ class Inputs:
     def beside_scores(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in LONG_TABLES}
+        sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in BESIDE}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [
             paths.timing(cost, study.dataset, model, method) for model, method in study.maps(with_controls=False)
@@ -211,7 +199,7 @@ class Inputs:
 
     def targets(self) -> list[str]:
         """Targets: the study's tables and figures, its configuration beside them, and what was set aside as damaged."""
-        tables = ["comparisons", *filter(self.study.shows, LONG_TABLES)]
+        tables = ["comparisons", *filter(self.study.shows, BESIDE)]
         long = [paths.study(self.study.name, f"{name}.parquet") for name in tables]
         anew = made_anew([*(path for path, _ in results(self.study, Nameless())), *long])
         return [*self.tables(), *self.figures(), paths.study(self.study.name, "config.yaml"), *anew]
