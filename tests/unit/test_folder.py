@@ -292,12 +292,15 @@ def test_fetching_again_is_said_where_it_may_help():
         (png()[:8] + png()[20:], "fetch it again"),
         (b"\xff\xd8 cut", "fetch it again"),
         (b"", "fetch it again"),
-        (b"a note", "give a JPEG or PNG file in its place"),
+        (b"a note", "x: neither a JPEG nor a PNG file; give a JPEG or PNG file in its place"),
         (b"%PDF-1.4", "save it as JPEG or PNG"),
+        (b"\0\0\0\x18ftypheix", "a HEIF or AVIF file; save it as JPEG or PNG"),
+        (b"\x93NUMPY", "a NumPy array; save it as JPEG or PNG"),
     ):
         with pytest.raises(CamstudyError) as raised:
             decode(content, "x")
-        assert str(raised.value).endswith(f"; {advice}")
+        assert str(raised.value).endswith(advice)
+        assert "0x" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 0), (257, 1), (32896, 128), (65535, 255), (300, 1)])
