@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from camstudy.figures.words import fitted
+
 # Okabe and Ito's colours, distinguishable with any colour vision; the yellow is left out, too pale for lines.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 TEXT, SOFT, RULE = "#1b1f24", "#5b6570", "#d5dae0"
@@ -16,6 +18,7 @@ LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D")
 HEAT = "inferno"  # perceptually uniform, dark is low
 DPI = 200
+NOTE, MARGIN = 7, 0.01  # points of a figure's note, and how far it stands from the border, of the figure's width
 PAGE, COLUMN, TALL = 7.0, 3.3, 9.0  # inches: widths of a printed page and of its column, height of a page
 RC = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
@@ -72,16 +75,17 @@ def footer(figure: Figure, handles: list[Line2D], note: str) -> None:
     """Write a legend at the lower right of a figure, if there are handles, and a note at the lower left."""
     if handles:
         figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
-    if note:
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=SOFT)
+    remark(figure, note)
 
 
 def remark(figure: Figure, text: str) -> None:
-    """Write a line below the note of a figure, at the lower left; nothing for no text."""
+    """Write a note at the lower left of a figure, below the one that is there, on lines that fit."""
     if not text:
         return
-    note = figure.get_supxlabel()
-    figure.supxlabel(f"{note}\n{text}" if note else text, x=0.01, ha="left", fontsize=7, color=SOFT)
+    room = (1 - 2 * MARGIN) * figure.get_figwidth()
+    lines = [fitted(line, room, NOTE) for line in text.splitlines()]
+    lines = [figure.get_supxlabel(), *lines] if figure.get_supxlabel() else lines
+    figure.supxlabel("\n".join(lines), x=MARGIN, ha="left", fontsize=NOTE, color=SOFT)
 
 
 def save(figure: Figure, path: str | Path) -> None:
