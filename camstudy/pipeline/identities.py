@@ -270,7 +270,8 @@ class Identities:
                     for model, method in study.maps(family, with_controls=not split)
                 ]
                 predicted = name if split else study.prediction_dataset
-                made_from += [self.prediction(predicted, model) for model in study.models]
+                if split or study.has_labels(predicted):
+                    made_from += [self.prediction(predicted, model) for model in study.models]
             elif what == "similarity":
                 made_from = [
                     self.explanation(name, model, method) for *pair, method in study.compared() for model in pair

@@ -97,6 +97,11 @@ class Inputs:
         """Records of what the study's models predict for a dataset."""
         return [paths.prediction(dataset, model) for model in self.study.models]
 
+    def recognition(self) -> list[str]:
+        """Records of what the models predict for the images of their accuracy; none where these have no labels."""
+        name = self.study.prediction_dataset
+        return self.predictions(name) if self.study.has_labels(name) else []
+
     def correct(self) -> list[str]:
         """Records of what the models predict for the study's images, where it decides which of them count."""
         return [] if self.study.counts_all() else self.predictions(self.study.dataset)
