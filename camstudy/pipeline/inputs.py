@@ -99,8 +99,7 @@ class Inputs:
 
     def recognition(self) -> list[str]:
         """Records of what the models predict for the images of their accuracy; none where these have no labels."""
-        name = self.study.prediction_dataset
-        return self.predictions(name) if self.study.has_labels(name) else []
+        return [paths.prediction(*each) for each in self.study.judged(self.study.prediction_dataset)]
 
     def correct(self) -> list[str]:
         """Records of what the models predict for the study's images, where it decides which of them count."""

@@ -27,6 +27,8 @@ DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, l
 DAMAGE += (LookupError, struct.error, OverflowError)
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 IMAGES = (".jpeg", ".jpg", ".png", ".jpe", ".jfif")
+# Taken for images where folders are the classes, to be named as what they are rather than passed over.
+OTHERS = (".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 
 
 class _Entry(tarfile.TarInfo):

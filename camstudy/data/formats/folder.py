@@ -13,14 +13,12 @@ import numpy as np
 
 from camstudy.core.errors import CamstudyError, MissingFiles, unknown
 from camstudy.data.formats.boxes import LIMIT
-from camstudy.data.formats.files import IMAGES, Files, Root, endswith, is_leftover
+from camstudy.data.formats.files import IMAGES, OTHERS, Files, Root, endswith, is_leftover
 from camstudy.data.formats.listed import finder, read_lines, read_rows, refuse_missing
 from camstudy.data.formats.photographs import NO_LABEL, Photograph, mixed
 from camstudy.data.synsets import imagenet_synsets, synset_names
 
 EDGES = ("x0", "y0", "x1", "y1")
-# Taken for images, to be named as what they are rather than passed over.
-OTHERS = (".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
