@@ -271,6 +271,7 @@ def test_fetching_again_is_said_where_it_may_help():
         (b"", "fetch it again"),
         (b"a note", "x: neither a JPEG nor a PNG file; give a JPEG or PNG file in its place"),
         (b"%PDF-1.4", "save it as JPEG or PNG"),
+        (png()[:8] + b"\0\0\0\x04IHDR\0\0\0\x06\x1b\x6d\x4c\x55", "fetch it again"),  # a header cut off
         (b"\0\0\0\x18ftypheix", "a HEIF or AVIF file; save it as JPEG or PNG"),
         (b"\x93NUMPY", "a NumPy array; save it as JPEG or PNG"),
     ):

@@ -109,7 +109,7 @@ def decode(content: bytes, where: str, *, upright: bool = False) -> np.ndarray:
                 return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
             # Converting what is RGB would copy it.
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError) as error:
             raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
 
 
@@ -146,7 +146,7 @@ def _opened(content: bytes, where: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         size = str(error).partition(", could")[0]
         raise CamstudyError(f"{where}: is too large to be decoded ({size}); scale it down") from None
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         what, advice = kind(content)
         if not what and not content.startswith(SIGNATURES):
             advice = "give a JPEG or PNG file in its place"
