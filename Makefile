@@ -30,8 +30,7 @@ demo: $(VENV)/.installed
 photographs: $(VENV)/.installed
 	@$(CAMSTUDY) run photographs --cores $(CORES)
 ifdef PHOTOS
-	@PHOTOS="$(PHOTOS)" $(CAMSTUDY) run photographs --cores $(CORES) --config study=own_photographs dataset=own_photographs \
-		prediction_dataset=photographs $(ARGS)
+	@PHOTOS="$(PHOTOS)" $(CAMSTUDY) run photographs --cores $(CORES) --config study=own_photographs dataset=own_photographs $(ARGS)
 endif
 
 study: $(VENV)/.installed

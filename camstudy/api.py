@@ -160,7 +160,7 @@ def _pixels(image: Picture) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
     from camstudy.data.formats.photographs import decode
 
-    return decode(Path(image).read_bytes(), str(image))
+    return decode(Path(image).read_bytes(), str(image), upright=True)
 
 
 def _inputs(model: nn.Module, given: Mapping) -> dict:

@@ -17,7 +17,9 @@ with step(snakemake):
     config, families = snakemake.config, {}
     for (family, *key), frame in read_tables(snakemake.params.maps, snakemake.input.scores).items():
         families.setdefault(family, {})[tuple(key)] = frame
-    about_models = read_tables([(model, "") for model in config["models"]], snakemake.input.prediction)
+    # None of images without labels.
+    models = [(model, "") for model in config["models"]] if snakemake.input.prediction else []
+    about_models = read_tables(models, snakemake.input.prediction)
     counting = read_counting(config, snakemake.input.correct)
     ceiling = read_json(snakemake.input.ceiling[0])["human_ceiling"] if snakemake.input.ceiling else None
     where = {"ceiling": ceiling, "settings": Settings.of(settings(config), snakemake.input.items_of_maps)}
@@ -39,8 +41,9 @@ with step(snakemake):
                 about = {name: on[name] for name in ("dataset", "settings", "protocol")}
                 comparisons.append(compare_with_control(frames, control, **about, counting=counting))
                 break
-    where["settings"] = Settings.of(settings(config), snakemake.input.items_predicted)
-    scores.append(summarize(about_models, dataset=config["prediction_dataset"] or config["dataset"], **where))
+    if about_models:
+        where["settings"] = Settings.of(settings(config), snakemake.input.items_predicted)
+        scores.append(summarize(about_models, dataset=config["prediction_dataset"] or config["dataset"], **where))
     table = pd.concat(scores, ignore_index=True)
     # Kept in the file; tables state where they differ.
     table.attrs["versions"] = all_versions(map(read_json, [*snakemake.input.scores, *snakemake.input.prediction]))

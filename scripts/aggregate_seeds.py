@@ -15,7 +15,9 @@ with step(snakemake):
     config, families = snakemake.config, {}
     for (family, *key), frame in read_tables(snakemake.params.maps, snakemake.input.scores).items():
         families.setdefault(family, {})[tuple(key)] = frame
-    about_models = read_tables([(model, "") for model in config["models"]], snakemake.input.prediction)
+    # None of images without labels.
+    models = [(model, "") for model in config["models"]] if snakemake.input.prediction else []
+    about_models = read_tables(models, snakemake.input.prediction)
     of = replicates(config), replicated_pairs(config)
     about_maps = {
         "dataset": config["dataset"],
@@ -28,5 +30,6 @@ with step(snakemake):
     ]
     of_all = Settings.of(settings(config), snakemake.input.items_predicted)
     where = config["prediction_dataset"] or config["dataset"]
-    tables.append(summarize_seeds(about_models, *of, dataset=where, settings=of_all))
+    if about_models:
+        tables.append(summarize_seeds(about_models, *of, dataset=where, settings=of_all))
     write_table(snakemake.output.seeds, pd.concat(tables, ignore_index=True), snakemake.params.identity)

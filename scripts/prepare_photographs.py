@@ -21,7 +21,7 @@ with step(snakemake):
     found = source.read(entry, root)
     items, damaged = found.photographs, []
     if entry.get("on_error") == "skip" and found.pixels is None:
-        items, damaged = readable(found.files, items, threads=snakemake.threads)
+        items, damaged = readable(found.files, items, threads=snakemake.threads, upright=found.upright)
         print(*(f"left out: {text}" for text in damaged), sep="\n", end="\n" if damaged else "")
         if not items:
             raise CamstudyError(f"{root}: none of {len(damaged)} images can be used; the first: {damaged[0]}")
@@ -48,6 +48,7 @@ with step(snakemake):
         "human_maps": None if found.density is None else "recorded",
         "class_names": found.class_names,
         **({"skipped": len(damaged)} if damaged else {}),
+        **({"upright": True} if found.upright else {}),
         **({} if found.sigma is None else {"sigma": found.sigma}),
     }
     about = {"attrs": attrs, "identity": snakemake.params.identity, "facts": facts}

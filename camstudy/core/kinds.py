@@ -10,9 +10,15 @@ _STARTS = (
     (b"BM", "a BMP file", _CONVERT),
     (b"II*\0", "a TIFF file", _CONVERT),
     (b"MM\0*", "a TIFF file", _CONVERT),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 file", _CONVERT),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL file", _CONVERT),
+    (b"\xff\x0a", "a JPEG XL file", _CONVERT),
+    (b"8BPS", "a Photoshop file", _CONVERT),
+    (b"\x93NUMPY", "a NumPy array", _CONVERT),
     (b"%PDF", "a PDF file", _CONVERT),
     (b"PK\3\4", "a zip archive", "unpack it"),
 )
+_HEIF = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _MARKUP = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
@@ -29,6 +35,6 @@ def kind(content: bytes) -> tuple[str, str]:
         return "a web page", "its address asks for something first, or has moved: fetch the file itself"
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "a WebP file", _CONVERT
-    if content[4:12] in (b"ftypavif", b"ftypheic", b"ftypmif1"):
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIF:
         return "a HEIF or AVIF file", _CONVERT
     return next(((what, advice) for start, what, advice in _STARTS if content.startswith(start)), ("", AGAIN))

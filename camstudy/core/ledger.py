@@ -84,10 +84,11 @@ def table_of(manifest: str | Path) -> Path:
     return Path(manifest).with_suffix(".sources.jsonl")
 
 
-def walk(folder: str | Path, prefix: str = "") -> dict[str, Stat]:
+def walk(folder: str | Path, prefix: str = "", shut: list[str] | None = None) -> dict[str, Stat]:
     """Return the files below a folder, at every depth, by their names with slashes; links are followed.
 
-    Names begin with ``prefix``. A folder that links to one it lies in is not entered again.
+    Names begin with ``prefix``. A folder that links to one it lies in is not entered again. The names of those that may
+    not be read are added to ``shut``.
     """
     found: dict[str, Stat] = {}
     above: tuple[tuple[int, int], ...] = ()
@@ -99,8 +100,12 @@ def walk(folder: str | Path, prefix: str = "") -> dict[str, Stat]:
             if (here.st_dev, here.st_ino) in above:
                 continue
             entries = [*os.scandir(path)]
+        except PermissionError:
+            if shut is not None:
+                shut.append(prefix.rstrip("/"))
+            continue
         except OSError:
-            continue  # not there, or not for us
+            continue  # not there
         for entry in entries:
             try:
                 if entry.is_dir():
@@ -115,8 +120,11 @@ def walk(folder: str | Path, prefix: str = "") -> dict[str, Stat]:
     return found
 
 
-def survey(root: str | Path, places: Iterable[str]) -> dict[str, Stat]:
-    """Return the files at some places below ``root``: those that are files, and all below those that are folders."""
+def survey(root: str | Path, places: Iterable[str], shut: list[str] | None = None) -> dict[str, Stat]:
+    """Return the files at some places below ``root``: those that are files, and all below those that are folders.
+
+    ``shut`` as for `walk`.
+    """
     found = {}
     for place in places:
         path = Path(root, place)
@@ -127,7 +135,7 @@ def survey(root: str | Path, places: Iterable[str]) -> dict[str, Stat]:
         if stat.S_ISREG(status.st_mode):
             found[place] = (status.st_size, status.st_mtime_ns)
         else:
-            found |= walk(path, f"{place}/" if place else "")
+            found |= walk(path, f"{place}/" if place else "", shut)
     return found
 
 

@@ -18,6 +18,7 @@ known:
 - `image_file`: uint8, ragged: the bytes of the JPEG or PNG files
 - `image_source` as above: of the items of an image, the first alone has the bytes
 - `image_size`: int64 (image, 2), height and width
+- the attribute `upright` says that images are turned as the EXIF of their files says, sizes and boxes included
 - `fixation`: float32 (..., 2), ragged: rows and columns in pixels; `observer`: int16, ragged: who made them;
   `fixation_order`: int16, ragged: at which place of the observer's fixations, from 0; `fixation_duration`: float32,
   ragged: in milliseconds; each -1 where that is not known. The attribute `sigma` is about one degree, in pixels
@@ -113,7 +114,8 @@ class Dataset:
             return self._read("pixels", part)
         positions = np.arange(self.n)[part]
         where = [f"{self.path}, image {index}" for index in positions]
-        return Pictures([content.tobytes() for content in self._files(positions)], where)
+        contents = [content.tobytes() for content in self._files(positions)]
+        return Pictures(contents, where, upright=self.attrs.get("upright", False))
 
     def fixations(self, part: slice | Sequence[int] = slice(None)) -> list[np.ndarray]:
         """Return fixations, for each image float32 (fixations, 2): rows and columns in pixels, (0.5, 0.5) the first."""

@@ -270,7 +270,7 @@ class Identities:
                     for model, method in study.maps(family, with_controls=not split)
                 ]
                 predicted = name if split else study.prediction_dataset
-                made_from += [self.prediction(predicted, model) for model in study.models]
+                made_from += [self.prediction(*each) for each in study.judged(predicted)]
             elif what == "similarity":
                 made_from = [
                     self.explanation(name, model, method) for *pair, method in study.compared() for model in pair

@@ -97,6 +97,10 @@ class Inputs:
         """Records of what the study's models predict for a dataset."""
         return [paths.prediction(dataset, model) for model in self.study.models]
 
+    def recognition(self) -> list[str]:
+        """Records of what the models predict for the images of their accuracy; none where these have no labels."""
+        return [paths.prediction(*each) for each in self.study.judged(self.study.prediction_dataset)]
+
     def correct(self) -> list[str]:
         """Records of what the models predict for the study's images, where it decides which of them count."""
         return [] if self.study.counts_all() else self.predictions(self.study.dataset)

@@ -184,6 +184,10 @@ class Study:
         datasets = dict.fromkeys([self.dataset, self.prediction_dataset])
         return [name for name in datasets if self.has_labels(name)]
 
+    def judged(self, dataset: str) -> list[tuple[str, str]]:
+        """Return (dataset, model) of the study's models, whose predictions labels judge; none where there are none."""
+        return [(dataset, model) for model in self.models if self.has_labels(dataset)]
+
     def has_labels(self, dataset: str) -> bool:
         """Whether the classes of a dataset's images are known."""
         entry = self.catalog["datasets"][dataset]

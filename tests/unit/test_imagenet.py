@@ -1,5 +1,6 @@
 """ImageNet in miniature, in each layout in which people have it: always the same labels."""
 
+import re
 import tarfile
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_nothing_there_says_what_to_put_there(tmp_path):
     with pytest.raises(CamstudyError, match=r"no images found"):
         read_imagenet(tmp_path)
     write_images(tmp_path)
-    with pytest.raises(CamstudyError, match=r"images without class folders, and no ILSVRC2012_devkit_t12"):
+    with pytest.raises(CamstudyError, match=r"images in no folders named by synset, and no ILSVRC2012_devkit_t12"):
         read_imagenet(tmp_path)
 
 
@@ -112,6 +113,31 @@ def test_some_of_the_classes_keep_their_numbers_and_names(tmp_path):
     assert [item.label for item in photographs] == [place.index(item.name.split("/")[-2]) for item in photographs]
     assert {names[item.label] for item in photographs} == {*WORDS[:3], PAPER}
     assert (len(names), names[0], names[212], names[999]) == (1000, WORDS[0], WORDS[1], PAPER)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["n01440764/images/a.JPEG", "n02102040/images/b.jpe"], [0, 217]),  # as Tiny ImageNet
+        (["val/n02102040/a.JPEG", "train/n01440764/b.JPEG"], [217]),
+        (["n01440764/a.JPEG", "n02102040/b.webp"], [0, 217]),  # to be named when it is decoded
+        (
+            ["val.X/n02102040/a.JPEG", "train.X1/n01440764/b.JPEG"],
+            "in train.X1, val.X; name as `root` that of",
+        ),
+        (["n01440764/a.JPEG", "more/b.JPEG"], "more/b.JPEG: in no folder named by synset, as others are; move it"),
+        (["n01440764/a.JPEG", "n99999999/b.JPEG"], "are missing (n99999999 is none of ImageNet-1k's); complete the"),
+    ],
+)
+def test_layouts_of_parts_of_imagenet(tmp_path, names, expected):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(picture(1))
+    if isinstance(expected, list):
+        assert [item.label for item in read_imagenet(tmp_path)[1]] == expected
+    else:
+        with pytest.raises(CamstudyError, match=re.escape(expected)):
+            read_imagenet(tmp_path)
 
 
 def test_missing_classes_are_no_smaller_classes(tmp_path):

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 from trees import mit1003, picture, salicon
 
 from camstudy.core import ledger
@@ -103,3 +104,18 @@ def test_each_file_is_of_the_images_or_of_where_people_looked(tmp_path, source, 
     (one.with_name("another" + one.suffix)).unlink()
     (tmp_path / seen / found.photographs[0].name).write_bytes(picture(9, 9))
     assert changed() == [True, False]
+
+
+def test_fixations_of_one_s_own_are_of_the_upright_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = 6  # stored on its side: 20 rows of 30 columns, shown as 30 rows of 20
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif.tobytes())
+    (tmp_path / "gaze.csv").write_text("image,observer,order,x,y\na.jpg,anna,1,10,25\na.jpg,anna,2,25,10\n")
+    found = SOURCES["gaze_table"].read({"table": "gaze.csv", "sigma": 4.0}, Root(tmp_path))
+    attrs = ATTRS | {"upright": found.upright}
+    write_photographs(
+        tmp_path / "d.json", found.files, found.photographs, attrs=attrs, identity="f", density=found.density
+    )
+    dataset = open_dataset(tmp_path / "d.json")
+    assert dataset.sizes.tolist() == [[30, 20]]
+    assert dataset.fixations()[0].tolist() == [[25, 10]]

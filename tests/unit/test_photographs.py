@@ -17,7 +17,7 @@ from camstudy.core.geometry import resample, resample_in_boxes
 from camstudy.core.ledger import listing_of
 from camstudy.data.dataset import ATTRIBUTES, open_dataset
 from camstudy.data.formats.files import Files, start
-from camstudy.data.formats.photographs import Photograph, decode, write_photographs
+from camstudy.data.formats.photographs import Photograph, check_image, decode, readable, write_photographs
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import resolve_target_layer
 from camstudy.explain.run import explain_dataset
@@ -207,6 +207,38 @@ def test_grey_cmyk_and_transparent_files_become_rgb(tmp_path):
         expected = np.asarray(Image.open(tmp_path / name).convert("RGB"))
         assert np.array_equal(decode((tmp_path / name).read_bytes(), name), expected)
         assert expected.shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", [*range(1, 9), 0, 99])
+def test_what_a_camera_held_on_its_side_is_upright_where_asked(tmp_path, orientation, kind):
+    pixels = np.kron(np.array([[250, 10, 120], [60, 200, 90]], np.uint8), np.ones((16, 16), np.uint8))
+    # What the values mean, by EXIF 2.32, 4.6.4: where the stored first row and column are in the picture.
+    meant = {2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1], 5: pixels.T, 6: np.rot90(pixels, -1)}
+    meant |= {7: np.rot90(pixels, 2).T, 8: np.rot90(pixels)}
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x112] = orientation
+    Image.fromarray(pixels).save(buffer, kind, exif=exif.tobytes())
+    content, expected = buffer.getvalue(), meant.get(orientation, pixels)
+    for upright, found in ((True, expected), (False, pixels)):
+        assert check_image(content, "x", upright=upright) == found.shape
+        assert np.abs(decode(content, "x", upright=upright)[..., 0].astype(int) - found).max() <= 8
+    (tmp_path / "a.jpg").write_bytes(content)
+    attrs, box = dict.fromkeys(ATTRIBUTES), np.array([[0, 0, *expected.shape]])
+    items = [Photograph("a.jpg", 0, boxes=box)]
+    write_photographs(tmp_path / "d.json", Files(tmp_path), items, attrs=attrs | {"upright": True}, identity="f")
+    dataset = open_dataset(tmp_path / "d.json")
+    assert dataset.sizes.tolist() == [[*expected.shape]]
+    assert dataset.boxes().tolist() == [box.tolist()]
+    assert dataset.images()[0].shape == (*expected.shape, 3)
+    assert len(readable(Files(tmp_path), items, upright=True)[0]) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_exif_that_cannot_be_read_turns_nothing():
+    buffer = io.BytesIO()
+    Image.fromarray(picture(8, 12)).save(buffer, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01\x12")
+    assert decode(buffer.getvalue(), "x", upright=True).shape == (8, 12, 3)
 
 
 def test_interrupted_preparation_goes_on(tmp_path, folder, dataset):

@@ -188,3 +188,20 @@ def test_a_network_of_ones_own_counts_by_the_code_that_it_uses(tmp_path, monkeyp
         found.append([identity.model("tiny_resnet"), identity.explanation("tiny", "tiny_resnet", "gradcam")])
     assert (found[0] != found[1]) == changes
     assert (found[0][0] != found[1][0]) == (found[0][1] != found[1][1])
+
+
+def test_what_only_labels_tell_is_not_asked_of_images_without_labels():
+    mine = {"source": "folder", "root": "photos", "labels": None}
+    asked = {
+        "dataset": "mine",
+        "protocols": ["rise"],
+        "tables": ["faithfulness"],
+        "figures": [],
+        "controls": ["random"],
+    }
+    asked |= {"methods": ["gradcam"], "sweep": {}}
+    catalog = {"datasets": {"mine": mine}, "methods": {"gradcam": {"target": "predicted"}}}
+    predicted = [paths.prediction("tiny", model) for model in ("tiny_resnet", "tiny_resnet_dcls")]
+    assert Inputs(study()).recognition() == predicted
+    assert Inputs(study(**asked, catalog=catalog)).recognition() == []
+    assert Inputs(study(**asked, catalog=catalog, prediction_dataset="tiny")).recognition() == predicted

@@ -337,7 +337,9 @@ def test_workers_and_epochs_do_not_change_batches_of_photographs(photographs):
 def test_only_photographs_whose_turn_it_is_are_decoded_and_each_chunk_is_read_once(photographs, monkeypatch):
     decoded, read, images = [], [], Dataset.images
     monkeypatch.setattr(Dataset, "images", lambda self, part: (read.append(part.start), images(self, part))[1])
-    monkeypatch.setattr(photographs_module, "decode", lambda *given: (decoded.append(given[1]), decode(*given))[1])
+    monkeypatch.setattr(
+        photographs_module, "decode", lambda *given, **how: (decoded.append(given[1]), decode(*given, **how))[1]
+    )
     samples = TrainingSamples(photographs, transform(LIVELY), 0)
     samples[6], samples[5]
     assert read == [4]
@@ -347,7 +349,7 @@ def test_only_photographs_whose_turn_it_is_are_decoded_and_each_chunk_is_read_on
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_photograph_is_named_without_a_traceback(tmp_path, workers, monkeypatch):
     # Preparing checks the files, so that one in a store breaks later.
-    monkeypatch.setattr(photographs_module, "check_image", lambda content, where: (200, 200))
+    monkeypatch.setattr(photographs_module, "check_image", lambda content, where, upright: (200, 200))
     root = tmp_path / "images"
     root.mkdir()
     for index in range(4):

@@ -5,7 +5,7 @@ rule aggregate_scores:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
         correct=lambda w: INPUTS.correct(),
-        prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
+        prediction=lambda w: INPUTS.recognition(),
         ceiling=lambda w: INPUTS.ceiling(),
         items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
         items_predicted=lambda w: INPUTS.items(STUDY.prediction_dataset),
@@ -247,7 +247,7 @@ rule aggregate_seeds:
     input:
         scores=lambda w: [file for *_, file in INPUTS.all_scores()],
         correct=lambda w: INPUTS.correct(),
-        prediction=lambda w: INPUTS.predictions(STUDY.prediction_dataset),
+        prediction=lambda w: INPUTS.recognition(),
         items_of_maps=lambda w: INPUTS.items(STUDY.dataset),
         items_predicted=lambda w: INPUTS.items(STUDY.prediction_dataset),
     output:

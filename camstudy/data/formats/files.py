@@ -21,12 +21,14 @@ from camstudy.core.provenance import sha256_file
 from camstudy.core.store import store_path
 
 # What systems and programs leave in archives and folders.
-LEFTOVERS = {"__macosx", ".ds_store", ".svn", ".ipynb_checkpoints", "thumbs.db", "desktop.ini", "@eadir"}
+LEFTOVERS = {"__macosx", ".ds_store", ".svn", "lost+found", ".ipynb_checkpoints", "thumbs.db", "desktop.ini", "@eadir"}
 # What the libraries raise for archives that are cut off or damaged, or compressed or locked as they cannot read.
 DAMAGE = (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError)
 DAMAGE += (LookupError, struct.error, OverflowError)
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
-IMAGES = (".jpeg", ".jpg", ".png")
+IMAGES = (".jpeg", ".jpg", ".png", ".jpe", ".jfif")
+# Taken for images where folders are the classes, to be named as what they are rather than passed over.
+OTHERS = (".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jxl")
 
 
 class _Entry(tarfile.TarInfo):
@@ -59,14 +61,16 @@ class Files:
     What systems leave beside others (`__MACOSX`, `._*`, `Thumbs.db`) is not there.
 
     ``stats`` is what the ledger notes of them: by the name of a file in a folder, or by an empty one of the archive;
-    ``hashes`` maps those of a folder that were read to the sha256 of their content.
+    ``hashes`` maps those of a folder that were read to the sha256 of their content. ``shut`` names the folders that
+    may not be read.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.hashes: dict[str, str] = {}
         # Before anything is read: what changes meanwhile has another time then.
-        self.stats = ledger.survey(self.path, [""])
+        self.shut: list[str] = []
+        self.stats = ledger.survey(self.path, [""], self.shut)
         try:
             if self.path.is_dir():
                 self.sizes = {name: size for name, (size, _) in self.stats.items()}
@@ -78,7 +82,7 @@ class Files:
                 self._members = {member.name.removeprefix("./"): member for member in self._tar if member.isfile()}
                 _check_end(self._tar)
                 self.sizes = {name: member.size for name, member in self._members.items()}
-            self.sizes = {name: size for name, size in self.sizes.items() if not _is_leftover(name)}
+            self.sizes = {name: size for name, size in self.sizes.items() if not is_leftover(name)}
         except DAMAGE as error:
             # What `tarfile` tried, it lists line by line.
             reason = str(error).partition("\n")[0].rstrip(":")
@@ -239,7 +243,8 @@ def _is_hidden(name: str) -> bool:
     return any(part[0] == "." and part != ".." for part in PurePosixPath(name).parts)
 
 
-def _is_leftover(name: str) -> bool:
+def is_leftover(name: str) -> bool:
+    """Return whether a name is of what systems leave beside others."""
     parts = PurePosixPath(name).parts
     return not LEFTOVERS.isdisjoint(part.lower() for part in parts) or parts[-1].startswith("._")
 

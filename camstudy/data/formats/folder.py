@@ -1,23 +1,26 @@
 """Photographs of one's own: a tree of images, with labels and boxes from its folders or a table, or without any."""
 
 import csv
-import io
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from camstudy.core.errors import CamstudyError, MissingFiles, unknown
-from camstudy.data.formats.files import IMAGES, Files, Root, endswith
+from camstudy.data.formats.boxes import LIMIT
+from camstudy.data.formats.files import IMAGES, OTHERS, Files, Root, endswith, is_leftover
+from camstudy.data.formats.listed import finder, read_lines, read_rows, refuse_missing
 from camstudy.data.formats.photographs import NO_LABEL, Photograph, mixed
 from camstudy.data.synsets import imagenet_synsets, synset_names
 
 EDGES = ("x0", "y0", "x1", "y1")
-SHOWN = 10  # names in a message
+PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 class Folder(NamedTuple):
@@ -36,10 +39,14 @@ class Joined:
     """The files of several directories as those of one: names begin with that of their directory."""
 
     def __init__(self, several: Sequence[Files]) -> None:
-        names = [files.path.resolve().name for files in several]
+        places = [files.path.resolve() for files in several]
+        for place, other in permutations(places, 2):
+            if place.is_relative_to(other):
+                raise CamstudyError(f"{place}: lies in {other}, so that its images would be there twice; name one")
+        names = [place.name for place in places]
         names = [name if names.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(names, 1)]
         self._parts = dict(zip(names, several, strict=True))
-        self.path = Path(os.path.commonpath([files.path.resolve() for files in several]))
+        self.path = Path(os.path.commonpath(places))
         self.sizes = {f"{key}/{name}": size for key, files in self._parts.items() for name, size in files.sizes.items()}
 
     def read(self, name: str) -> bytes:
@@ -90,18 +97,28 @@ def read_folder(
         the first pixel is 0, 0, 1, 1
     num_classes : how many classes there must be
 
+    Files of other formats than JPEG and PNG are taken, too: what decodes images names them, or leaves them out.
+
     Raises `CamstudyError`, naming file and line, where images are missing or twice there, and for unknown classes.
     """
     root = root if isinstance(root, Root) else Root(root)
     own = root.open("")
     several = [own, *(root.open(str(Path(place).absolute())) for place in more_roots)]
     files = Joined(several) if more_roots else own
-    names = [*files.endswith(*IMAGES)]
-    if not names:
+    _check_folders(several, labels == "folders" and classes is None)
+    names = [*files.endswith(*IMAGES, *OTHERS)]
+    if odd := [name for name in names if not _is_text(name)]:
+        raise CamstudyError(f"{root}: has names that are no text in UTF-8: {', '.join(map(ascii, odd))}; rename them")
+    if not any(name.lower().endswith(IMAGES) for name in names):
         raise MissingFiles(f"{root}: no images that end in {', '.join(IMAGES)}")
     stated: dict[str, _Row] = {}
     if labels == "folders":
         stated = {name: _Row(_class_of(name, bool(more_roots), root)) for name in names}
+        if classes is None and (parts := {row.label for row in stated.values()}) <= PARTS:
+            raise CamstudyError(
+                f"{root}: its folders {', '.join(sorted(parts))} are parts of a data set, and folders are the classes; "
+                "name one of them as `root`, or the classes in a file, `classes`"
+            )
     elif labels is not None:
         stated = _read_table(own, labels, names, boxes) if isinstance(labels, str) else _stated(own, labels, names)
         names = [name for name in names if name in stated]
@@ -120,9 +137,9 @@ def read_folder(
     if subset is None:
         return Folder(files, mixed(found) if stated else found, shown, keys)
     by_name = {item.name: item for item in found}
-    chosen = _read_lines(own, subset)
-    _refuse(own, subset, [name for name in chosen if name not in by_name], "names images that are not there")
-    return Folder(files, [by_name[name] for name in dict.fromkeys(chosen)], shown, keys)
+    chosen, find = read_lines(own, subset), finder(own, by_name)
+    refuse_missing(own, subset, [name for name in chosen if find(name) is None], by_name)
+    return Folder(files, [by_name[name] for name in dict.fromkeys(map(find, chosen))], shown, keys)
 
 
 class _Row(NamedTuple):
@@ -130,6 +147,30 @@ class _Row(NamedTuple):
     name: str = ""
     boxes: tuple[tuple[int, ...], ...] = ()
     wrong: CamstudyError | None = None
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_folders(several: Sequence[Files], are_classes: bool) -> None:
+    """Raise `CamstudyError` where a folder cannot be read, or, as a class, is empty: what is in it would be missed."""
+    for files in several:
+        shut = [place for place in endswith(files.shut, "") if not place or not is_leftover(place)]
+        if shut:
+            places = ", ".join(str(files.path / place) for place in shut)
+            raise CamstudyError(f"{places}: may not be read; make it readable (`chmod u+rx`), or move it elsewhere")
+        inside = sorted(files.path.iterdir()) if are_classes and files.path.is_dir() else []
+        inside = [place for place in inside if place.is_dir() and place.name[0] != "." and not is_leftover(place.name)]
+        if empty := [place.name for place in inside if not any(place.iterdir())]:
+            raise CamstudyError(
+                f"{files.path}: the folder {', '.join(empty)} is empty, and folders are the classes; put images there, "
+                "remove it, or name all classes in a file, `classes`"
+            )
 
 
 def _class_of(name: str, joined: bool, root: Root) -> str:
@@ -142,28 +183,23 @@ def _class_of(name: str, joined: bool, root: Root) -> str:
 
 
 def _stated(files: Files, labels: Mapping[str, str | int], names: Sequence[str]) -> dict[str, _Row]:
-    _refuse(files, "`labels`", [name for name in labels if name not in {*names}], "names images that are not there")
-    return {name: _Row(str(label)) for name, label in labels.items()}
+    find = finder(files, names)
+    refuse_missing(files, "`labels`", [name for name in labels if find(name) is None], names)
+    return {find(name): _Row(str(label)) for name, label in labels.items()}
 
 
 def _read_table(files: Files, table: str, names: Sequence[str], boxes: bool) -> dict[str, _Row]:
     """Return what a table says of each image."""
-    there, missing, found = {*names}, [], {}
-    rows = csv.DictReader(io.StringIO(_text(files, table), newline=""))
-    columns = ("file", "label", *(EDGES if boxes else ()))
-    if absent := [column for column in columns if column not in (rows.fieldnames or ())]:
-        raise CamstudyError(
-            f"{files.path}, {table}, line 1: has no column {', '.join(absent)}, but "
-            f"{', '.join(rows.fieldnames or ()) or 'none'}; name the columns {', '.join(columns)}"
-        )
-    for row in rows:
-        where = f"{files.path}, {table}, line {rows.line_num}"
-        name, label = (row["file"] or "").strip().removeprefix("./"), (row["label"] or "").strip()
+    find, missing, found, called = finder(files, names), [], {}, {}
+    for where, row in read_rows(files, table, ("file", "label", *(EDGES if boxes else ()))):
+        name, label, title = find(row["file"]), row["label"], row.get("name", "")
         if not label:
             raise CamstudyError(f"{where}: has no label; give one, or leave out the line")
-        if name not in there:
-            missing.append(name)
+        if name is None:
+            missing.append(row["file"])
             continue
+        if title != called.setdefault(label, title):
+            raise CamstudyError(f"{where}: calls the class {label} {title!r}, and above {called[label]!r}; keep one")
         earlier = found.get(name, _Row(label))
         if earlier.label != label:
             raise CamstudyError(f"{where}: {name} has the label {label}, and above {earlier.label}; keep one of them")
@@ -173,19 +209,24 @@ def _read_table(files: Files, table: str, names: Sequence[str], boxes: bool) -> 
             more, wrong = (_edges(row, where),) if boxes else (), earlier.wrong
         except CamstudyError as error:
             more, wrong = (), error
-        found[name] = _Row(label, (row.get("name") or "").strip(), (*earlier.boxes, *more), wrong)
-    _refuse(files, table, missing, "names images that are not there")
+        found[name] = _Row(label, title, (*earlier.boxes, *more), wrong)
+    refuse_missing(files, table, missing, names)
     if not found:
         raise CamstudyError(f"{files.path}, {table}: has no lines; add one for each image")
     return found
 
 
 def _edges(row: Mapping[str, str], where: str) -> tuple[int, int, int, int]:
+    given = ", ".join(f"{edge} {row[edge]!r}" for edge in EDGES)
     try:
-        left, top, right, bottom = (round(float(row[edge])) for edge in EDGES)
-    except (TypeError, ValueError, OverflowError):
-        given = ", ".join(f"{edge} {row[edge]!r}" for edge in EDGES)
-        raise CamstudyError(f"{where}: found {given}, expected four numbers of pixels") from None
+        edges = [float(row[edge]) for edge in EDGES]
+    except ValueError:
+        edges = [np.nan]
+    if not all(-LIMIT < edge < LIMIT for edge in edges):
+        raise CamstudyError(f"{where}: found {given}, expected four numbers of pixels")
+    if all(0 <= edge <= 1 for edge in edges) and any(edge % 1 for edge in edges):
+        raise CamstudyError(f"{where}: found {given}, fractions of the image; multiply them by its width and height")
+    left, top, right, bottom = map(round, edges)
     return top, left, bottom, right
 
 
@@ -199,6 +240,9 @@ def _classes(
     labels = sorted({row.label for row in stated.values()})
     numbered = all(re.fullmatch(r"\d{1,9}", label) for label in labels)
     if classes is None:
+        if not numbered and all(map(NUMBER.fullmatch, labels)):
+            odd = next(label for label in labels if not re.fullmatch(r"\d{1,9}", label))
+            raise CamstudyError(f"{files.path}: the label {odd} is no whole number from 0, as numbers of classes are")
         if not numbered:
             place = {label: number for number, label in enumerate(labels)}
             names = {place[row.label]: row.name or row.label for row in stated.values()}
@@ -208,11 +252,15 @@ def _classes(
         names = [known.get(number, str(number)) for number in range(max(map(int, labels)) + 1)] if known else None
         return {name: int(row.label) for name, row in stated.items()}, names, names
     keys, names = _listed(files, classes)
-    place = {str(number): number for number in range(len(keys))} if numbered else _places(keys, names)
+    place = _places(keys, names)
+    calls = {label: _plain(label) for label in labels}
+    if numbered and not {*calls.values()} <= {*place}:
+        # Folders may have zeros before them.
+        place, calls = {str(number): number for number in range(len(keys))}, {each: str(int(each)) for each in labels}
     for name, row in stated.items():
-        if _plain(row.label) not in place:
+        if calls[row.label] not in place:
             raise CamstudyError(f"{files.path}, {name}: {unknown(f'class in `{classes}`:', row.label, place)}")
-    return {name: place[_plain(row.label)] for name, row in stated.items()}, keys, names
+    return {name: place[calls[row.label]] for name, row in stated.items()}, keys, names
 
 
 def _listed(files: Files, classes: str) -> tuple[list[str], list[str]]:
@@ -220,8 +268,12 @@ def _listed(files: Files, classes: str) -> tuple[list[str], list[str]]:
     if classes == "imagenet":
         keys, words = [*(imagenet_synsets() or ())], synset_names()
         return keys, [words.get(key, key) for key in keys]
-    rows = [line.partition(",") for line in _read_lines(files, classes)]
-    return [key.strip() for key, _, _ in rows], [(name or key).strip() for key, _, name in rows]
+    # Line by line: a quote that does not end is a letter.
+    rows = [next(csv.reader([line], skipinitialspace=True)) for line in read_lines(files, classes)]
+    keys = [row[0].strip() for row in rows]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise CamstudyError(f"{files.path}, {classes}: has the class {', '.join(twice)} twice; keep one line of each")
+    return keys, [", ".join(part.strip() for part in row[1:]) or key for key, row in zip(keys, rows, strict=True)]
 
 
 def _places(keys: Sequence[str], names: Sequence[str]) -> dict[str, int]:
@@ -235,23 +287,3 @@ def _places(keys: Sequence[str], names: Sequence[str]) -> dict[str, int]:
 
 def _plain(name: str) -> str:
     return name.casefold().replace("_", " ")
-
-
-def _text(files: Files, name: str) -> str:
-    if name not in files.sizes:
-        raise MissingFiles(f"{files.path}: has no {name}")
-    try:
-        return files.read(name).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CamstudyError(f"{files.path}, {name}: is no text in UTF-8 ({error}); save it as such") from None
-
-
-def _read_lines(files: Files, name: str) -> list[str]:
-    lines = [line.strip() for line in _text(files, name).splitlines()]
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-def _refuse(files: Files, table: str, names: Sequence[str], what: str) -> None:
-    if names:
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        raise CamstudyError(f"{files.path}, {table}: {what}: {', '.join(names[:SHOWN])}{more}; correct the names")

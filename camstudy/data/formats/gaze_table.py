@@ -57,7 +57,8 @@ def read_table(root: str | Path | Root, table: str) -> tuple[Files, list[Photogr
 
 
 def _photograph(files: Files, name: str, people: list[Mapping[float, tuple[float, float, float]]]) -> Photograph:
-    shape, looks = check_image(files.read(name), f"{files.path}, {name}"), []
+    # People looked at it as it was shown.
+    shape, looks = check_image(files.read(name), f"{files.path}, {name}", upright=True), []
     for one in people:
         values = np.reshape([one[order] for order in sorted(one)], (-1, 3))
         looks.append({"points": values[:, :2], "order": np.arange(len(values)), "duration": values[:, 2]})

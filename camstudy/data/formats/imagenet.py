@@ -11,12 +11,14 @@ import numpy as np
 
 from camstudy.core.errors import CamstudyError, MissingFiles
 from camstudy.data.formats.boxes import read_objects
-from camstudy.data.formats.files import Files, Root, find
+from camstudy.data.formats.files import IMAGES as ENDINGS
+from camstudy.data.formats.files import OTHERS, Files, Root, find
 from camstudy.data.formats.photographs import Photograph, mixed
 from camstudy.data.synsets import imagenet_synsets, synset_names
 
 IMAGES, DEVKIT, BOXES = "ILSVRC2012_img_val", "ILSVRC2012_devkit_t12", "ILSVRC2012_bbox_val_v3"
 SYNSET = re.compile(r"n\d{8}")
+SHOWN = 10  # names in a message
 
 
 def read_imagenet(
@@ -43,9 +45,13 @@ def read_imagenet(
     listed = list_imagenet(root, split, num_classes)
     names, labels = listed.names, listed.labels
     if len(listed.synsets) != num_classes:
+        whole = {*(imagenet_synsets() or listed.synsets)}
+        odd = [synset for synset in listed.synsets if synset not in whole]
+        of_others = f" ({', '.join(odd[:SHOWN])} is none of ImageNet-1k's)" if num_classes == len(whole) and odd else ""
         raise CamstudyError(
             f"{root}: has {len(listed.synsets)} classes, expected {num_classes}: labels follow the sorted synsets and "
-            "mean nothing if some are missing; complete the folders, or set `num_classes` for models of fewer classes"
+            f"mean nothing if some are missing{of_others}; complete the folders, or set `num_classes` for models of "
+            "fewer classes"
         )
     found = [(None, None)] * len(names)
     if boxes:
@@ -69,15 +75,24 @@ def list_imagenet(root: str | Path, split: str = "val", num_classes: int | None 
     """Return the images of a split with their labels, from names and the development kit alone, as `read_imagenet`.
 
     Folders of some of ImageNet-1k's synsets have their labels there if ``num_classes`` is 1000; with another number
-    the classes are those that are there.
+    the classes are those that are there. Images may lie deeper, as in Tiny ImageNet.
     """
     files = _find_train(root) if split == "train" else _find_val(root)
     # Not by folder: the first images would otherwise be those of the first classes.
-    names = sorted(files.endswith(".jpeg", ".jpg", ".png"), key=lambda name: PurePosixPath(name).name)
+    names = sorted(files.endswith(*ENDINGS, *OTHERS), key=lambda name: PurePosixPath(name).name)
     if not names:
         raise MissingFiles(f"{root}: no images found")
-    folders = [PurePosixPath(name).parent.name for name in names]
-    foreign = next((name for name, folder in zip(names, folders, strict=True) if not SYNSET.fullmatch(folder)), None)
+    places = [_place(name) for name in names]
+    folders = [folder for _, folder in places]
+    foreign = next((name for name, folder in zip(names, folders, strict=True) if not folder), None)
+    above = sorted({place for place, folder in places if folder})
+    if split == "val" and len(above) > 1 and any(place.startswith("train") for place in above):
+        places = ", ".join(place or "." for place in above[:SHOWN])
+        raise CamstudyError(
+            f"{files.path}: has folders named by synset in {places}; name as `root` that of the validation images alone"
+        )
+    if foreign and above:
+        raise CamstudyError(f"{files.path}, {foreign}: in no folder named by synset, as others are; move it there")
     if foreign is None:
         synsets, whole = sorted(set(folders)), imagenet_synsets() or ()
         if num_classes == len(whole) and {*synsets} <= {*whole}:
@@ -137,6 +152,13 @@ def _find_val(root: str | Path) -> Files:
     return files or (root if isinstance(root, Root) else Root(root)).open("")
 
 
+def _place(name: str) -> tuple[str, str]:
+    """Return the folder above that of a synset which an image is in, and the synset; empty texts without."""
+    parts = name.split("/")[:-1]
+    at = next((at for at in reversed(range(len(parts))) if SYNSET.fullmatch(parts[at])), None)
+    return ("", "") if at is None else ("/".join(parts[:at]), parts[at])
+
+
 def _number(name: str, n: int) -> int:
     """Return the number of an image as distributed: ILSVRC2012_val_00000001.JPEG is 1."""
     found = re.search(r"_(\d{8})\.\w+$", name)
@@ -149,7 +171,7 @@ def _read_devkit(root: str | Path) -> tuple[list[str], list[str], list[int]]:
     """Return the synsets of the classes, sorted, the names of these, and the label of every validation image."""
     files = find(root, DEVKIT)
     if files is None:
-        raise MissingFiles(f"{root}: images without class folders, and no {DEVKIT}")
+        raise MissingFiles(f"{root}: images in no folders named by synset, and no {DEVKIT}")
     names = []
     for ending in ("data/meta.mat", "data/ilsvrc2012_validation_ground_truth.txt"):
         names.append(next(files.endswith(ending), None))

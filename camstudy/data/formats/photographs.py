@@ -4,6 +4,7 @@ Every model's own evaluation transform begins with the original pixels, so that 
 """
 
 import io
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from itertools import compress, groupby
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from camstudy.core.errors import CamstudyError
@@ -25,6 +26,16 @@ SIGNATURES = (b"\xff\xd8", b"\x89PNG")
 DENSITY_SIZE = (128, 128)
 NO_LABEL = -1
 UNKNOWN = -1  # who made a fixation, when, and for how long
+ORIENTATION = 0x112  # of EXIF
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -70,48 +81,63 @@ def mixed(photographs: Sequence[Photograph]) -> list[Photograph]:
 
 
 class Pictures(Sequence):
-    """Encoded images that are decoded one at a time, when they are asked for: uint8 (h, w, 3)."""
+    """Encoded images that are decoded one at a time, when they are asked for: uint8 (h, w, 3), as by `decode`."""
 
-    def __init__(self, contents: Sequence[bytes], names: Sequence[str]) -> None:
-        self._contents, self._names = contents, names
+    def __init__(self, contents: Sequence[bytes], names: Sequence[str], *, upright: bool = False) -> None:
+        self._contents, self._names, self._upright = contents, names, upright
 
     def __len__(self) -> int:
         return len(self._contents)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return decode(self._contents[index], self._names[index])
+        return decode(self._contents[index], self._names[index], upright=self._upright)
 
 
-def decode(content: bytes, where: str) -> np.ndarray:
+def decode(content: bytes, where: str, *, upright: bool = False) -> np.ndarray:
     """Return the pixels of a JPEG or PNG file, uint8 (h, w, 3); grey, CMYK and transparent ones become RGB.
 
-    Grey values of 16 bits are scaled to 8.
+    Grey values of 16 bits are scaled to 8. With ``upright``, pixels are turned as the file's EXIF says: cameras and
+    phones store what they saw on its side, and note that.
     """
     with _opened(content, where) as image:
         try:
+            if upright and (turn := _turn(image)) is not None:
+                image = image.transpose(turn)
             if image.mode.startswith("I"):
                 # Pillow would cut them off at 255.
                 grey = (np.asarray(image).astype(np.int64) * 255 + 32767) // 65535
                 return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
             # Converting what is RGB would copy it.
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError) as error:
             raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
 
 
-def check_image(content: bytes, where: str) -> tuple[int, int]:
+def check_image(content: bytes, where: str, *, upright: bool = False) -> tuple[int, int]:
     """Return height and width of a JPEG or PNG file; one that is cut off or damaged is a `CamstudyError`.
 
-    A JPEG file is read to its end, but for an eighth of its resolution, which takes half of the time.
+    A JPEG file is read to its end, but for an eighth of its resolution, which takes half of the time. ``upright`` as
+    for `decode`.
     """
     with _opened(content, where) as image:
         size = image.height, image.width
         image.draft(None, (1, 1))
         try:
             image.load()
+            turn = _turn(image) if upright else None
         except (OSError, SyntaxError, ValueError) as error:
             raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
-        return size
+        # Those above 4 are on their side.
+        return size[::-1] if turn in [*TURNS.values()][3:] else size
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return how an image is turned to be upright; None where it is, or its EXIF says nothing that can be read."""
+    image.load()  # of PNG files, EXIF may come last
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION))
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
+        return None
 
 
 def _opened(content: bytes, where: str) -> Image.Image:
@@ -120,16 +146,18 @@ def _opened(content: bytes, where: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         size = str(error).partition(", could")[0]
         raise CamstudyError(f"{where}: is too large to be decoded ({size}); scale it down") from None
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         what, advice = kind(content)
         if not what and not content.startswith(SIGNATURES):
             advice = "give a JPEG or PNG file in its place"
-        found = f", but {what}" if what else f" ({error})"
+        # What Pillow says of a file that it does not know is where it lies in memory.
+        unknown = isinstance(error, UnidentifiedImageError)
+        found = f", but {what}" if what else "" if unknown else f" ({error})"
         raise CamstudyError(f"{where}: neither a JPEG nor a PNG file{found}; {advice}") from None
 
 
 def _look(
-    files: Files, items: Sequence[Photograph], threads: int
+    files: Files, items: Sequence[Photograph], threads: int, upright: bool
 ) -> tuple[list[bytes | None], list[tuple[int, int] | None], list[np.ndarray | None], list[tuple[int, CamstudyError]]]:
     """Return content, size and boxes, cut at the borders, of each image, and what is wrong with some, by position."""
 
@@ -139,7 +167,7 @@ def _look(
             return item.wrong
         try:
             content = files.read(item.name) if content is None else content
-            size = check_image(content, where)
+            size = check_image(content, where, upright=upright)
             return content, size, None if item.boxes is None else cut_boxes(item.boxes, size, where)[0]
         except CamstudyError as error:
             return error
@@ -156,13 +184,16 @@ def _look(
 
 
 def readable(
-    files: Files, photographs: Sequence[Photograph], *, chunk: int = 64, threads: int = 1
+    files: Files, photographs: Sequence[Photograph], *, chunk: int = 64, threads: int = 1, upright: bool = False
 ) -> tuple[list[Photograph], list[str]]:
-    """Return the photographs that can be decoded, with boxes that lie in them, and what is wrong with the others."""
+    """Return the photographs that can be decoded, with boxes that lie in them, and what is wrong with the others.
+
+    ``upright`` as for `decode`.
+    """
     kept, texts = [], []
     for start in range(0, len(photographs), chunk):
         items = photographs[start : start + chunk]
-        wrong = dict(_look(files, items, threads)[3])
+        wrong = dict(_look(files, items, threads, upright)[3])
         kept += [item for position, item in enumerate(items) if position not in wrong]
         texts += map(str, wrong.values())
     return kept, texts
@@ -202,7 +233,7 @@ def write_photographs(
     manifest : path of the JSON file that is written last; the store lies beside it
     files : where the images are
     photographs : the images in their order; all of them have fixations, or none; and so with boxes
-    attrs : attributes of the store, as for `camstudy.data.dataset.write_dataset`
+    attrs : attributes of the store, as for `camstudy.data.dataset.write_dataset`; ``upright`` as for `decode`
     identity : a line of text that is the same as long as the content is
     density : returns the human map (128, 128) of fixations, given height and width of their image
     facts : returns what the manifest says beside it; called when all is written
@@ -223,7 +254,7 @@ def write_photographs(
     )
     for part in tqdm(writer.pending(), Path(manifest).stem, unit="chunk", mininterval=10):
         items = photographs[part]
-        contents, sizes, boxes, found = _look(files, items, threads)
+        contents, sizes, boxes, found = _look(files, items, threads, attrs.get("upright", False))
         if found:
             wrong += [error for _, error in found]
             continue

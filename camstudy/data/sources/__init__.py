@@ -96,7 +96,8 @@ class Collection:
 
     ``density`` returns the human map of fixations, given height and width of their image, and ``sigma`` is about one
     degree of visual angle in its pixels; None without fixations. ``pixels``, uint8 (n, height, width, 3), are those of
-    all images where these are of one size and share files.
+    all images where these are of one size and share files. ``upright`` says to turn images as the EXIF of their files
+    says; benchmarks are published with what is stored.
     """
 
     files: Files
@@ -105,6 +106,7 @@ class Collection:
     density: Callable[[np.ndarray, tuple[int, int]], np.ndarray] | None = None
     pixels: np.ndarray | None = None
     sigma: float | None = None
+    upright: bool = False
 
 
 SOURCES: ModuleRegistry[Source] = ModuleRegistry("source", Source, __name__)

@@ -44,4 +44,4 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
 def read(entry: Mapping, root: str | Path) -> Collection:
     """Return the images."""
     found = _read(entry, root)
-    return Collection(found.files, found.photographs, found.class_names)
+    return Collection(found.files, found.photographs, found.class_names, upright=True)

@@ -31,5 +31,5 @@ def read(entry: Mapping, root: str | Path) -> Collection:
     from camstudy.data.formats.gaze import fixation_density
     from camstudy.data.formats.gaze_table import read_table
 
-    sigma = entry["sigma"]
-    return Collection(*read_table(root, entry["table"]), density=partial(fixation_density, sigma=sigma), sigma=sigma)
+    about = {"density": partial(fixation_density, sigma=entry["sigma"]), "sigma": entry["sigma"], "upright": True}
+    return Collection(*read_table(root, entry["table"]), **about)
