@@ -33,6 +33,11 @@ def disk_mistake(error: BaseException) -> str | None:
             return f"{name or 'results'}: lies on a disk that is mounted read-only; work where you may write"
         if number in FORBIDDEN and name:
             return f"{name}: may not be read or written; check its permissions (`ls -ld {name}`), or work elsewhere"
+        if number == errno.EEXIST and name and Path(name).is_symlink() and not Path(name).exists():
+            # In the place of a folder: to a disk that is not mounted, say.
+            return (
+                f"{name}: a link to {Path(name).readlink()}, which is not there; mount or make that, or remove the link"
+            )
         cause = cause.__cause__ or cause.__context__
     return None
 

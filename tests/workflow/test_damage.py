@@ -167,5 +167,12 @@ def test_a_job_that_meets_damage_names_it_and_the_next_run_mends_it(copied, fini
         "error: results/heatmaps/tiny/tiny_resnet/gradcam.zarr: chunk c.1.0.0 of array `heatmap` is damaged; it was set"
     )
     assert text in done.stderr + done.stdout
-    copied.run()
+    # Links to nothing, which Snakemake alone would take for files that vanish while it looks.
+    links = [results / "studies/tiny/tables/dcls.csv", results / "scores/tiny/tiny_resnet/prediction.json"]
+    for link in links:
+        link.unlink()
+        link.symlink_to("nowhere")
+    done = copied.run()
+    assert "dcls.csv: a link to nowhere, which is not there; it counts as missing" in done.stderr + done.stdout
+    assert not any(link.is_symlink() for link in links)
     assert content_of(results, *RESULTS) == content_of(finished.path / "results", *RESULTS)

@@ -17,6 +17,7 @@ from camstudy.pipeline.head import check_device, read_study, wrong_triggers
 from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.job import share_library
 from camstudy.pipeline.jobs import Jobs
+from camstudy.pipeline.links import see_dangling_links
 from camstudy.pipeline.mistakes import Mistake, refuse_unknown_targets, unknown_rules
 from camstudy.pipeline.owner import take_results
 from camstudy.pipeline.orphans import cancel_orphans, recorded_jobs
@@ -31,6 +32,7 @@ keep_books(
     lambda dag: follow(dag, STUDY, pace, gpu=bool(JOBS.gpus())),
 )
 plan_fast()
+see_dangling_links()
 # Before the rules are read, which take over what is set for them.
 name_models(workflow.resource_settings.overwrite_resources.values())
 
