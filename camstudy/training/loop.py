@@ -157,8 +157,9 @@ class _State:
     def save(self, path: Path, fingerprint: str) -> None:
         state = {name: part.state_dict() for name, part in self._parts().items()}
         about = {"history": self.history, "fingerprint": fingerprint, "best": self.best}
-        with replacing(path) as temporary:
-            torch.save(state | about, temporary)
+        # Of a path, which torch opens itself, it does not say why it cannot be written.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(state | about, file)
 
     def load(self, path: Path, fingerprint: str) -> None:
         if not path.exists():
