@@ -184,6 +184,11 @@ def _call(arch: str, constructor: Callable, kwargs: Mapping) -> object:
         raise CamstudyError(
             f"kwargs: `{arch}` refuses {dict(kwargs)} ({type(error).__name__}: {error}); mend `kwargs` or `num_classes`"
         ) from error
+    except (RuntimeError, OSError, AttributeError, ArithmeticError, ImportError, NameError) as error:
+        raise CamstudyError(
+            f"arch: `{arch}` cannot be built with {dict(kwargs)} ({type(error).__name__}: {error}); mend `kwargs`, or "
+            "the network"
+        ) from error
 
 
 def _parameter_names(constructor: Callable) -> list[str]:
