@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from camstudy.analysis import BESIDE
 from camstudy.analysis.images import read_images
 from camstudy.analysis.published import read_published
 from camstudy.core.names import untried_name
@@ -15,7 +16,6 @@ from camstudy.core.parts import read_table
 from camstudy.core.provenance import all_versions, read_json
 from camstudy.core.store import open_store
 
-BESIDE = ("sweep", "layers", "layer_scores", "curves", "steps", "similarity", "seeds", "redrawn", "by_prediction")
 STRICTER_LEVELS = (0.01, 0.001)
 NOISE = 1e-9  # what is smaller is rounding: no score has a difference of that size
 

@@ -15,6 +15,7 @@ from camstudy.figures.words import fitted
 OFFSET = 0.16  # of a model from its architecture's line, so that the two intervals do not overlap
 LEGEND = 0.5  # inches of the legend beyond the margins of the panels
 PANEL, LETTER = 2.85, 0.058  # approximate width of a panel and of a letter of a control's label, inches
+LONGEST = 24  # letters of a control's label
 TITLE = 1.4  # inches: width of titles at the left
 BASELINE, VARIANT = COLORS[0], COLORS[1]
 
@@ -95,6 +96,7 @@ def _draw_controls(axes: list[Axes], inputs: TableInputs, controls: list[tuple[s
             axis.axvline(estimate.value, color=SOFT, linewidth=0.9, zorder=1.5)
     low, high = axes[0].get_xlim()
     names = [inputs.method_title(name).lower() for name, _ in controls]
+    names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names]
     centers = [(estimate.value - low) / (high - low) * PANEL for _, estimate in controls]
     levels = _levels(centers, [len(name) * LETTER for name in names])
     for axis in axes:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.core.names import CONTROL
 from camstudy.figures.pairs import ends
-from camstudy.figures.style import RULE, SOFT, looks, panels, styled
+from camstudy.figures.style import RULE, looks, panels, remark, styled
 from camstudy.metrics.families import METRICS
 
 WIDTH, HEIGHT = 2.5, 2.3  # inches of a panel
@@ -40,7 +40,7 @@ def insertion_deletion(inputs: TableInputs) -> Figure:
         for name, look in looks(names).items()
     ]
     figure.legend(handles=handles, loc="outside right upper", fontsize=6.5, handlelength=2.6)
-    figure.supxlabel(f"protocol: {inputs.protocol_title('faithfulness')}", x=0.01, ha="left", fontsize=7, color=SOFT)
+    remark(figure, f"protocol: {inputs.protocol_title('faithfulness')}")
     return figure
 
 
@@ -67,7 +67,7 @@ def faithfulness_localization(inputs: TableInputs) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside right upper", fontsize=6.5)
     used = ", ".join(inputs.protocol_title(family) for family in ("faithfulness", "localization"))
-    figure.supxlabel(f"protocols: {used}", x=0.01, ha="left", fontsize=7, color=SOFT)
+    remark(figure, f"protocols: {used}")
     return figure
 
 

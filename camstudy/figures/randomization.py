@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from camstudy.analysis.summary import TableInputs
-from camstudy.figures.style import RULE, SOFT, looks, panels, styled
+from camstudy.figures.style import RULE, SOFT, looks, panels, remark, styled
 
 COLUMNS, WIDTH, ALONE, HEIGHT = 2, 2.2, 4.2, 2.6  # panels in a row; inches of each, and of the width of a single one
 LEGEND, LINE = 1.9, 0.18  # inches: width of the legend, height of its lines
@@ -47,7 +47,7 @@ def randomization(inputs: TableInputs) -> Figure:
     small = {"linewidth": 0.9, "markersize": 3}
     handles = [Line2D([], [], label=inputs.method_title(method), **look[method], **small) for method in methods]
     figure.legend(handles=handles, loc="outside right upper", handlelength=3, fontsize=7.5)
-    figure.supxlabel(_note(inputs), x=0.01, ha="left", fontsize=7, color=SOFT)
+    remark(figure, _note(inputs))
     return figure
 
 

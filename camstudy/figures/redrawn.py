@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLoca
 from camstudy.analysis.significance import numbers
 from camstudy.analysis.summary import TableInputs
 from camstudy.core.names import CONTROL
-from camstudy.figures.style import LINES, RULE, SOFT, looks, panels, styled
+from camstudy.figures.style import LINES, RULE, SOFT, looks, panels, remark, styled
 
 WIDTH, HEIGHT, LEGEND, LINE = 2.5, 2.1, 1.9, 0.18  # inches of a panel; of the legend's width and of its lines' height
 RATIO = 1.6  # of two sizes of heat that both have a tick
@@ -55,7 +55,7 @@ def nss_by_fixations(inputs: TableInputs) -> Figure:
     for axis, label in zip(axes[-2:], ("fixations drawn", "size of heat"), strict=True):
         axis.set_xlabel(label)
     figure.legend(handles=_handles(inputs, look, controls), loc="outside right upper", handlelength=3, fontsize=7.5)
-    figure.supxlabel(_note(inputs), x=0.01, ha="left", fontsize=7, color=SOFT)
+    remark(figure, _note(inputs))
     return figure
 
 

@@ -5,9 +5,13 @@ from itertools import cycle, product
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from camstudy.figures.words import fitted, width
 
 # Okabe and Ito's colours, distinguishable with any colour vision; the yellow is left out, too pale for lines.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -16,6 +20,8 @@ LINES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5)))
 MARKERS = ("o", "s", "^", "D")
 HEAT = "inferno"  # perceptually uniform, dark is low
 DPI = 200
+NOTE, MARGIN = 7, 0.01  # points of a figure's note, and how far it stands from the border, of the figure's width
+LEAST = 1.5  # inches for a note beside a legend
 PAGE, COLUMN, TALL = 7.0, 3.3, 9.0  # inches: widths of a printed page and of its column, height of a page
 RC = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
@@ -69,19 +75,56 @@ def looks(names: Sequence[str]) -> dict[str, dict[str, object]]:
 
 
 def footer(figure: Figure, handles: list[Line2D], note: str) -> None:
-    """Write a legend at the lower right of a figure, if there are handles, and a note at the lower left."""
+    """Write a legend at the lower right of a figure, if there are handles, and a note at the lower left.
+
+    A legend that leaves a note no room stands above the panels.
+    """
     if handles:
-        figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
-    if note:
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=SOFT)
+        room = (1 - 2 * MARGIN) * figure.get_figwidth()
+        columns = next((n for n in range(len(handles), 1, -1) if _legend_width(handles, n) < room), 1)
+        beside = not note or _legend_width(handles, columns) + LEAST < room
+        place = "outside lower right" if beside else "outside upper right"
+        figure.legend(handles=handles, loc=place, ncols=columns)
+    remark(figure, note)
+
+
+def _legend_width(handles: list[Line2D], columns: int) -> float:
+    """Return how wide a legend of so many columns is, in inches: letters of 8 points, of which 4.8 beside a label."""
+    widths = [width(handle.get_label(), 8) + 4.8 * 8 / 72 for handle in handles]
+    return sum(max(column) for column in np.array_split(widths, columns))
 
 
 def remark(figure: Figure, text: str) -> None:
-    """Write a line below the note of a figure, at the lower left; nothing for no text."""
+    """Write a note at the lower left of a figure, below the one that is there, on lines that fit."""
     if not text:
         return
-    note = figure.get_supxlabel()
-    figure.supxlabel(f"{note}\n{text}" if note else text, x=0.01, ha="left", fontsize=7, color=SOFT)
+    lines = [fitted(line, _room(figure), NOTE) for line in text.splitlines()]
+    lines = [figure.get_supxlabel(), *lines] if figure.get_supxlabel() else lines
+    figure.supxlabel("\n".join(lines), x=MARGIN, ha="left", fontsize=NOTE, color=SOFT)
+
+
+def _room(figure: Figure) -> float:
+    """Return how wide a note may be, in inches: up to a legend beside it, or the border."""
+    figure.draw_without_rendering()
+    ends = [(1 - MARGIN) * figure.get_figwidth()]
+    for legend in figure.legends:
+        place = legend.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+        if place.y0 < 2 * NOTE / 72:
+            ends.append(max(place.x0 - 0.1, LEAST))
+    return min(ends) - MARGIN * figure.get_figwidth()
+
+
+def _fit_titles(figure: Figure) -> None:
+    """Break the titles of panels into lines that are no wider than these; bold letters are an eighth wider."""
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        room = axis.get_window_extent().width / figure.dpi
+        titles = {axis.get_title(loc=place) for place in ("left", "center", "right")}
+        for text in axis.get_children():
+            # `set_title` would forget how far above the panel it stands.
+            if isinstance(text, Text) and text.get_text() in titles:
+                lines = text.get_text().splitlines()
+                text.set_text("\n".join(fitted(line, room, 1.13 * text.get_fontsize()) for line in lines))
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -92,4 +135,5 @@ def save(figure: Figure, path: str | Path) -> None:
         ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
     }
     with styled():
+        _fit_titles(figure)
         figure.savefig(path, metadata=metadata[suffix])

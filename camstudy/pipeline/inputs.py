@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import TYPE_CHECKING
 
+from camstudy.analysis import BESIDE
 from camstudy.core.damage import made_anew
 from camstudy.core.errors import CamstudyError
 from camstudy.core.names import CONTROL
@@ -173,18 +174,7 @@ class Inputs:
     def beside_scores(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """What a table or figure is made from beside the scores."""
         study, cost = self.study, self.study.protocols["cost"]
-        tables = (
-            "sweep",
-            "layers",
-            "layer_scores",
-            "curves",
-            "steps",
-            "similarity",
-            "seeds",
-            "redrawn",
-            "by_prediction",
-        )
-        sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in tables}
+        sources: dict[str, str | list[str]] = {name: paths.study(study.name, f"{name}.parquet") for name in BESIDE}
         sources["cost"] = [paths.cost(cost, model) for model in study.models]
         sources["timing"] = [
             paths.timing(cost, study.dataset, model, method) for model, method in study.maps(with_controls=False)

@@ -10,7 +10,8 @@ from pathlib import Path
 from markupsafe import Markup
 from PIL import Image
 
-from camstudy.analysis.summary import BESIDE, TableInputs, read_inputs
+from camstudy.analysis import BESIDE
+from camstudy.analysis.summary import TableInputs, read_inputs
 from camstudy.core.errors import CamstudyError
 from camstudy.core.parts import read_table
 from camstudy.core.provenance import read_json
@@ -124,10 +125,12 @@ def contents(study: Study, folder: Path) -> Contents:
 def answer(study: Study) -> Answer:
     """Return a study's question and what its primary metric says of it."""
     config, primary, counts, found = study.config, study.config.get("primary"), "", []
-    tables = {name: Path(paths.study(study.name, f"{name}.parquet")) for name in ("comparisons", "scores")}
-    if all(path.is_file() for path in tables.values()):
-        comparisons, scores = (read_table(path) for path in tables.values())
-        counts, found = tally(config, comparisons) if primary else "", answers(config, comparisons, scores)
+    made = {name: Path(paths.study(study.name, f"{name}.parquet")) for name in ("comparisons", "scores", "seeds")}
+    tables = {name: read_table(path) for name, path in made.items() if path.is_file()}
+    if {"comparisons", "scores"} <= tables.keys():
+        seeds = tables.get("seeds")
+        counts = tally(config, tables["comparisons"], seeds)
+        found = answers(config, tables["comparisons"], tables["scores"], seeds)
     told = ""
     if primary:
         better = about.BETTER[METRICS[primary].direction]

@@ -15,9 +15,15 @@ from camstudy.tables.metrics import scale
 from camstudy.tables.table import Column, Row, cell, decimals
 
 Verdict = Literal["higher", "lower", "no difference", "untold"]
+FEW_SEEDS = 3  # whose bootstrap sees two thirds of their variance at most
 
 
-def answers(config: Mapping, comparisons: pd.DataFrame, scores: pd.DataFrame | None = None) -> list[str]:
+def answers(
+    config: Mapping,
+    comparisons: pd.DataFrame,
+    scores: pd.DataFrame | None = None,
+    seeds: pd.DataFrame | None = None,
+) -> list[str]:
     """Return a sentence for each comparison in the study's primary metric: whether models differ, which way, how much.
 
     Parameters
@@ -25,6 +31,7 @@ def answers(config: Mapping, comparisons: pd.DataFrame, scores: pd.DataFrame | N
     config : validated configuration, as `scripts/record_study.py` writes it down
     comparisons : the long table of that name
     scores : the long table of that name, of which a study that compares no models tells each model's range
+    seeds : the long table of that name, of a study with several seeds: a sentence for all seeds of a comparison
 
     A difference is one that test and interval both find: corrected p below alpha, and an interval without 0. Else the
     sentence says how large a difference the interval leaves possible. A study without a primary metric has no answer.
@@ -37,6 +44,8 @@ def answers(config: Mapping, comparisons: pd.DataFrame, scores: pd.DataFrame | N
         return [_line(sentence) for sentence in found] or [
             f"No answer: the study compares no models, and its {metric} is that of each alone."
         ]
+    if (several := _of_seeds(metric, seeds)) is not None:
+        return [_line(_seeds_sentence(config, row)) for _, row in several.iterrows()]
     found = findings(comparisons, metric)
     if not found:
         return [f"No answer: {metric} is one of a whole data set, in which models are not compared image by image."]
@@ -48,19 +57,26 @@ def _line(sentence: str) -> str:
     return " ".join(sentence.split())
 
 
-def tally(config: Mapping, comparisons: pd.DataFrame) -> str:
+def tally(config: Mapping, comparisons: pd.DataFrame, seeds: pd.DataFrame | None = None) -> str:
     """Return how many comparisons find the primary metric higher, lower, or no difference; empty where few are made."""
     metric = config.get("primary")
-    found = Counter(verdict(config, finding) for finding in findings(comparisons, metric)) if metric else Counter()
+    if metric is None:
+        return ""
+    if (several := _of_seeds(metric, seeds)) is not None:
+        found = Counter(_seeds_verdict(row) for _, row in several.iterrows())
+        test, about = "", "two models over seeds, one method"
+    else:
+        found = Counter(verdict(config, finding) for finding in findings(comparisons, metric))
+        test, about = "significant ", "two models, one method"
     if found.total() < 3:
         return ""
     words = {
-        **{way: f"{metric} significantly {way} in" for way in ("higher", "lower")},
-        "no difference": "no significant difference in",
+        **{way: f"{metric} {'significantly ' if test else ''}{way} in" for way in ("higher", "lower")},
+        "no difference": f"no {test}difference in",
         "untold": "nothing to be told of",
     }
     parts = [f"{text} {found[way]}" for way, text in words.items() if found[way]]
-    return f"Of {found.total()} comparisons (two models, one method): {', '.join(parts)}."
+    return f"Of {found.total()} comparisons ({about}): {', '.join(parts)}."
 
 
 def verdict(config: Mapping, found: Finding) -> Verdict:
@@ -141,6 +157,46 @@ def _sentence(config: Mapping, found: Finding) -> str:
     if significant or estimate.excludes_zero():
         text += "; test and interval disagree"
     return f"{text} {numbers}."
+
+
+def _of_seeds(metric: str, seeds: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return the differences over several seeds in a metric; None where there are none."""
+    if seeds is None:
+        return None
+    found = seeds[(seeds["metric"] == metric) & (seeds["baseline"] != "") & (seeds["n_seeds"] > 1)]
+    return None if found.empty else found
+
+
+def _seeds_verdict(row: pd.Series) -> Verdict:
+    """Return what a difference over seeds finds: without a test, it is one whose interval leaves 0 out."""
+    if not row["n"]:
+        return "untold"
+    if not _of_row(row).excludes_zero():
+        return "no difference"
+    return "higher" if row["mean"] > 0 else "lower"
+
+
+def _of_row(row: pd.Series, factor: float = 1) -> Estimate:
+    return Estimate.of(row["mean"], row["ci_low"], row["ci_high"], factor)
+
+
+def _seeds_sentence(config: Mapping, row: pd.Series) -> str:
+    models, methods = config["catalog"]["models"], config["catalog"]["methods"]
+    first, second = (models[row[name]]["title"] or row[name] for name in ("baseline", "model"))
+    about, way = f"{second} and {first}, {methods[row['method']]['title'] or row['method']}", _seeds_verdict(row)
+    if way == "untold":
+        return f"{about}: nothing can be told, as no image counts for both."
+    record = METRICS[row["metric"]]
+    percent, factor = record.unit == "%", scale(record)
+    unit, estimate = " points" if percent else "", _of_row(row, factor)
+    told, between = _printed(estimate, percent)
+    level = f"{100 * config['statistics']['confidence']:.4g}% interval over seeds and images {between}"
+    narrow = ", too narrow of so few seeds" if row["n_seeds"] <= FEW_SEEDS else ""
+    numbers = f"({level}{narrow}, {row['n_seeds']} seeds, {row['n']:,} images; not tested)"
+    if way != "no difference":
+        return f"{about}: {row['metric']} of {second} is {way}, by {told.lstrip('+-')}{unit} {numbers}."
+    bound = f"no difference larger than {_bound(estimate, percent)}{unit} fits the interval"
+    return f"{about}: no difference in {row['metric']} that the interval tells from 0; {bound} {numbers}."
 
 
 def _printed(estimate: Estimate, percent: bool, signed: bool = True) -> tuple[str, str]:

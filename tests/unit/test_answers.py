@@ -9,6 +9,7 @@ import pytest
 from camstudy import cli
 from camstudy.analysis.aggregate import COMPARISONS
 from camstudy.analysis.primary import findings
+from camstudy.analysis.seeds import SEEDS
 from camstudy.report.contents import Answer
 from camstudy.tables.answers import answers, tally, verdict
 
@@ -188,3 +189,55 @@ def test_the_report_of_a_trial_is_the_trial_s(tmp_path, monkeypatch, arguments):
         Path(f"results/studies/{name}/config.yaml").touch()
     assert cli._finished(arguments[0], arguments[2:]) == ("mine-n8", Path("results/studies/mine-n8/config.yaml"))
     assert cli._finished("plain.yaml")[0] == "mine"
+
+
+def over_seeds(mean=0.02, low=0.01, high=0.03, *, n_seeds=5, n=64, metric="alignment", rows=1):
+    """Return the long table of a pair's differences over seeds, beside a model's own mean."""
+    about = {
+        "dataset": "scenes",
+        "method": "gradcam",
+        "protocol": "people",
+        "metric": metric,
+        "n_seeds": n_seeds,
+        "n": n,
+    }
+    numbers = {"mean": mean, "ci_low": low, "ci_high": high, "image_low": low, "image_high": high, "seed_sd": 0.01}
+    pair = about | numbers | {"baseline": "net", "model": "net_dcls"}
+    own = about | numbers | {"baseline": "", "model": "net", "mean": 9.0}
+    return pd.DataFrame([own, *[pair] * rows])[list(SEEDS)]
+
+
+def told_over_seeds(*ends, metric="alignment", **numbers):
+    empty, config = pd.DataFrame([], columns=list(COMPARISONS)), CONFIG | {"primary": metric, "seeds": [0, 1]}
+    (sentence,) = answers(config, empty, None, over_seeds(*ends, metric=metric, **numbers))
+    return sentence
+
+
+def test_several_seeds_have_one_sentence():
+    assert told_over_seeds() == (
+        "Net DCLS and Net, Grad-CAM: alignment of Net DCLS is higher, by 0.020 (95% interval over seeds and images "
+        "[0.010, 0.030], 5 seeds, 64 images; not tested)."
+    )
+    sentence = told_over_seeds(-0.02, -0.041, 0.001, n_seeds=2)
+    assert "no difference in alignment that the interval tells from 0; no difference larger than 0.041 fits" in sentence
+    assert "[-0.041, 0.001], too narrow of so few seeds, 2 seeds" in sentence
+    assert "is lower, by 2.0 points" in told_over_seeds(-0.02, -0.03, -0.01, metric="average_drop")
+    assert told_over_seeds(*[float("nan")] * 3, n=0).endswith("as no image counts for both.")
+
+
+def test_one_seed_is_told_as_any_model():
+    row = {"dataset": "scenes", "baseline": "net", "variant": "net_dcls", "method": "gradcam", "protocol": "people"}
+    numbers = {"difference": 0.03, "ci_low": 0.02, "ci_high": 0.04, "p": 1e-4, "p_corrected": 1e-4, "n": 64}
+    comparisons = pd.DataFrame([row | {"metric": "alignment"} | numbers | {"n_tests": 1, "n_degenerate": 0}])
+    (sentence,) = answers(CONFIG, comparisons, None, over_seeds(n_seeds=1))
+    assert "significantly higher, by 0.030" in sentence
+
+
+def test_comparisons_over_seeds_are_counted():
+    empty = pd.DataFrame([], columns=list(COMPARISONS))
+    assert tally(CONFIG, empty, over_seeds(rows=2)) == ""
+    both = pd.concat([over_seeds(rows=2), over_seeds(0.0, -0.1, 0.1), over_seeds(n=0)])
+    assert tally(CONFIG, empty, both) == (
+        "Of 4 comparisons (two models over seeds, one method): alignment higher in 2, no difference in 1, nothing to "
+        "be told of 1."
+    )

@@ -22,7 +22,7 @@ from camstudy.core.identity import parts
 from camstudy.core.parts import write_scores
 from camstudy.core.provenance import write_record
 from camstudy.figures import FIGURES
-from camstudy.figures.style import remark
+from camstudy.figures.style import COLUMN, remark
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.sources import Sources
@@ -276,6 +276,19 @@ def test_figures_say_it_below_their_note():
     other.supxlabel("protocol: rise")
     remark(other, "n = 3 images")
     assert other.get_supxlabel() == "protocol: rise\nn = 3 images"
+
+
+def test_a_long_note_stays_on_its_figure():
+    figure = Figure(figsize=(COLUMN, 2), layout="constrained")
+    figure.subplots()
+    remark(figure, "parts randomised from the top, each with those before it; 4 of constant maps counted as 0")
+    remark(figure, "n = 3 images")
+    figure.draw_without_rendering()
+    (note,) = figure.texts
+    assert note.get_text().splitlines()[-1] == "n = 3 images"
+    place = note.get_window_extent()
+    assert 0 < place.x0 < place.x1 <= figure.bbox.x1
+    assert place.y0 >= 0
 
 
 def test_inputs_are_not_changed():

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from every_table import every_table
+from pictures import is_on_its_page
 from studies import make_inputs, make_method_inputs, with_steps, with_sweeps
 
 from camstudy.figures import FIGURES, save
@@ -155,6 +156,7 @@ def test_figures_of_scores_show_titles_as_text(tmp_path, name, title):
         inputs = with_steps(inputs, 1, 2)
     figure = FIGURES[name].function(drawable(named(inputs, title)))
     save(figure, tmp_path / "figure.png")
+    assert is_on_its_page(figure)
     assert any(whole(drawn(title)) in whole(text) for text in words(figure))
     assert not any(text.get_parse_math() for text in figure.findobj(lambda artist: hasattr(artist, "get_parse_math")))
 
@@ -164,6 +166,7 @@ def test_figures_of_scores_show_titles_as_text(tmp_path, name, title):
 def test_figures_of_methods_show_titles_as_text(tmp_path, name, title):
     figure = FIGURES[name].function(drawable(named(make_method_inputs(), title)))
     save(figure, tmp_path / "figure.pdf")
+    assert is_on_its_page(figure)
     assert any(drawn(title).strip() in text for text in words(figure))
 
 
@@ -176,6 +179,7 @@ def test_figures_of_maps_show_titles_and_classes_as_text(tmp_path, name, title):
     beside = {"predicted": {shown: ["other"]}, "pairs": [(shown, [shown])]}
     figure = FIGURES[name].function(images, human, maps, [shown], **beside)
     save(figure, tmp_path / "figure.png")
+    assert is_on_its_page(figure)
     assert whole(shown) in [whole(text) for text in words(figure)]
 
 

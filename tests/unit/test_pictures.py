@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.testing.exceptions import ImageComparisonFailure
 from matplotlib.text import Text
-from pictures import REFERENCES, SAME, check_picture
+from pictures import REFERENCES, SAME, check_picture, is_on_its_page
 from studies import make_inputs, make_method_inputs, make_redrawn_inputs, with_images, with_steps, with_sweeps
 
 from camstudy.figures import FIGURES, save
@@ -112,6 +112,7 @@ def test_figures_look_as_their_references(name, tmp_path, looks_like):
     written = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     assert min(text.get_fontsize() for text in written) >= 6
     save(figure, tmp_path / "figure.png")
+    assert is_on_its_page(figure)
     looks_like(tmp_path / "figure.png", name)
 
 
