@@ -12,6 +12,7 @@ from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
 
 # Where in the grid to look, in fractions of its side: upper right, lower left, and two places that windows would move.
 PLACES = ((0.0, 1.0), (1.0, 0.0), (0.0, 0.5), (0.5, 0.25))
+RECTIFIERS = (nn.ReLU, nn.ReLU6)
 # In sides of the image: as far apart must be what opposite corners look at, which lie 1 apart,
 APART = 0.03
 # with less than this they look at the same, as far as random weights tell,
@@ -81,6 +82,7 @@ def _mistakes(model: nn.Module, layers: Sequence[TargetLayer], image: Tensor) ->
 
 
 def _outputs(model: nn.Module, layers: Sequence[TargetLayer], images: Tensor) -> list[Tensor]:
+    """Return the layers' outputs, of rectifiers their inputs: random weights may leave nothing of a few channels."""
     outputs: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable[..., Tensor]:
@@ -91,7 +93,15 @@ def _outputs(model: nn.Module, layers: Sequence[TargetLayer], images: Tensor) ->
 
         return hook
 
-    handles = [layer.module.register_forward_hook(keep(layer.path), prepend=True) for layer in layers]
+    def keep_input(path: str) -> Callable[..., None]:
+        return lambda _module, inputs: outputs.update({path: inputs[0].clone()})
+
+    handles = [
+        layer.module.register_forward_pre_hook(keep_input(layer.path))
+        if isinstance(layer.module, RECTIFIERS)
+        else layer.module.register_forward_hook(keep(layer.path), prepend=True)
+        for layer in layers
+    ]
     try:
         model(images)
     finally:
