@@ -19,6 +19,7 @@ APART = 0.03
 ALIKE = 0.1
 # and as far from its own place may be the middle of the cell that a token looks at the most.
 NEAR = 0.2
+FEW = 3  # positions along a side: all may see the whole image, where convolutions are stacked on small ones
 
 
 def check_orientation(model: nn.Module, layers: Sequence[TargetLayer], images: Tensor) -> None:
@@ -27,7 +28,8 @@ def check_orientation(model: nn.Module, layers: Sequence[TargetLayer], images: T
     What a position looks at is the square of the gradient of its activations by the image. The upper right corner must
     look further up and further to the right than the lower left one, on average, which tells rows from columns. A
     token, which sees the whole image, must besides look the most at its own place, which tells rows from windows. Where
-    random weights let all positions look at the same, an order that the layer's layout states is believed.
+    random weights let all positions look at the same, an order that the layer's layout states is believed, and so is
+    that of feature maps of `FEW` positions along a side.
 
     Parameters
     ----------
@@ -127,7 +129,8 @@ def _mistake(layer: TargetLayer, tokens: bool, places: list[tuple[int, int]], lo
     axis = (torch.arange(side, device=looks.device) + 0.5).to(looks) / side
     rows, columns = looks.sum(2) @ axis / sums, looks.sum(1) @ axis / sums
     apart = torch.stack([rows[1] - rows[0], columns[0] - columns[1]])
-    if layer.layout and apart.abs().amax() < ALIKE:
+    believed = layer.layout or (side <= FEW and not tokens)
+    if believed and apart.abs().amax() < ALIKE:
         return ""
     peaks = [divmod(int(index), side) for index in looks.flatten(1).argmax(1)]
     off = [max(abs(a - b) for a, b in zip(*pair, strict=True)) / side for pair in zip(places, peaks, strict=True)]

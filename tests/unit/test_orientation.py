@@ -148,3 +148,9 @@ def test_what_hiera_is_refused_for_would_be_scrambled():
     for path in ("blocks.0", "blocks.1"):
         with pytest.raises(CamstudyError, match="would be scrambled"):
             check_orientation(model, [TargetLayer(path, model.get_submodule(path))], images)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_few_positions_of_convolutions_may_all_see_the_whole_image(seed):
+    torch.manual_seed(seed)
+    check(timm.create_model("mnasnet_small").eval(), size=64)
