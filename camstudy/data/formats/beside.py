@@ -104,6 +104,7 @@ def open_beside(root: Root, written: str, key: str) -> Files:
             f"{root}: `{key}` names the folder of the images; put the {WHAT[key]}s into one of their own"
         )
     inside = _below(path, root.path)
+    root.kinds |= {*_endings(key)}
     return root.open(str(path.resolve()) if inside is None else inside)
 
 
@@ -151,7 +152,7 @@ def find_beside(
 
 def _match(images: Sequence[str], files: Files, key: str, joined: bool) -> dict[str, Place | CamstudyError]:
     """Return the file of each image in one folder, or what is wrong."""
-    endings, known = MASKS if key == "masks" else MAPS, {}
+    endings, known = _endings(key), {}
     for name in files.endswith(*endings):
         known.setdefault(_letters(name.rpartition(".")[0]), []).append(name)
     calls = {image: [*_calls(_letters(image), joined)] for image in images}
@@ -178,6 +179,10 @@ def _match(images: Sequence[str], files: Files, key: str, joined: bool) -> dict[
             f"{files.path}: has no {WHAT[key]} of any image, and {has}; call them as images are: {text}"
         )
     return found
+
+
+def _endings(key: str) -> tuple[str, ...]:
+    return MASKS if key == "masks" else MAPS
 
 
 def _calls(image: str, joined: bool) -> Iterator[str]:
