@@ -24,10 +24,11 @@ from camstudy.explain.embedding import Similarity, reference_embeddings
 from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import frozen, resolve_target_layer
 from camstudy.explain.methods import METHODS
+from camstudy.explain.passes import check_parameters, check_passes
 from camstudy.explain.targets import OF_LABELS, TARGETS
 from camstudy.models.adapting import adapted
 from camstudy.models.build import INPUT_KEYS
-from camstudy.models.inputs import crop_boxes
+from camstudy.models.inputs import crop_boxes, prepare
 from camstudy.models.probabilities import Head, probabilities
 
 if TYPE_CHECKING:
@@ -101,11 +102,13 @@ def explain(
     Raises
     ------
     CamstudyError
-        for an unknown method, parameter or layer, a network that cannot be explained, and a class that it lacks.
+        for an unknown method, parameter or layer, a class that the network lacks, and a network that cannot be
+        explained: it takes no such images, returns no logits, or others whenever it is asked, or in other company.
     """
     METHODS[method]
-    kind = next(model.parameters()).dtype
-    if kind != torch.float32:
+    check_parameters(model)
+    kinds = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    if kind := next(iter(kinds - {torch.float32}), None):
         raise CamstudyError(
             f"model: found parameters in {kind}, but maps are computed in float32; call `model.float()`"
         )
@@ -133,12 +136,13 @@ def _explain(
     if by_rank in OF_LABELS:
         raise CamstudyError(f"targets: found `{by_rank}`, but images have no labels here; give the classes' numbers")
     entry = {"method": method, "parameters": parameters, "target": by_rank, "geometry": "aligned"}
+    seen = prepare(pictures, inputs, next(model.parameters()).device)
+    check_passes(model, seen, embeds=references is not None)
     explainer = Explainer(model, resolve_target_layer(model, layer, size=inputs["size"]), inputs, entry, head)
     if references is not None:
         groups = [explainer.prepare([_pixels(image) for image in group]) for group in references]
         model = Similarity(model, reference_embeddings(model, groups, batch_size))
         explainer = replace(explainer, model=model)
-    seen = explainer.prepare(pictures)
     chosen = None if targets is None or isinstance(targets, str) else np.asarray(targets, np.int64)
     no_labels = np.full(len(pictures), -1)
     maps, found = explainer.explain(

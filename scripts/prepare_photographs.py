@@ -6,7 +6,7 @@ from camstudy.core.ledger import listing_of, outside, table_of
 from camstudy.data.archives import check_archives
 from camstudy.data.formats.clickme import select
 from camstudy.data.formats.files import Root, start
-from camstudy.data.formats.photographs import readable, write_photographs
+from camstudy.data.formats.photographs import note_read, readable, write_photographs
 from camstudy.data.formats.pixels import write_pixels
 from camstudy.data.sources import SOURCES
 from camstudy.pipeline import paths
@@ -33,7 +33,7 @@ with step(snakemake):
     def facts() -> dict:
         """Note what was read, before the manifest says that all is done."""
         # Those that an earlier attempt packed were not read in this one.
-        found.files.hash(item.name for item in (found.photographs if damaged else photographs))
+        note_read(found.files, found.photographs if damaged else photographs)
         if apart:
             # Where people looked has a table of its own, by which maps do not go.
             root.record(own, accepted, only=apart)
@@ -45,7 +45,7 @@ with step(snakemake):
         "source": entry["source"],
         "source_records": len(found.photographs),
         "licence": entry["licence"],
-        "human_maps": None if found.density is None else "recorded",
+        "human_maps": "recorded" if found.density or "human_maps" in source.truths(entry) else None,
         "class_names": found.class_names,
         **({"skipped": len(damaged)} if damaged else {}),
         **({"upright": True} if found.upright else {}),

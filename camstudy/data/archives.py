@@ -1,6 +1,6 @@
 """Archives that a source's owners publish: which ones a dataset is made from, and how one is fetched and checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from camstudy.core.addresses import identity
@@ -9,7 +9,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import digest
 from camstudy.core.paths import expanded, not_installed
 from camstudy.core.provenance import verify
-from camstudy.data.sources import SOURCES, Archive
+from camstudy.data.sources import BESIDE, SOURCES, Archive
 
 _MARKUP = (b"<!doctype", b"<html", b"<?xml")
 
@@ -89,6 +89,18 @@ def missing_root(entry: Mapping) -> str | None:
     else:
         return None
     return f"{text} and {source.layout(entry)}" if source.layout else text
+
+
+def missing_beside(entry: Mapping) -> Iterator[tuple[str, str]]:
+    """Yield the key and what to do where a folder of masks or human maps is not there."""
+    keys = [
+        key for key in BESIDE if entry.get(key) and "source" in entry and key in SOURCES[entry["source"]].on_request
+    ]
+    for key in keys:
+        for place in [entry[key]] if isinstance(entry[key], str) else entry[key]:
+            if not Path(expanded(entry.get("root") or ""), expanded(place)).is_dir():
+                wrong = not_installed(place) or f"below the root, {entry.get('root')}; make it, or correct the path"
+                yield key, f"no directory `{expanded(place)}` {wrong}"
 
 
 def _damage(name: str, path: Path) -> str | None:

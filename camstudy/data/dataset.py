@@ -22,7 +22,9 @@ known:
 - `fixation`: float32 (..., 2), ragged: rows and columns in pixels; `observer`: int16, ragged: who made them;
   `fixation_order`: int16, ragged: at which place of the observer's fixations, from 0; `fixation_duration`: float32,
   ragged: in milliseconds; each -1 where that is not known. The attribute `sigma` is about one degree, in pixels
-- `human_map`: the density of the fixations, 128x128 over the whole image
+- `human_map`: the density of the fixations, 128x128 over the whole image, or a map that a user gives, resampled to
+  that; `human_half` likewise
+- `mask_file`: uint8, ragged, where known: the bytes of PNG files of the size of the image, black but on the objects
 - `box`: int64 (..., 4), ragged, where known: edges in pixels of the photograph, as above; at least one per image
 
 Of a ragged array `x`, image i has the elements from `x_offset[i]` to `x_offset[i + 1]`.
@@ -36,6 +38,7 @@ import numpy as np
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.store import Store, open_store, overlaid
+from camstudy.data.formats.beside import decode_mask
 from camstudy.data.formats.photographs import Pictures
 
 # What every reader may rely on: the dataset's name in the catalogue, its source and licence, whether its human maps are
@@ -134,11 +137,11 @@ class Dataset:
         return self._read_ragged("fixation_duration", part)
 
     def human_map(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
-        """Return blurred human maps, float32 (k, 64, 64)."""
+        """Return human maps, float32 (k, 64, 64), of photographs (k, 128, 128)."""
         return self._read("human_map", part)
 
     def human_half(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
-        """Return blurred maps of two halves of the annotators, float32 (k, 2, 64, 64)."""
+        """Return maps of two halves of the annotators, float32 (k, 2, 64, 64), of photographs (k, 2, 128, 128)."""
         return self._read("human_half", part)
 
     def _files(self, positions: np.ndarray) -> list[np.ndarray]:
@@ -171,8 +174,11 @@ class Dataset:
             row[: len(one)] = one
         return boxes
 
-    def masks(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray:
-        """Return the objects' masks, uint8 (k, 256, 256) of 0 and 1."""
+    def masks(self, part: slice | Sequence[int] = slice(None)) -> np.ndarray | list[np.ndarray]:
+        """Return the objects' masks, uint8 (k, 256, 256) of 0 and 1; of photographs a list of uint8 (h, w)."""
+        if "mask_file" in self.group:
+            contents = self._read_ragged("mask_file", part)
+            return [decode_mask(content.tobytes(), f"{self.path}, a mask") for content in contents]
         return self._read("mask", part)
 
     def _read(self, name: str, part: slice | Sequence[int]) -> np.ndarray:

@@ -20,9 +20,9 @@ def open_data(dataset: str, *, results: str | Path = "results") -> xarray.Datase
     All arrays have the dimension ``image``, whose coordinates are the images' names, with ``label`` (-1 where there are
     no classes) and ``class_name`` beside them; `camstudy.data.dataset` says what they are. What differs in size from
     image to image is an array of arrays, dtype object: of photographs ``pixels``, each uint8 (h, w, 3), decoded when
-    used; of data with gaze ``fixation``, each float32 (k, 2), ``observer`` and ``fixation_order``, each int16 (k,), and
-    ``fixation_duration``, each float32 (k,). ``.item()`` of one image is its array. ``box`` has as many places as the
-    image with the most boxes, -1 where there is none.
+    used, and, where known, ``mask``, each uint8 (h, w); of data with gaze ``fixation``, each float32 (k, 2),
+    ``observer`` and ``fixation_order``, each int16 (k,), and ``fixation_duration``, each float32 (k,). ``.item()`` of
+    one image is its array. ``box`` has as many places as the image with the most boxes, -1 where there is none.
 
     Parameters
     ----------
@@ -48,6 +48,7 @@ def open_data(dataset: str, *, results: str | Path = "results") -> xarray.Datase
         if name not in other
     }
     ways = {"image_file": ("pixels", found.images), "fixation": ("fixation", found.fixations)}
+    ways["mask_file"] = ("mask", found.masks)
     ways["observer"] = ("observer", found.observers)
     ways["fixation_order"] = ("fixation_order", found.orders)
     ways["fixation_duration"] = ("fixation_duration", found.durations)

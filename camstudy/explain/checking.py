@@ -1,8 +1,7 @@
 """Whether a network can be trained and explained at all: found with drawn images, before there are weights or data."""
 
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -12,6 +11,17 @@ from camstudy.core.errors import CamstudyError
 from camstudy.explain.engine import explain
 from camstudy.explain.layers import TargetLayer, check_output, resolve_target_layer, stage_paths
 from camstudy.explain.orientation import check_orientation
+from camstudy.explain.passes import (
+    FAILURES,
+    check_finite,
+    check_images_kept,
+    check_logits,
+    check_parameters,
+    check_repeatable,
+    influenced,
+    reason,
+    told,
+)
 from camstudy.explain.reach import check_reach
 from camstudy.models.adapting import described, needs_output
 from camstudy.models.build import build_model, fold_variants, input_config, parameter_count
@@ -20,10 +30,6 @@ from camstudy.models.inputs import prepare
 from camstudy.models.probabilities import embeds
 from camstudy.models.weights.checkpoints import refuse_other_state
 from camstudy.training.terms import demanded
-
-# What constructors and forward passes of anybody's networks raise at shapes and types that they cannot take.
-FAILURES = (RuntimeError, TypeError, ValueError, AssertionError, LookupError, AttributeError)
-CLOSE = 1e-3  # of the largest logit: rounding differs with the size of a batch by 1e-6 of it
 
 
 def check_network(entry: Mapping) -> dict:
@@ -46,16 +52,17 @@ def check_network(entry: Mapping) -> dict:
     Raises
     ------
     CamstudyError
-        for an architecture or arguments that do not work, state that cannot be saved, images of a size or color that
-        it cannot take, outputs that are not logits (n, classes), a layer that it does not have, that cannot be
-        explained or whose positions are not those of the image, logits that cannot be differentiated or change from
-        pass to pass, images that influence each other, and activations for which the recipe's guided backpropagation
-        is not defined.
+        for an architecture or arguments that do not work, parameters without a shape, state that cannot be saved,
+        images of a size or color that it cannot take or changes in place, outputs that are not logits (n, classes) of
+        one image as of two, are probabilities or not finite, a layer that it does not have, that cannot be explained or
+        whose positions are not those of the image, logits that cannot be differentiated or change from pass to pass,
+        images that influence each other, and activations for which the recipe's guided backpropagation is not defined.
     """
     config = input_config(entry)
     noise = np.random.default_rng(0).integers(0, 256, (2, config["size"], config["size"], 3), dtype=np.uint8)
     images = prepare(noise, config)
     model = build_model(entry)
+    check_parameters(model)
     parameters = parameter_count(model)
     refuse_other_state(model)
     if entry["train"]:
@@ -63,13 +70,16 @@ def check_network(entry: Mapping) -> dict:
         with switchable(model, *rule) if rule else nullcontext():
             _logits(model.train(), images, entry, "in training")
     model = fold_variants(model, entry).eval()
-    _logits(model, images, entry, "in evaluation mode")
+    for some in (images, images[:1]):
+        _logits(model, some, entry, "in evaluation mode")
     check_reach(model, images[:1])
     layer = resolve_target_layer(model, entry["target_layer"], size=config["size"])
     shown = _explained(model, layer, images)
     stages = [TargetLayer(path, model.get_submodule(path), "nchw") for path in stage_paths(model)]
     logits, *outputs = _outputs(model, [layer, *stages], images)
-    _check_repeatable(model, images, logits)
+    if not embeds(entry):
+        check_logits(model, logits)
+    check_repeatable(model, images, logits)
     check_orientation(model, [layer, *stages], images)
     return {
         "network": type(model).__name__,
@@ -83,8 +93,8 @@ def check_network(entry: Mapping) -> dict:
 
 def _logits(model: nn.Module, images: Tensor, entry: Mapping, when: str) -> None:
     """Raise `CamstudyError` unless images have logits; ``when`` says in which mode the network is."""
-    size = images.shape[-1]
-    with torch.no_grad(), _told(f"`{entry['arch']}` cannot take images of {size}x{size} pixels {when}", "input.size"):
+    size, count, before = images.shape[-1], f"{len(images)} image{'s' * (len(images) > 1)}", images.clone()
+    with torch.no_grad(), told(f"`{entry['arch']}` cannot take images of {size}x{size} pixels {when}", "input.size"):
         try:
             logits = model(images)
         except CamstudyError:
@@ -92,17 +102,21 @@ def _logits(model: nn.Module, images: Tensor, entry: Mapping, when: str) -> None
         except FAILURES as error:
             _refuse_kind(model, images, entry, error)
             raise
+    check_images_kept(model, images, before)
     expected = (len(images), entry["num_classes"])
     if embeds(entry):
         _check_embeddings(logits, images, entry, when)
+        check_finite(model, logits)
         return
-    if isinstance(logits, Tensor) and tuple(logits.shape) == expected and logits.is_floating_point():
+    is_real = isinstance(logits, Tensor) and logits.is_floating_point()
+    if is_real and tuple(logits.shape) == expected:
+        check_finite(model, logits)
         return
     advice = needs_output(logits) or "correct `num_classes` or `kwargs`, or the network"
-    if isinstance(logits, Tensor) and logits.shape in ((len(images),), (len(images), 1)):
+    if is_real and logits.shape in ((len(images),), (len(images), 1)):
         advice = "set `binary: true` with `num_classes: 2` if that is the logit of the second of two classes"
     raise CamstudyError(
-        f"num_classes: `{entry['arch']}` returns {described(logits)} {when} for {len(images)} images, expected logits "
+        f"num_classes: `{entry['arch']}` returns {described(logits)} {when} for {count}, expected logits "
         f"{expected}; {advice}"
     )
 
@@ -118,13 +132,18 @@ def _check_embeddings(found: object, images: Tensor, entry: Mapping, when: str) 
 
 def _refuse_kind(model: nn.Module, images: Tensor, entry: Mapping, error: Exception) -> None:
     """Raise `CamstudyError` if a network fails because of the number of channels, or of the type of numbers."""
+    if isinstance(error, TypeError) and "forward() " in str(error):
+        raise CamstudyError(
+            f"arch: `{entry['arch']}` cannot be called with images alone ({reason(error)}); its forward pass must take "
+            "them, (n, 3, h, w), as its first argument, and no other without a default: wrap it in a module that does"
+        ) from error
     where = f"input.channels: `{entry['arch']}`"
     try:
         model(images[:, :1])
     except FAILURES:
         if "expected input" in str(error) and "channels" in str(error):
             raise CamstudyError(
-                f"{where} does not take the 3 channels of colors ({_reason(error)}); give a network of 3 channels, or "
+                f"{where} does not take the 3 channels of colors ({reason(error)}); give a network of 3 channels, or "
                 "of 1 with `channels: 1`"
             ) from error
     else:
@@ -134,51 +153,9 @@ def _refuse_kind(model: nn.Module, images: Tensor, entry: Mapping, error: Except
         ) from error
     if any(name in str(error) for name in ("Half", "BFloat16", "double", "dtype")):
         raise CamstudyError(
-            f"arch: `{entry['arch']}` computes in another type than float32 ({_reason(error)}); take `.half()`, "
+            f"arch: `{entry['arch']}` computes in another type than float32 ({reason(error)}); take `.half()`, "
             "`.bfloat16()` and `.double()` out of its forward pass: parameters are float32, and so are logits"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
-@contextmanager
-def _told(what: str, key: str) -> Iterator[None]:
-    """Say of a failure within the network what it was about and in which line it came about."""
-    try:
-        yield
-    except FAILURES as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        # Where torch was called: its own lines tell nobody anything.
-        frame = [frame for frame in frames if "/torch/" not in frame.filename][-1]
-        raise CamstudyError(
-            f"{key}: {what} ({_reason(error)}; {frame.filename}, line {frame.lineno}); "
-            f"correct `{key}` or `kwargs`, or the network"
-        ) from error
-
-
-def _check_repeatable(model: nn.Module, images: Tensor, logits: Tensor) -> None:
-    """Raise `CamstudyError` unless an image on its own has the logits that it had beside another."""
-    close = {"rtol": CLOSE, "atol": CLOSE * float(logits.detach().abs().max())}
-    with torch.no_grad():
-        if torch.allclose(model(images[:1]), logits[:1], **close):
-            return
-        is_random = not torch.allclose(model(images), logits, **close)
-    if is_random:
-        raise CamstudyError(
-            f"arch: the logits of {type(model).__name__} differ from pass to pass in evaluation mode; whatever is "
-            "random in it must heed `self.training`"
-        )
-    raise _influenced(model)
-
-
-def _influenced(model: nn.Module) -> CamstudyError:
-    return CamstudyError(
-        f"arch: what {type(model).__name__} finds in an image changes with the other images of its batch in evaluation "
-        "mode, and so would its map; fix the statistics of batches (norms with `track_running_stats=True`), or take "
-        "another network"
-    )
 
 
 def _explained(model: nn.Module, layer: TargetLayer, images: Tensor) -> list[int]:
@@ -190,7 +167,7 @@ def _explained(model: nn.Module, layer: TargetLayer, images: Tensor) -> list[int
         return activations[:, 0]
 
     labels = np.zeros(len(images), np.int64)
-    with _told(f"the logits cannot be differentiated by the layer `{layer.path}`", "target_layer"):
+    with told(f"the logits cannot be differentiated by the layer `{layer.path}`", "target_layer"):
         explain(model, layer, images, labels, {"note": note})
     return shape
 
@@ -210,7 +187,7 @@ def _outputs(model: nn.Module, layers: list[TargetLayer], images: Tensor) -> lis
     handles = [layer.module.register_forward_hook(note(layer.path), prepend=True) for layer in layers]
     images = images.clone().requires_grad_()
     try:
-        with torch.enable_grad(), _told("the logits cannot be differentiated by the image", "arch"):
+        with torch.enable_grad(), told("the logits cannot be differentiated by the image", "arch"):
             found = [model(images), *(outputs[layer.path] for layer in layers)]
             # Signs at random: a sum may be constant, as that of a norm's output.
             draws = torch.Generator().manual_seed(0)
@@ -223,5 +200,5 @@ def _outputs(model: nn.Module, layers: list[TargetLayer], images: Tensor) -> lis
         check_output(output, layer, len(images))
     # To the bit: what is computed for each image alone has no gradient by another.
     if gradient[1:].any():
-        raise _influenced(model)
+        raise influenced(model)
     return found

@@ -191,10 +191,11 @@ def _shared_pass(
             f"target_layer `{layer.path}`: ran {len(outputs)} times in one forward pass instead of once; "
             "name another layer"
         )
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
         advice = needs_output(logits) or "take another network, or with `binary: true` one of a single logit"
         raise CamstudyError(
-            f"{type(model).__name__} returns {described(logits)}, needed are logits (n, classes); {advice}"
+            f"{type(model).__name__} returns {described(logits)}, needed are logits (n, "
+            f"classes) with n = {len(images)}; {advice}"
         )
     chosen = chosen_classes(logits, labels, target)
     output, layout = outputs[0]
@@ -216,6 +217,11 @@ def _cut(layer: TargetLayer, n: int) -> Iterator[list[tuple[Tensor, str]]]:
 
     def cut(_module: nn.Module, _inputs: object, output: object) -> Tensor:
         layout = check_output(output, layer, n)
+        if output.dtype in (torch.float16, torch.bfloat16):
+            raise CamstudyError(
+                f"target_layer `{layer.path}`: its output is {output.dtype}, but maps are computed in float32; take "
+                "`torch.autocast` and casts out of the network's forward pass"
+            )
         leaf = output.detach().requires_grad_()
         outputs.append((leaf, layout))
         # Later modules may work in place, which a leaf forbids and which would change the activations.

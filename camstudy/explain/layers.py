@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -44,7 +44,7 @@ def resolve_target_layer(
     `camstudy.explain.tokens.token_path`. In any other model, it is the last module to finish whose output has more
     than one position, found in one forward pass of a blank image: of those that run once and return square feature
     maps, or tokens of whose positions the logits depend on at least one. Of feature maps within a block that ends with
-    a single position, those are taken that entered it.
+    a single position, those are taken that entered it; gates and what is beside the way to the logits are passed over.
 
     Parameters
     ----------
@@ -189,10 +189,8 @@ def _last_spatial_output(model: nn.Module, size: int) -> str:
     heard: list[str] | None = None
     for path, shape in reversed(once):
         if len(shape) == 4:
-            maps = [each for each, shape in reversed(once) if len(shape) == 4][:MOST_TRIED]
-            # One that came about within a block of branches, whose result is no map, may be one of them.
-            within = any(path.startswith(f"{outer}.") for outer in ran)
-            return next((each for each in maps if within and _is_passed(model, image, each)), path)
+            maps = [(each, min(shape[1], shape[3])) for each, shape in reversed(once) if len(shape) == 4]
+            return _last_maps(model, image, maps, any(path.startswith(f"{outer}.") for outer in ran))
         heard = _heard(model, image, [path for path, shape in once if len(shape) == 3]) if heard is None else heard
         # Where class tokens alone are read, what follows the last attention says nothing, and what comes within it is
         # queries and keys: the last norm before.
@@ -206,16 +204,44 @@ def _last_spatial_output(model: nn.Module, size: int) -> str:
     )
 
 
-def _is_passed(model: nn.Module, image: Tensor, path: str) -> bool:
-    """Return whether all that the logits know of the image comes through a module's output."""
-    module = model.get_submodule(path)
-    handle = module.register_forward_hook(lambda _module, _inputs, output: output.detach(), prepend=True)
+def _last_maps(model: nn.Module, image: Tensor, maps: Sequence[tuple[str, int]], within: bool) -> str:
+    """Return the path of the layer to explain among feature maps, given from the last with their channels.
+
+    ``within`` says that the last came about in another module, whose own output is no map: it may be one of its
+    branches. Raises `CamstudyError` for branches that have no layer in common.
+    """
+    last = maps[0][0]
+    passed = next((path for path, _ in maps[:MOST_TRIED] if _is_passed(model, image, path)), None)
+    if passed is not None and (within or passed == last):
+        return passed
+    if passed is None and not _is_passed(model, image, maps[-1][0]):
+        raise CamstudyError(
+            f"target_layer: {type(model).__name__} has no default; its last feature maps, of `{last}`, are of one of "
+            "several branches by which the image comes to the logits; name a module that all pass through, or "
+            f"`target_layer: {last}` for this branch alone"
+        )
+    # Where no module returns a sum of branches, the last of them is as good as any, but for gates and what is aside.
+    heard = (path for path, channels in maps[:MOST_TRIED] if channels > 1 and _is_passed(model, image, path, some=True))
+    return next(heard, last)
+
+
+def _is_passed(model: nn.Module, image: Tensor, path: str, some: bool = False) -> bool:
+    """Return whether all that the logits know of the image comes through a module's output, or with ``some`` a part."""
+
+    def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        return output.detach().requires_grad_(some).clone()
+
+    handle = model.get_submodule(path).register_forward_hook(cut, prepend=True)
     try:
         with frozen(model), torch.enable_grad():
-            logits = model(image.detach().clone().requires_grad_())
+            logits = model(image.detach().clone().requires_grad_(not some))
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError:  # What leaves torch, such as `.numpy()`, takes nothing that records gradients.
+        return True
     finally:
         handle.remove()
-    return not (isinstance(logits, Tensor) and logits.requires_grad)
+    return some is (isinstance(logits, Tensor) and logits.requires_grad)
 
 
 def _has_form(shape: tuple[int, ...]) -> bool:

@@ -12,12 +12,14 @@ from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
 
 # Where in the grid to look, in fractions of its side: upper right, lower left, and two places that windows would move.
 PLACES = ((0.0, 1.0), (1.0, 0.0), (0.0, 0.5), (0.5, 0.25))
+RECTIFIERS = (nn.ReLU, nn.ReLU6)
 # In sides of the image: as far apart must be what opposite corners look at, which lie 1 apart,
 APART = 0.03
 # with less than this they look at the same, as far as random weights tell,
 ALIKE = 0.1
 # and as far from its own place may be the middle of the cell that a token looks at the most.
 NEAR = 0.2
+FEW = 3  # positions along a side: all may see the whole image, where convolutions are stacked on small ones
 
 
 def check_orientation(model: nn.Module, layers: Sequence[TargetLayer], images: Tensor) -> None:
@@ -26,7 +28,8 @@ def check_orientation(model: nn.Module, layers: Sequence[TargetLayer], images: T
     What a position looks at is the square of the gradient of its activations by the image. The upper right corner must
     look further up and further to the right than the lower left one, on average, which tells rows from columns. A
     token, which sees the whole image, must besides look the most at its own place, which tells rows from windows. Where
-    random weights let all positions look at the same, an order that the layer's layout states is believed.
+    random weights let all positions look at the same, an order that the layer's layout states is believed, and so is
+    that of feature maps of `FEW` positions along a side.
 
     Parameters
     ----------
@@ -81,6 +84,7 @@ def _mistakes(model: nn.Module, layers: Sequence[TargetLayer], image: Tensor) ->
 
 
 def _outputs(model: nn.Module, layers: Sequence[TargetLayer], images: Tensor) -> list[Tensor]:
+    """Return the layers' outputs, of rectifiers their inputs: random weights may leave nothing of a few channels."""
     outputs: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable[..., Tensor]:
@@ -91,7 +95,15 @@ def _outputs(model: nn.Module, layers: Sequence[TargetLayer], images: Tensor) ->
 
         return hook
 
-    handles = [layer.module.register_forward_hook(keep(layer.path), prepend=True) for layer in layers]
+    def keep_input(path: str) -> Callable[..., None]:
+        return lambda _module, inputs: outputs.update({path: inputs[0].clone()})
+
+    handles = [
+        layer.module.register_forward_pre_hook(keep_input(layer.path))
+        if isinstance(layer.module, RECTIFIERS)
+        else layer.module.register_forward_hook(keep(layer.path), prepend=True)
+        for layer in layers
+    ]
     try:
         model(images)
     finally:
@@ -117,7 +129,8 @@ def _mistake(layer: TargetLayer, tokens: bool, places: list[tuple[int, int]], lo
     axis = (torch.arange(side, device=looks.device) + 0.5).to(looks) / side
     rows, columns = looks.sum(2) @ axis / sums, looks.sum(1) @ axis / sums
     apart = torch.stack([rows[1] - rows[0], columns[0] - columns[1]])
-    if layer.layout and apart.abs().amax() < ALIKE:
+    believed = layer.layout or (side <= FEW and not tokens)
+    if believed and apart.abs().amax() < ALIKE:
         return ""
     peaks = [divmod(int(index), side) for index in looks.flatten(1).argmax(1)]
     off = [max(abs(a - b) for a, b in zip(*pair, strict=True)) / side for pair in zip(places, peaks, strict=True)]

@@ -12,8 +12,17 @@ def check_reach(model: nn.Module, image: Tensor) -> None:
 
     They have none if any part that all paths lead through runs without gradients or detaches what it returns.
     """
-    with frozen(model), torch.enable_grad():
-        logits = model(image.detach().clone().requires_grad_())
+    try:
+        with frozen(model), torch.enable_grad():
+            # No leaf, so that the network may change it.
+            logits = model(image.detach().clone().requires_grad_().clone())
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise CamstudyError(
+            f"arch: the logits of {type(model).__name__} cannot be differentiated by the image "
+            f"({str(error).splitlines()[0]}); take what leaves torch, such as `.numpy()`, out of its forward pass"
+        ) from error
     if isinstance(logits, Tensor) and not logits.requires_grad:
         raise CamstudyError(
             f"arch: the logits of {type(model).__name__} cannot be differentiated by the image, because a part of its "

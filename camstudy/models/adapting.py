@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from camstudy.core.errors import CamstudyError
 
+ABSENT = (LookupError, AttributeError, TypeError)
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue in ITU-R 601, as PIL makes grey
 
 
@@ -24,7 +25,8 @@ def adapt(
     Parameters
     ----------
     model : the network; a tensor that it returns is taken for its logits, whatever ``output`` says
-    output : where the logits are in what else it returns: the key or attribute, or the position in a tuple or list
+    output : where the logits are in what else it returns: the key or attribute, or the position in a tuple or list, or
+        several of these with dots between
     binary : whether it returns one logit z, (n,) or (n, 1), for the second of two classes: -z/2 and z/2 are those of
         both, whose softmax is the sigmoid of z, and whose cross-entropy the binary one
     channels : 1 for a network of grey images, which sees those of all colors in grey
@@ -32,8 +34,13 @@ def adapt(
     Returns
     -------
     What takes the hooks away again. Calls of the network raise `CamstudyError` where the output is not there, or there
-    is not one logit.
+    is not one logit. So do programs of TorchScript, at once: nothing sees their layers.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise CamstudyError(
+            f"arch: {type(model).__name__} is a program of TorchScript, whose layers cannot be looked at; build the "
+            "network from its class in Python, and give its weights (`torch.jit.load(path).state_dict()`)"
+        )
     handles = [model.register_forward_hook(_Logits(output, binary))]
     if channels == 1:
         handles.append(model.register_forward_pre_hook(_grey))
@@ -72,7 +79,13 @@ def described(output: object) -> str:
 
 def needs_output(output: object) -> str:
     """Return what to do where a network returns something else than a tensor; nothing where it does not."""
-    return "" if isinstance(output, Tensor) else "say where the logits are, as in `output: logits` or `output: 0`"
+    return (
+        ""
+        if isinstance(output, Tensor)
+        else (
+            "say where the logits are, as in `output: logits` or `output: 0`, and `output: logits.0` for what is within"
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -100,13 +113,22 @@ class _Logits:
 
 def _item(returned: object, output: str | int) -> object:
     try:
-        if isinstance(output, str) and not isinstance(returned, Mapping):
-            return getattr(returned, output)
-        return returned[output]
-    except (LookupError, AttributeError, TypeError):
+        return _within(returned, output)
+    except ABSENT:
+        steps = str(output).split(".")
+    try:
+        found = returned
+        for step in steps:
+            found = _within(found, int(step) if step.isdigit() else step)
+        return found
+    except ABSENT:
         raise CamstudyError(
             f"output: found `{output}`, but the network returns {described(returned)}; name where its logits are"
         ) from None
+
+
+def _within(returned: object, key: str | int) -> object:
+    return getattr(returned, key) if isinstance(key, str) and not isinstance(returned, Mapping) else returned[key]
 
 
 def _grey(_model: nn.Module, inputs: tuple) -> tuple | None:

@@ -25,6 +25,8 @@ from camstudy.models.seeding import seeded
 from camstudy.models.variants import VARIANTS
 
 INTERPOLATIONS = ("bilinear", "bicubic")
+# Arguments of constructors, of timm and of others, that fill networks with weights from elsewhere.
+FETCHING = {"pretrained", "checkpoint_path"}
 INPUT_KEYS = ("size", "crop_pct", "crop_mode", "interpolation", "mean", "std")
 
 
@@ -161,6 +163,12 @@ def parameter_count(model: nn.Module) -> int:
 
 def _construct(entry: Mapping) -> nn.Module:
     arch = entry["arch"]
+    for key in FETCHING & (entry.get("kwargs") or {}).keys():
+        if entry["kwargs"][key]:
+            raise CamstudyError(
+                f"kwargs.{key}: `{arch}` would fetch weights whenever it is built, and records would call them random; "
+                "remove it, and say where they are: `weights: {timm: true}`, or `{path: ...}`"
+            )
     kwargs = {name: _resolve(value) for name, value in (entry.get("kwargs") or {}).items()}
     if entry.get("num_classes") is not None:
         kwargs["num_classes"] = output_count(entry)
@@ -183,6 +191,11 @@ def _call(arch: str, constructor: Callable, kwargs: Mapping) -> object:
             raise unknown(f"keyword argument of `{arch}`", refused[1], near) from error
         raise CamstudyError(
             f"kwargs: `{arch}` refuses {dict(kwargs)} ({type(error).__name__}: {error}); mend `kwargs` or `num_classes`"
+        ) from error
+    except (RuntimeError, OSError, AttributeError, ArithmeticError, ImportError, NameError) as error:
+        raise CamstudyError(
+            f"arch: `{arch}` cannot be built with {dict(kwargs)} ({type(error).__name__}: {error}); mend `kwargs`, or "
+            "the network"
         ) from error
 
 

@@ -84,7 +84,7 @@ class Identities:
                 content=self.sources.dataset(name),
                 entry=digest(kept),
                 # Where they are always there, a ceiling that is stated instead of measured changes nothing.
-                halves="yes" if entry["human_ceiling"] == "from_halves" and not _always_halves(entry) else None,
+                halves="yes" if entry["human_ceiling"] == "from_halves" and not _has_halves(entry) else None,
                 shards=digest([self.shard(folder, number) for number in numbers]) if numbers else None,
             )
 
@@ -396,5 +396,5 @@ class Identities:
         return f",{found}" if found else ""
 
 
-def _always_halves(entry: Mapping) -> bool:
-    return "human_halves" in SOURCES[entry["source"]].has
+def _has_halves(entry: Mapping) -> bool:
+    return "human_halves" in SOURCES[entry["source"]].truths(entry)

@@ -14,7 +14,7 @@ from camstudy.core import ledger
 from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import agrees, digest
 from camstudy.core.provenance import read_json, write_json
-from camstudy.data.sources import SOURCES, Listing, expected_images
+from camstudy.data.sources import BESIDE, SOURCES, Listing, Source, expected_images
 from camstudy.pipeline import paths
 
 List = Callable[[Mapping, object], Listing | None]
@@ -25,7 +25,7 @@ NOT_LISTED = (
     "archives",
     "licence",
     "human_ceiling",
-    "human_maps",
+    *BESIDE,
     "n_images",
     "sample_seed",
     "boxes",
@@ -79,7 +79,9 @@ class Listings:
         shards = entry.get("shards")
         if source.listing is None or isinstance(shards, Mapping):
             return None
-        of = digest({key: value for key, value in entry.items() if key not in NOT_LISTED})
+        of = digest(
+            {key: value for key, value in entry.items() if key not in NOT_LISTED or _is_beside(source, key, value)}
+        )
         known = _read(kept)
         same = known is not None and known["entry"] == of
         # What was prepared stands, whether its files are still there or not.
@@ -95,6 +97,11 @@ class Listings:
         with suppress(OSError):  # someone else's results
             write_json(kept, {**about, "files": _seen(entry, about), "found": asdict(found)})
         return found
+
+
+def _is_beside(source: Source, key: str, value: object) -> bool:
+    """Whether a key names folders whose files, which may lie below the root, are no images."""
+    return key in BESIDE and key in source.on_request and bool(value)
 
 
 def _list_root(listing: List, entry: Mapping) -> tuple[Listing | None, dict]:

@@ -15,6 +15,7 @@ from camstudy.analysis.summary import TableInputs, read_inputs
 from camstudy.core.errors import CamstudyError
 from camstudy.core.parts import read_table
 from camstudy.core.provenance import read_json
+from camstudy.data.sources import SOURCES
 from camstudy.figures import FIGURES, FigureRecord
 from camstudy.figures.style import DPI
 from camstudy.metrics.families import METRICS
@@ -174,7 +175,9 @@ def _caption(study: Study, record: FigureRecord, inputs: TableInputs | None) -> 
     chosen, n = study.config["qualitative"], read_json(paths.dataset(study.dataset))["n_images"]
     count = min(chosen["n_images"], n)
     text = f"{record.title}: {count:,} of the {n:,} images of {study.dataset}, chosen at random"
-    simulated = study.catalog["datasets"][study.dataset].get("human_maps") == "simulated"
+    entry = study.catalog["datasets"][study.dataset]
+    # Where it is not a folder of maps, which may be called anything.
+    simulated = entry.get("human_maps") == "simulated" and "human_maps" in SOURCES[entry["source"]].has
     return f"{text}{', with simulated human maps' if simulated else ''}."
 
 

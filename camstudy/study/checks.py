@@ -9,7 +9,7 @@ from typing import Any
 from camstudy.core.addresses import mistake, redact
 from camstudy.core.errors import CamstudyError, did_you_mean, unknown
 from camstudy.core.paths import expanded, not_installed
-from camstudy.data.archives import missing_root
+from camstudy.data.archives import missing_beside, missing_root
 from camstudy.data.sources import has_items
 from camstudy.figures import FIGURES
 from camstudy.models.timm_names import facts, random_head
@@ -329,6 +329,8 @@ def _check_files(config: Mapping) -> Mistakes:
         entry = _at(config, "catalog", "datasets", name)
         if (wrong := missing_root(entry)) is not None:
             yield ("catalog", "datasets", name, "root"), wrong
+        else:
+            yield from ((("catalog", "datasets", name, key), text) for key, text in missing_beside(entry))
     for place, path in files:
         if path is None or Path(expanded(path)).is_file():
             continue

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from camstudy.core.errors import unknown
-from camstudy.data.sources import SOURCES
+from camstudy.data.sources import BESIDE, SOURCES
 from camstudy.metrics.scoring import FAMILIES
 from camstudy.study.claims import definition, differences
 from camstudy.study.registered import Registered
@@ -19,6 +19,7 @@ COST = "speed"  # by which cost is measured where a study names no protocol
 TRUTHS = {
     "human_map": ("human_maps", "no human maps"),
     "boxes": ("boxes", "no boxes"),
+    "masks": ("masks", "no masks"),
     "fixations": ("fixations", "no fixations"),
 }
 
@@ -83,6 +84,7 @@ def check_protocols(config: Mapping, registered: Registered) -> Iterator[tuple[P
         yield from _check_shipped(place, entry, registered.get("protocols", {}).get(name))
         yield from _check_metrics(place, entry, registered)
     yield from _check_chosen(config, entries)
+    yield from _check_halves(config)
     yield from _check_evidence(config, entries)
     yield from _check_controls(config, registered.get("references", {}))
     yield from _check_scanpaths(config, entries, registered.get("arrays", {}))
@@ -140,7 +142,8 @@ def _check_evidence(config: Mapping, entries: Mapping) -> Iterator[tuple[Place, 
     source, lacks = SOURCES[dataset["source"]], {}
     for need, (truth, text) in TRUTHS.items():
         if truth not in source.truths(dataset):
-            lacks[need] = f"{text} (`{truth}: true` reads them)" if truth in source.on_request else text
+            way = f"`{truth}` names a folder of them" if truth in BESIDE else f"`{truth}: true` reads them"
+            lacks[need] = f"{text} ({way})" if truth in source.on_request else text
     if text := _unstated(dataset):
         lacks["human_ceiling"] = text
     for index, name in enumerate(config["protocols"]):
@@ -183,9 +186,26 @@ def _check_controls(config: Mapping, references: Mapping[str, str | None]) -> It
             hint = "; `human_ceiling: from_halves` reads them where shards have `heatmap_halves`"
             if "human_maps" not in truths:
                 has, hint = "no human maps", ""
+            elif "human_halves" in SOURCES[dataset["source"]].on_request:
+                hint = ", or name two folders of them, `human_halves`"
             elif dataset["source"] != "clickme":
                 hint = ""
             yield ("controls", index), f"found `{name}`, but dataset `{config['dataset']}` has {has}; drop it{hint}"
+
+
+def _check_halves(config: Mapping) -> Iterator[tuple[Place, str]]:
+    """Find a ceiling that is to be measured by maps of two halves of people which are not given, or halves alone."""
+    for name, entry in config.get("catalog", {}).get("datasets", {}).items():
+        if "human_halves" not in entry or entry.get("source") not in SOURCES:
+            continue
+        place = ("catalog", "datasets", name)
+        if entry["human_ceiling"] == "from_halves" and not entry["human_halves"]:
+            yield (
+                (*place, "human_ceiling"),
+                "`from_halves` needs maps of both halves; name their folders, `human_halves`",
+            )
+        if entry["human_halves"] and not entry["human_maps"]:
+            yield (*place, "human_halves"), "are there without maps of all people; name their folder, `human_maps`"
 
 
 def _check_scanpaths(

@@ -120,7 +120,7 @@ def seconds(project, *options):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_killed_at_any_moments_it_ends_as_if_undisturbed(tmp_path_factory, name):
+def test_killed_at_any_moments_it_ends_as_if_undisturbed(tmp_path_factory, capsys, name):
     undisturbed, project = (Project(tmp_path_factory.mktemp(name)) for _ in range(2))
     for each in (undisturbed, project):
         each.cold = True
@@ -144,4 +144,5 @@ def test_killed_at_any_moments_it_ends_as_if_undisturbed(tmp_path_factory, name)
     assert {file for file, when in finished.items() if now.get(file) != when} == set()
     assert tables(project) == tables(undisturbed)
     assert tables(project)
-    print(f"{name}: {kills} kills, {len(finished)} files finished at the last")
+    with capsys.disabled():
+        print(f"\n{name}: {kills} kills, {len(finished)} files finished at the last")

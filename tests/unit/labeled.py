@@ -43,7 +43,7 @@ def write_table(results: Path, dataset: Dataset, name: str, frame: pd.DataFrame,
     path = results / f"scores/{dataset.path.stem}/{name}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_scores(path, frame, dataset, slice(0, dataset.n) if images is None else images)
-    path.with_suffix(".json").write_text("{}")
+    path.with_suffix(".json").write_text('{"identity": ""}')
 
 
 def write_study(results: Path) -> dict:

@@ -64,6 +64,18 @@ class Net(nn.Module):
     def forward(self, x):
         if self.kind == "half inside":
             x = x.half()
+        if self.kind == "in place":
+            x.sub_(0.1)
+        if self.kind == "numpy":
+            x = torch.from_numpy(2 * x.numpy())
+        if self.kind == "noise":
+            x = x + torch.rand_like(x)
+        if self.kind == "batch":
+            x = x - x.mean(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.kind == "autocast"):
+            return self.logits(x)
+
+    def logits(self, x):
         features = self.features(x)
         if self.kind == "inference_mode":
             features = features.clone()
@@ -81,6 +93,13 @@ class Net(nn.Module):
             "half at the end": lambda: logits.half(),
             "bfloat16 at the end": lambda: logits.bfloat16(),
             "double at the end": lambda: logits.double(),
+            "nested": lambda: {"out": {"logits": [logits]}},
+            "probabilities": lambda: logits.softmax(1),
+            "sigmoid": lambda: {"logits": logits.sigmoid()},
+            "flat sigmoid": lambda: logits.sigmoid()[:, 0],
+            "not finite": lambda: logits / 0,
+            "alone": lambda: logits.squeeze(0),
+            "transposed": lambda: logits.T,
             "whole numbers": lambda: (1000 * logits).long(),
         }
         return returned.get(self.kind, lambda: logits)()
@@ -94,6 +113,39 @@ class Stated(Net):
 
     def set_extra_state(self, state):
         pass
+
+
+class Guided(Net):
+    """With another input."""
+
+    def forward(self, x, mask):
+        return super().forward(x * mask)
+
+
+class Lazy(Net):
+    """Whose classifier is as large as what it gets first."""
+
+    def __init__(self, num_classes, kind, channels):
+        super().__init__(num_classes, kind, channels)
+        self.fc = nn.LazyLinear(num_classes)
+
+
+class Constant(nn.Module):
+    """Without parameters."""
+
+    def __init__(self, num_classes, kind, channels):
+        super().__init__()
+
+    def forward(self, x):
+        return x.mean((2, 3))[:, :2]
+
+
+def script(num_classes, kind, channels):
+    return torch.jit.trace(Net(num_classes).eval(), torch.zeros(1, 3, SIDE, SIDE))
+
+
+def broken(num_classes, kind, channels):
+    raise OSError("no weights here")
 
 
 class Counted(Net):
@@ -136,6 +188,7 @@ RETURNED = {
     "tuple": 0,
     "list": 2,
     "attribute": "logits",
+    "nested": "out.logits.0",
     "half at the end": None,
     "bfloat16 at the end": None,
     "double at the end": None,
@@ -185,6 +238,29 @@ def test_positions_of_hugging_face_and_a_tensor_with_a_stated_position():
         (entry("inference_mode"), "cannot be differentiated by the image"),
         (entry("detached"), "cannot be differentiated by the image"),
         (entry(of="Stated"), "arch: Stated has state that is no tensor .*: _extra_state; let `get_extra_state`"),
+        (
+            entry("nested", output="out.logits.1"),
+            r"output: found `out\.logits\.1`, but the network returns a dict with `out`",
+        ),
+        (entry("probabilities"), r"arch: Net returns probabilities, expected logits; take the softmax or sigmoid out"),
+        (entry("sigmoid", output="logits"), "arch: Net returns probabilities, expected logits"),
+        (entry("flat sigmoid", binary=True), "arch: Net returns probabilities, expected logits"),
+        (entry("not finite"), "arch: Net returns NaN or infinity; look in its forward pass"),
+        (entry("alone"), r"returns a tensor \(2,\) in evaluation mode for 1 image, expected logits \(1, 2\); correct"),
+        (entry("in place"), r"arch: Net changes the images that it is given, in place .*\(`x = x - mean`\)"),
+        (
+            entry("numpy"),
+            r"arch: .* cannot be differentiated by the image \(Can't call numpy.*; take what leaves torch",
+        ),
+        (entry("autocast"), r"`second`: its output is torch\.bfloat16, .*; take `torch\.autocast` and casts out"),
+        (
+            entry(of="Guided"),
+            r"arch: .*Guided` cannot be called with images alone \(TypeError: .*'mask'\); its forward p",
+        ),
+        (entry(of="Lazy"), r"arch: the first pass of Lazy decides the shapes of `fc\.weight`, `fc\.bias`; take"),
+        (entry(of="Constant"), r"arch: Constant has no parameters, .*; make its weights `nn\.Parameter`"),
+        (entry(of="script"), r"arch: TopLevelTracedModule is a program of TorchScript, .*; build the network from"),
+        (entry(of="broken"), r"arch: .*broken` cannot be built with .* \(OSError: no weights here\); mend `kwargs`"),
         (entry(channels=1, input={"size": SIDE, "channels": 1}), r"input\.mean: found \[0\.485, .*three times"),
     ],
     ids=lambda value: "" if isinstance(value, str) else value["kwargs"]["kind"] or value["arch"].rpartition(".")[2],
@@ -269,10 +345,33 @@ def test_a_notebook_is_told_of_other_outputs_and_types():
     with pytest.raises(CamstudyError, match=r"Net returns a dict with `hidden`, `logits`, needed are logits"):
         explain(model, list(noise()), **options)
     assert len(explain(model, list(noise()), "score_cam", output="logits", **options)) == 3
+    with pytest.raises(
+        CamstudyError, match=r"Net returns a tensor \(2, 1\), needed are logits \(n, classes\) with n = 1"
+    ):
+        explain(Net(kind="transposed").eval(), list(noise(1)), **options)
     assert not model._forward_hooks
     assert not model._forward_pre_hooks
     with pytest.raises(CamstudyError, match=r"model: found parameters in torch\.float16, .*call `model\.float\(\)`"):
         explain(Net(kind="half").eval(), list(noise()), **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("probabilities", "Net returns probabilities"),
+        ("sigmoid", "Net returns probabilities"),
+        ("not finite", "Net returns NaN or infinity"),
+        ("in place", "Net changes the images that it is given"),
+        ("noise", "the logits of Net differ from pass to pass"),
+        ("batch", "what Net finds in an image changes with the other images"),
+        ("half inside", r"Net cannot take the images \(RuntimeError: .*test_adapting\.py, line \d+\); correct `input`"),
+    ],
+)
+def test_a_notebook_is_told_what_check_model_would_find(kind, message):
+    torch.manual_seed(0)
+    model, images = Net(kind=kind).eval(), list(noise())
+    with pytest.raises(CamstudyError, match=message):
+        explain(model, images, "score_cam", input=input_config(entry()), layer="second", output="logits")
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")

@@ -85,6 +85,10 @@ def test_seed_decides_the_weights_and_leaves_the_generator_alone():
         ({"kwargs": {"block": "import:timm.models.resnet.BasicBlok"}}, "did you mean .*BasicBlock`"),
         ({"kwargs": {"block": "import:timmm.Block"}}, "kwargs: `timmm.Block` cannot be imported"),
         ({"arch": "test_resnet", "kwargs": {"layer": [1]}}, "kwargs: `test_resnet` refuses .*'layer'"),
+        (
+            {"kwargs": {"pretrained": True}},
+            r"kwargs\.pretrained: .* would fetch weights whenever it is built, .*remove it",
+        ),
     ],
 )
 def test_mistakes_are_named(changes, message):

@@ -78,7 +78,7 @@ def weights(folder, entry):
     with torch.no_grad():
         model.train()(prepare(open_dataset(folder / "train.json").images(), input_config(entry)))
     save_model(model, folder / "model.safetensors", {})
-    (folder / "model.json").write_text("{}")
+    (folder / "model.json").write_text('{"identity": ""}')
     return folder / "model.safetensors"
 
 

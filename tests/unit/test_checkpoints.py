@@ -17,8 +17,8 @@ from torch import nn
 
 from camstudy.core.errors import CamstudyError
 from camstudy.models.variants.dcls import convert, dcls_layers
-from camstudy.models.weights import checkpoints
 from camstudy.models.weights.checkpoints import load_into, load_state, load_weights, read_metadata, save_model
+from camstudy.models.weights.content import STATE_KEYS
 from camstudy.models.weights.names import unwrapped
 
 torch.set_num_threads(1)
@@ -190,7 +190,7 @@ def assert_tensors(state):
     assert all(torch.equal(state[name], TENSORS[name]) for name in TENSORS)
 
 
-@pytest.mark.parametrize("content", [TENSORS, *({key: TENSORS} for key in checkpoints.STATE_KEYS)])
+@pytest.mark.parametrize("content", [TENSORS, *({key: TENSORS} for key in STATE_KEYS)])
 def test_torch_files_with_the_usual_keys(tmp_path, content):
     torch.save(content, tmp_path / "m.pth")
     assert_tensors(load_state(tmp_path / "m.pth"))
@@ -287,10 +287,10 @@ def test_truncated_files(tmp_path, name):
 
 def test_other_content_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CamstudyError, match="holds a list, not a mapping"):
+    with pytest.raises(CamstudyError, match="is not a mapping of names to tensors: it holds a list"):
         load_state(tmp_path / "list.pth")
-    torch.save({"weights": TENSORS, "epoch": 1}, tmp_path / "nested.pth")
-    with pytest.raises(CamstudyError, match=r"set `weights.key` to one of weights, epoch"):
+    torch.save({"weights": TENSORS, "others": TENSORS, "epoch": 1}, tmp_path / "nested.pth")
+    with pytest.raises(CamstudyError, match=r"weights in 2 places; set `weights.key` to one of weights, others"):
         load_state(tmp_path / "nested.pth")
     assert_tensors(load_state(tmp_path / "nested.pth", key="weights"))
     with pytest.raises(CamstudyError, match="no such file"):

@@ -852,6 +852,7 @@ def test_files_of_what_is_made_may_be_elsewhere(config, tmp_path, monkeypatch):
     validate(config)
 
 
+MINE, PEOPLE = {"source": "folder", "root": "x"}, {"human_maps": "people"}
 IMAGENET = {"source": "imagenet", "root": "x"}
 NO_CEILING = "no `human_ceiling` (1 leaves correlations as they are"
 NO_MAPS = "no `human_maps` (recorded, simulated or model)"
@@ -868,6 +869,8 @@ NO_MAPS = "no `human_maps` (recorded, simulated or model)"
         (IMAGENET | {"boxes": True}, "agreement", "no human maps"),
         (CLICKME, "localization", "no boxes"),
         (IMAGENET, "localization", "no boxes (`boxes: true` reads them)"),
+        (MINE, "agreement", "no human maps (`human_maps` names a folder of them)"),
+        (MINE | PEOPLE, "agreement", "no `human_ceiling` (1 leaves correlations as they are)"),
     ],
 )
 def test_what_maps_are_compared_with_must_be_there(config, dataset, family, lacks):
@@ -887,6 +890,31 @@ def test_what_others_state_of_their_maps_is_taken(config):
         assert (entry["human_maps"], entry["human_ceiling"]) == (maps, 0.7)
 
 
+@pytest.mark.parametrize(
+    ("entry", "key", "text"),
+    [
+        (
+            PEOPLE | {"human_ceiling": "from_halves"},
+            "human_ceiling",
+            "`from_halves` needs maps of both halves; name their folders, `human_halves`",
+        ),
+        (
+            {"human_halves": ["x", "y"]},
+            "human_halves",
+            "are there without maps of all people; name their folder, `human_maps`",
+        ),
+        (PEOPLE | {"human_halves": ["x"]}, "human_halves", "found [x], expected two folders, or null"),
+        (PEOPLE | {"human_halves": ["x", "y"], "human_ceiling": "from_halves", "masks": "masks"}, None, None),
+    ],
+)
+def test_maps_of_halves_of_people(config, entry, key, text):
+    put(config, "catalog.datasets.mine", MINE | entry)
+    if key is None:
+        validate(config, check_files=False)
+    else:
+        assert errors(config, check_files=False) == {f"catalog.datasets.mine.{key}": text}
+
+
 ONE = "one human map per image, not those of two halves of the annotators; drop it"
 HALVES = "`human_ceiling: from_halves` reads them where shards have `heatmap_halves`"
 
@@ -898,6 +926,8 @@ HALVES = "`human_ceiling: from_halves` reads them where shards have `heatmap_hal
         (CLICKME | STATED | {"human_ceiling": "from_halves"}, None),
         ({"source": "digits", "split": "val"}, None),
         ({"source": "mit1003", "root": "x", "human_ceiling": 1}, ONE),
+        (MINE | PEOPLE | {"human_ceiling": 1}, f"{ONE}, or name two folders of them, `human_halves`"),
+        (MINE | PEOPLE | {"human_halves": ["x", "y"], "human_ceiling": 1}, None),
         (IMAGENET, "no human maps; drop it"),
     ],
 )

@@ -95,7 +95,7 @@ def test_the_family_scores_the_gradients_of_a_network(tmp_path, of):
     save_model(model, tmp_path / "model.safetensors", {})
     settings = {"family": "gradients", "metrics": ["gradient_cosine", "gradient_energy"], "of": of}
     records = {"model": tmp_path / "model.json"}
-    records["model"].write_text("{}")
+    records["model"].write_text('{"identity": ""}')
     work = Work(FAMILIES["gradients"], settings, store, None, {}, ENTRY, records, torch.device("cpu"), batch_size=2)
     (path,) = score(work, tmp_path / "scores.parquet")
     found = read_scores([path])

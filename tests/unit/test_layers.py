@@ -213,6 +213,36 @@ def test_feature_maps_of_one_branch_are_no_default():
     assert resolve_target_layer(_Residual(), size=16).path == "block"
 
 
+class _Forked(nn.Module):
+    """A network with feature maps that finish last and are not what is explained."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.body, self.fc, self.kind = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(8, 5), kind
+        self.aside = nn.Conv2d(3 if kind == "branch" else 8, 1 if kind == "gate" else 8, 3, 1, 1)
+
+    def forward(self, x):
+        body = self.body(x)
+        aside = self.aside(x if self.kind == "branch" else body)
+        if self.kind == "gate":
+            body = body * aside.sigmoid()
+        pooled = body.mean((2, 3))
+        return self.fc(pooled + aside.mean((2, 3)) if self.kind == "branch" else pooled)
+
+
+@pytest.mark.parametrize("kind", ["gate", "unused"])
+def test_gates_and_what_is_aside_are_no_default(kind):
+    assert resolve_target_layer(_Forked(kind), size=16).path == "body"
+
+
+def test_branches_without_a_common_layer_have_no_default():
+    with pytest.raises(
+        CamstudyError, match=r"its last feature maps, of `aside`, are of one of several branches .*; name"
+    ):
+        resolve_target_layer(_Forked("branch"), size=16)
+    assert resolve_target_layer(_Forked("branch"), "aside", size=16).path == "aside"
+
+
 def test_networks_without_positions_have_no_default():
     class Flat(nn.Module):
         def __init__(self) -> None:

@@ -176,3 +176,13 @@ def test_listed_images_are_those_that_are_read(here):
     read = imagenet.read_imagenet(here / "more", 4, "train")[1]
     assert sorted(zip(listed.names, listed.labels, strict=True)) == sorted((item.name, item.label) for item in read)
     assert SOURCES["imagenet"].listing(entry(split="train"), here / "more").images == sum(trees.GROUPS.values())
+
+
+def test_masks_that_come_into_an_entry_are_no_images_any_more(here):
+    for name in ("cat/1.jpg", "dog/2.jpg", "masks/cat/1.png", "masks/dog/2.png"):
+        (here / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / "photos" / name).touch()
+    keys = {"labels": "folders", "classes": None, "subset": None, "more_roots": [], "num_classes": None}
+    mine = keys | {"source": "folder", "root": "photos", "masks": None}
+    assert listings(mine=mine).listing("mine") == Listing(4, ["cat", "dog", "masks"])
+    assert listings(mine=mine | {"masks": "masks"}).listing("mine") == Listing(2, ["cat", "dog"])

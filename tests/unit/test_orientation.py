@@ -67,6 +67,22 @@ def test_orders_are_told(layout, arrange, valid):
         check(model, "layer")
 
 
+def test_rectified_class_maps_are_looked_at_before_they_are_rectified():
+    """As of SqueezeNet for two classes: of random weights, none of the maps may be positive anywhere."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 2, 1), nn.ReLU(inplace=True))
+    nn.init.constant_(model[2].bias, -100)
+    assert not model(torch.randn(2, 3, 32, 32)).any()
+    check(model, "3", size=32)
+    turned = nn.Sequential(*model[:2], _Turned(), *model[2:])
+    with pytest.raises(CamstudyError, match=r"`4`: its 16x16 positions are not in the order"):
+        check(turned, "4", size=32)
+
+
+class _Turned(nn.Module):
+    def forward(self, x):
+        return x.transpose(2, 3)
+
+
 def test_windows_of_tokens_are_refused():
     torch.manual_seed(0)
     with pytest.raises(
@@ -132,3 +148,9 @@ def test_what_hiera_is_refused_for_would_be_scrambled():
     for path in ("blocks.0", "blocks.1"):
         with pytest.raises(CamstudyError, match="would be scrambled"):
             check_orientation(model, [TargetLayer(path, model.get_submodule(path))], images)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_few_positions_of_convolutions_may_all_see_the_whole_image(seed):
+    torch.manual_seed(seed)
+    check(timm.create_model("mnasnet_small").eval(), size=64)

@@ -150,6 +150,6 @@ def test_scores_of_other_images_than_said_are_a_programming_error(tmp_path, imag
 
 
 def test_a_table_that_is_gone_beside_its_record_is_told(tmp_path):
-    (tmp_path / "boxes.json").write_text("{}")
+    (tmp_path / "boxes.json").write_text('{"identity": ""}')
     with pytest.raises(CamstudyError, match=r"boxes\.parquet: no such file, though .*boxes\.json is there"):
         read_tables([("net", "a")], [tmp_path / "boxes.json"])

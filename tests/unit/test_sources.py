@@ -41,6 +41,7 @@ def test_one_source_is_known_without_the_others_and_without_what_reads_files():
         ("voc2012", {}, {"labels", "boxes"}),
         ("cub200", {}, {"labels", "boxes"}),
         ("mit1003", {}, {"human_maps", "fixations"}),
+        ("folder", {"labels": "folders", "masks": "masks", "human_maps": None}, {"labels", "masks"}),
     ],
 )
 def test_what_is_known_of_images(name, entry, truths):

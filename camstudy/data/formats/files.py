@@ -177,12 +177,16 @@ def endswith(names: Iterable[str], *endings: str) -> Iterator[str]:
 
 
 class Root:
-    """A dataset's root that remembers what was opened below it, and what was looked for in vain."""
+    """A dataset's root that remembers what was opened below it, and what was looked for in vain.
+
+    ``kinds`` are endings of files that count, beside images and what was read, if they come.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.opened: dict[str, Files] = {}
         self.absent: list[str] = []
+        self.kinds: set[str] = set()
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -227,7 +231,7 @@ class Root:
         hashes = {_below(place, name): each for place, name, each in self._each("hashes")}
         kinds = {PurePosixPath(name).suffix.lower() for name in hashes} - {""}
         hashes |= {place: sha256_file(files.path) for place, files in self.opened.items() if files.is_archive}
-        places = {"places": [*self.opened], "absent": self.absent, "kinds": {*IMAGES, *kinds}}
+        places = {"places": [*self.opened], "absent": self.absent, "kinds": {*IMAGES, *self.kinds, *kinds}}
         if names_count:
             hashes = {name: each for name, each in hashes.items() if not ledger.matches(name, without)}
             without = ()

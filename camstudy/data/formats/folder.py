@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from camstudy.core.errors import CamstudyError, MissingFiles, unknown
+from camstudy.data.formats.beside import Beside, find_beside, leave_out, open_beside
 from camstudy.data.formats.boxes import LIMIT
 from camstudy.data.formats.files import IMAGES, OTHERS, Files, Root, endswith, is_leftover
 from camstudy.data.formats.listed import finder, read_lines, read_rows, refuse_missing
@@ -79,6 +80,7 @@ def read_folder(
     subset: str | None = None,
     boxes: bool = False,
     num_classes: int | None = None,
+    beside: Mapping[str, Sequence[str]] | None = None,
 ) -> Folder:
     """Return the images below a directory, at any depth, from names and lists alone.
 
@@ -96,6 +98,8 @@ def read_folder(
     boxes : whether images have those of the table, a line for each: edges in pixels, x to the right and y down, so that
         the first pixel is 0, 0, 1, 1
     num_classes : how many classes there must be
+    beside : folders of ``masks``, ``human_maps`` and ``human_halves``, as `camstudy.data.formats.beside.find_beside`;
+        named relative to ``root``, in which they are no images
 
     Files of other formats than JPEG and PNG are taken, too: what decodes images names them, or leaves them out.
 
@@ -104,6 +108,8 @@ def read_folder(
     root = root if isinstance(root, Root) else Root(root)
     own = root.open("")
     several = [own, *(root.open(str(Path(place).absolute())) for place in more_roots)]
+    folders = {key: [open_beside(root, place, key) for place in places] for key, places in (beside or {}).items()}
+    leave_out(several, [files for each in folders.values() for files in each])
     files = Joined(several) if more_roots else own
     _check_folders(several, labels == "folders" and classes is None)
     names = [*files.endswith(*IMAGES, *OTHERS)]
@@ -134,12 +140,26 @@ def read_folder(
             replace(item, boxes=np.array(row.boxes, np.int64).reshape(-1, 4), wrong=row.wrong)
             for item, row in zip(found, map(stated.__getitem__, names), strict=True)
         ]
+    if folders:
+        found = _with_beside(found, find_beside(names, folders, joined=bool(more_roots)))
     if subset is None:
         return Folder(files, mixed(found) if stated else found, shown, keys)
     by_name = {item.name: item for item in found}
     chosen, find = read_lines(own, subset), finder(own, by_name)
     refuse_missing(own, subset, [name for name in chosen if find(name) is None], by_name)
     return Folder(files, [by_name[name] for name in dict.fromkeys(map(find, chosen))], shown, keys)
+
+
+def _with_beside(photographs: Sequence[Photograph], beside: Mapping[str, Beside | CamstudyError]) -> list[Photograph]:
+    """Return photographs with what lies beside them; one of which that is missing cannot be used."""
+    found = []
+    for item in photographs:
+        own = beside[item.name]
+        if isinstance(own, CamstudyError):
+            found.append(replace(item, wrong=item.wrong or own))
+        else:
+            found.append(replace(item, beside=own))
+    return found
 
 
 class _Row(NamedTuple):

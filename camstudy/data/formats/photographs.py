@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import compress, groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from camstudy.core.errors import CamstudyError
 from camstudy.core.kinds import kind
 from camstudy.core.store import ArraySpec, Fixed, StoreWriter
+from camstudy.data.formats.beside import Beside, beside_specs, together
 from camstudy.data.formats.boxes import cut_boxes
 from camstudy.data.formats.files import Files
 
@@ -53,6 +55,7 @@ class Photograph:
     item : what tells it from the others of its file, such as a class; nothing where there are no others
     caption : what it shows, in words, where there are no classes
     label_set : int8 (classes,), of multi-label data: which classes are in the image, as `camstudy.data.dataset`
+    beside : the files of its mask and human maps; None without any
     wrong : why its annotation cannot be used; it is then treated as an image that cannot be decoded
     """
 
@@ -67,6 +70,7 @@ class Photograph:
     item: str = ""
     caption: str = ""
     label_set: np.ndarray | None = None
+    beside: Beside | None = None
     wrong: CamstudyError | None = None
 
 
@@ -156,19 +160,27 @@ def _opened(content: bytes, where: str) -> Image.Image:
         raise CamstudyError(f"{where}: neither a JPEG nor a PNG file{found}; {advice}") from None
 
 
-def _look(
-    files: Files, items: Sequence[Photograph], threads: int, upright: bool
-) -> tuple[list[bytes | None], list[tuple[int, int] | None], list[np.ndarray | None], list[tuple[int, CamstudyError]]]:
-    """Return content, size and boxes, cut at the borders, of each image, and what is wrong with some, by position."""
+class _Seen(NamedTuple):
+    """Of an image the file, the size, the boxes, cut at its borders, and the arrays of what lies beside it."""
 
-    def one(item: Photograph, content: bytes | None) -> tuple | CamstudyError:
+    content: bytes
+    size: tuple[int, int]
+    boxes: np.ndarray | None
+    beside: dict[str, object]
+
+
+def _look(files: Files, items: Sequence[Photograph], threads: int, upright: bool) -> list[_Seen | CamstudyError]:
+    """Return what is seen of each image, or what is wrong with it."""
+
+    def one(item: Photograph, content: bytes | None) -> _Seen | CamstudyError:
         where = f"{files.path}, {item.name}"
         if item.wrong:
             return item.wrong
         try:
             content = files.read(item.name) if content is None else content
             size = check_image(content, where, upright=upright)
-            return content, size, None if item.boxes is None else cut_boxes(item.boxes, size, where)[0]
+            boxes = None if item.boxes is None else cut_boxes(item.boxes, size, where)[0]
+            return _Seen(content, size, boxes, item.beside.read(size, DENSITY_SIZE) if item.beside else {})
         except CamstudyError as error:
             return error
 
@@ -177,25 +189,30 @@ def _look(
     except CamstudyError:
         contents = [None] * len(items)  # one by one, to know which
     with ThreadPoolExecutor(threads if contents and contents[0] is not None else 1) as pool:
-        found = [*pool.map(one, items, contents)]
-    wrong = [(position, each) for position, each in enumerate(found) if isinstance(each, CamstudyError)]
-    each = [(None, None, None) if isinstance(each, CamstudyError) else each for each in found]
-    return [one[0] for one in each], [one[1] for one in each], [one[2] for one in each], wrong
+        return [*pool.map(one, items, contents)]
+
+
+def note_read(files: Files, photographs: Sequence[Photograph]) -> None:
+    """Read what was not read yet of photographs and of what lies beside them, for the hashes of their files."""
+    files.hash(item.name for item in photographs)
+    for item in photographs:
+        for place in item.beside.places if item.beside else ():
+            place.files.hash([place.name])
 
 
 def readable(
     files: Files, photographs: Sequence[Photograph], *, chunk: int = 64, threads: int = 1, upright: bool = False
 ) -> tuple[list[Photograph], list[str]]:
-    """Return the photographs that can be decoded, with boxes that lie in them, and what is wrong with the others.
+    """Return the photographs that can be decoded, with all that belongs to them, and what is wrong with the others.
 
     ``upright`` as for `decode`.
     """
     kept, texts = [], []
     for start in range(0, len(photographs), chunk):
         items = photographs[start : start + chunk]
-        wrong = dict(_look(files, items, threads, upright)[3])
-        kept += [item for position, item in enumerate(items) if position not in wrong]
-        texts += map(str, wrong.values())
+        seen = _look(files, items, threads, upright)
+        kept += [item for item, each in zip(items, seen, strict=True) if not isinstance(each, CamstudyError)]
+        texts += [str(each) for each in seen if isinstance(each, CamstudyError)]
     return kept, texts
 
 
@@ -224,9 +241,9 @@ def write_photographs(
     """Write photographs to the store of ``manifest``, one chunk in memory at a time; a killed job's is continued.
 
     Every image is decoded; those that cannot be, or whose annotation is ``wrong``, are a `CamstudyError` that names all
-    of them. The file of neighbours
-    with the same name is stored once. Boxes are cut at the borders of their image; how many were, is printed, and one
-    that lies outside is a `CamstudyError`.
+    of them; so is a mask or human map that does not fit. The file of neighbours with the same name is stored once.
+    Boxes are cut at the borders of their image; how many were, is printed, and one that lies outside is a
+    `CamstudyError`.
 
     Parameters
     ----------
@@ -254,13 +271,16 @@ def write_photographs(
     )
     for part in tqdm(writer.pending(), Path(manifest).stem, unit="chunk", mininterval=10):
         items = photographs[part]
-        contents, sizes, boxes, found = _look(files, items, threads, attrs.get("upright", False))
-        if found:
-            wrong += [error for _, error in found]
+        looked = _look(files, items, threads, attrs.get("upright", False))
+        seen = [each for each in looked if not isinstance(each, CamstudyError)]
+        if len(seen) < len(looked):
+            wrong += [each for each in looked if isinstance(each, CamstudyError)]
             continue
+        sizes, boxes = [each.size for each in seen], [each.boxes for each in seen]
         values = {
             "image_size": np.array(sizes, np.int64),
-            "image_file": np.frombuffer(b"".join(compress(contents, own[part])), np.uint8),
+            "image_file": np.frombuffer(b"".join(compress([each.content for each in seen], own[part])), np.uint8),
+            **together([each.beside for each in seen]),
         }
         if "box" in arrays:
             values["box"] = np.concatenate(boxes)
@@ -335,7 +355,7 @@ def _arrays(photographs: Sequence[Photograph], sizes: np.ndarray, has_gaze: bool
     if has_gaze:
         edges = _offsets(len(item.fixations) for item in photographs)
         arrays |= gaze_specs(edges) | {"human_map": ArraySpec("float32", DENSITY_SIZE, ("map_y", "map_x"))}
-    return arrays
+    return arrays | beside_specs([item.beside for item in photographs], DENSITY_SIZE)
 
 
 def _offsets(lengths: Sequence[int]) -> np.ndarray:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # What is made from where people looked: families that need it, and the references of controls that are made of it.
 LOOKS, LOOKING = {"fixations", "human_map"}, {"fixation", "observers"}
 Truth = Literal["labels", "human_maps", "human_halves", "boxes", "masks", "fixations"]
+# What files in other folders say of each image, where a source takes them: its keys of these names are the folders.
+BESIDE: tuple[Truth, ...] = ("masks", "human_maps", "human_halves")
 
 
 @dataclass(frozen=True)

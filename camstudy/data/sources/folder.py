@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from camstudy.data.sources import SOURCES, Collection, Listing
+from camstudy.data.sources import BESIDE, SOURCES, Collection, Listing
 
 IMAGES = 100
 
@@ -23,7 +23,8 @@ def _read(entry: Mapping, root: str | Path) -> tuple:
 
     keys = ("labels", "classes", "subset", "boxes", "num_classes")
     more = [expanded(place) for place in entry["more_roots"]]
-    return read_folder(root, more_roots=more, **{key: entry[key] for key in keys})
+    beside = {key: [entry[key]] if isinstance(entry[key], str) else entry[key] for key in BESIDE if entry.get(key)}
+    return read_folder(root, more_roots=more, beside=beside, **{key: entry[key] for key in keys})
 
 
 def listing(entry: Mapping, root: str | Path) -> Listing:
@@ -36,7 +37,7 @@ def listing(entry: Mapping, root: str | Path) -> Listing:
     "folder",
     kind="photographs",
     has=(),
-    on_request=("labels", "boxes"),
+    on_request=("labels", "boxes", *BESIDE),
     images=lambda entry: IMAGES,
     layout=_layout,
     listing=listing,

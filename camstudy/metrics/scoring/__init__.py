@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from camstudy.explain.store import Heatmaps
 
 Need = Literal[
-    *("maps", "raw_maps", "scanpath", "weight", "human_map", "human_ceiling", "boxes", "fixations"),
+    *("maps", "raw_maps", "scanpath", "weight", "human_map", "human_ceiling", "boxes", "masks", "fixations"),
     *("prediction", "model", "method"),
 ]
 

@@ -4,9 +4,7 @@ import argparse
 import pathlib
 import pickle
 import re
-import struct
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,12 +15,13 @@ import torch
 from DCLS.construct.modules import Dcls2d
 from torch import Tensor, nn
 
-from camstudy.core.errors import CamstudyError, unknown
+from camstudy.core.errors import CamstudyError
 from camstudy.core.files import replacing
-from camstudy.core.kinds import AGAIN, after, kind
 from camstudy.core.provenance import sha256_file
 from camstudy.models.heads import with_initial_head
-from camstudy.models.weights.hints import class_hint, dcls_hint, stream_hint
+from camstudy.models.weights.content import SHOWN, picked, refuse_values
+from camstudy.models.weights.formats import DAMAGE, damaged, is_safetensors, metadata_of, refuse_format, unreadable
+from camstudy.models.weights.hints import class_hint, computed_hint, dcls_hint, stream_hint
 from camstudy.models.weights.names import (
     BY_POSITION,
     by_position,
@@ -32,9 +31,7 @@ from camstudy.models.weights.names import (
     with_counters,
 )
 
-STATE_KEYS = ("model", "state_dict_ema", "state_dict")
 _DCLS_VERSION = "dcls_version"
-SHOWN = 10  # names of each kind in a message
 
 # All that released `.pth.tar` files hold besides tensors and plain values; paths become inert pure paths, so
 # that a file written on Windows loads too.
@@ -48,23 +45,23 @@ _ALLOWED = [
 
 
 def load_state(path: str | Path, *, key: str | None = None, sha256: str | None = None) -> dict[str, Tensor]:
-    """Read the weights of a ``.safetensors`` or torch file to the CPU, under the names that they have there.
+    """Read the weights of a file of safetensors or torch to the CPU, under the names that they have there.
 
     Parameters
     ----------
     path : the file
-    key : where a torch file keeps the weights; by default the first of ``model``, ``state_dict_ema`` and
-        ``state_dict`` that it has, else the file itself
+    key : where a torch file keeps the weights, see `camstudy.models.weights.content.picked`
     sha256 : what the file's checksum (hex) must be
 
     Raises
     ------
     CamstudyError
-        for a missing or damaged file, another checksum, a key that is not there, a pickle with objects other
-        than tensors, plain values, ``argparse.Namespace`` and paths, and content that is not a mapping of
-        tensors.
+        for a missing or damaged file, another checksum or format, a pickle with objects other than tensors, plain
+        values, ``argparse.Namespace`` and paths, and where `picked` does.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CamstudyError(f"{path}: is a folder; name the file of weights in it")
     if not path.is_file():
         raise CamstudyError(f"{path}: no such file; correct `weights.path` or download the file")
     if sha256 is not None and (found := sha256_file(path)) != sha256.lower():
@@ -72,13 +69,12 @@ def load_state(path: str | Path, *, key: str | None = None, sha256: str | None =
             f"{path}: its sha256 is {found}, expected {sha256}; delete the file and download it again, or"
             " correct `weights.sha256` if this is the file you mean"
         )
-    if path.suffix == ".safetensors":
-        if key is not None:
-            raise CamstudyError(f"{path}: safetensors files have no keys above the weights; remove `weights.key`")
-        content = _read_safetensors(path)
-    else:
-        content = _pick(_read_torch(path), key, path)
-    return content
+    refuse_format(path)
+    if not is_safetensors(path):
+        return picked(_read_torch(path), key, path)
+    if key is not None:
+        raise CamstudyError(f"{path}: safetensors files have no keys above the weights; remove `weights.key`")
+    return _read_safetensors(path)
 
 
 def load_into(
@@ -88,6 +84,7 @@ def load_into(
     where: str,
     headless_for: int | None = None,
     names: str | None = None,
+    ordered: bool = True,
 ) -> bool:
     """Copy weights into a model, all of them and nothing else; positions that its layers share stay shared.
 
@@ -103,6 +100,7 @@ def load_into(
     where : the file or source, for messages
     headless_for : number of classes of a model whose classifier may be missing in ``state``: it then stays as it is
     names : ``by_position`` passes over the names, as `camstudy.models.weights.names.by_position`
+    ordered : whether ``state`` is in the order of its network, so that ``by_position`` may be offered
 
     Returns
     -------
@@ -111,13 +109,14 @@ def load_into(
     Raises
     ------
     CamstudyError
-        for missing or unexpected names, other shapes, differing copies of a tensor that the model shares, and
-        positions of DCLS layers far outside their kernel. The model is unchanged then.
+        for missing or unexpected names, other shapes, values that are quantized or not finite, differing copies of a
+        tensor that the model shares, and positions of DCLS layers far outside their kernel. The model is unchanged
+        then.
     """
     refuse_other_state(model)
     own = model.state_dict(keep_vars=True)
-    given, once = state, {names[0]: own[names[0]] for names in _names_of_tensors(own)}
-    state = by_position(once, state, where) if names == BY_POSITION else unwrapped(own, state)
+    once = {names[0]: own[names[0]] for names in _names_of_tensors(own)}
+    given = state = by_position(once, state, where) if names == BY_POSITION else unwrapped(own, state)
     for module in model.modules():
         if not state.keys() <= own.keys() and hasattr(module, "published_names"):
             state = module.published_names(state)
@@ -149,8 +148,10 @@ def load_into(
             + dcls_hint(own, state)
             + stream_hint(own, state)
             + prefix_hint(once, given)
-            + position_hint(once, given)
+            + computed_hint(missing, unexpected)
+            + (position_hint(once, given) if ordered else "")
         )
+    refuse_values(own, complete, where)
     _check_positions(model, complete, where)
     model.load_state_dict(complete)
     return headless
@@ -197,7 +198,14 @@ def load_weights(
         raise CamstudyError(
             f"{path}: made with DCLS version `{recorded}`, but the model has {version or 'no DCLS layer'}; {advice}"
         )
-    return load_into(model, state, where=str(path), headless_for=headless_for, names=names)
+    # Such files are sorted by the names of their tensors.
+    ordered = not is_safetensors(path)
+    if names == BY_POSITION and not ordered:
+        raise CamstudyError(
+            f"{path}: `names: by_position` needs the order of the network, which files of safetensors do not keep; "
+            "give a file of torch (`.pth`, `pytorch_model.bin`), or rename the tensors"
+        )
+    return load_into(model, state, where=str(path), headless_for=headless_for, names=names, ordered=ordered)
 
 
 def save_model(model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -234,13 +242,7 @@ def refuse_other_state(model: nn.Module) -> None:
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Return what `save_model` stored beside the weights; empty for torch files, which have no such place."""
-    if Path(path).suffix != ".safetensors":
-        return {}
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            return file.metadata() or {}
-    except (OSError, safetensors.SafetensorError) as error:
-        raise _damaged(path, error) from None
+    return metadata_of(path)
 
 
 def _dcls_version(model: nn.Module) -> str | None:
@@ -308,78 +310,21 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
-        raise _damaged(path, error) from None
-
-
-# What torch's reader of pickles raises for bytes that are none, or have become another's: seen in random damage.
-_DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
-_DAMAGE += (ArithmeticError, MemoryError, struct.error)
-
-
-def _refuse_format(path: Path) -> None:
-    """Raise `CamstudyError`, with the way out, for files that are not torch's checkpoints."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(200)
-    except OSError as error:
-        raise _damaged(path, error) from None
-    what, advice = kind(start)
-    if start.startswith(b"\x89HDF"):
-        what, advice = "an HDF5 file, as Keras writes", "take weights of PyTorch, or convert them"
-    if start.startswith(b"PK\3\4"):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = archive.namelist()
-        except (zipfile.BadZipFile, *_DAMAGE) as error:
-            raise _damaged(path, error) from None
-        if all(name.endswith(".npy") for name in members):
-            raise CamstudyError(
-                f"{path}: is an archive of numpy (.npz), whose layout each author chooses; where timm knows it, load it"
-                " with `model.load_pretrained(path)` and save the weights with `safetensors.torch.save_file`"
-            )
-        if any("/code/" in name for name in members):
-            raise CamstudyError(
-                f"{path}: is a TorchScript archive, a program with its weights; where you trust it, take them out:"
-                " `safetensors.torch.save_file(torch.jit.load(path).state_dict(), file)`"
-            )
-    elif start and what:
-        raise CamstudyError(f"{path}: cannot be read: it is {what}; {advice}")
+        raise damaged(path, error) from None
 
 
 def _read_torch(path: Path) -> object:
-    _refuse_format(path)
     try:
-        with torch.serialization.safe_globals(_ALLOWED):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # Opened here, as torch goes by what the name ends in.
+        with torch.serialization.safe_globals(_ALLOWED), path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         if foreign is None:
-            raise _damaged(path, error) from None
+            raise unreadable(path, error) from None
         raise CamstudyError(
             f"{path}: holds a Python object, `{foreign[1]}`, and loading it would run code of the file; open"
             " it where you trust it, and save the weights alone with `safetensors.torch.save_file`"
         ) from None
-    except _DAMAGE as error:
-        raise _damaged(path, error) from None
-
-
-def _pick(content: object, key: str | None, path: Path) -> dict[str, Tensor]:
-    if not isinstance(content, Mapping):
-        raise CamstudyError(f"{path}: holds a {type(content).__name__}, not a mapping of names to tensors")
-    if key is not None and key not in content:
-        raise unknown(f"key of {path} (`weights.key`)", key, content)
-    if key is None:
-        key = next((k for k in STATE_KEYS if isinstance(content.get(k), Mapping)), None)
-    state = content if key is None else content[key]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CamstudyError(
-            f"{path}: {f'key `{key}`' if key else 'the file'} is not a mapping of names to tensors; set"
-            f" `weights.key` to one of {', '.join(map(str, list(content)[:12]))}"
-        )
-    return dict(state)
-
-
-def _damaged(path: str | Path, error: Exception) -> CamstudyError:
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    advice = after(error) if isinstance(error, PermissionError) else f"it may be incomplete: {AGAIN}"
-    return CamstudyError(f"{path}: cannot be read ({reason}); {advice}")
+    except DAMAGE as error:
+        raise damaged(path, error) from None

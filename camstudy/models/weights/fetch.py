@@ -102,4 +102,5 @@ def _load_timm(model: nn.Module, arch: str, classes: int, path: Path) -> int | N
                 state[name] = state[name][background:]
             if len(own[name]) != cfg.num_classes and len(state[name]) == cfg.num_classes:
                 state[name], lost = own[name], cfg.num_classes
-    return 0 if load_into(model, state, where=str(path), headless_for=classes) else lost
+    lacks_head = load_into(model, state, where=str(path), headless_for=classes, ordered=False)
+    return 0 if lacks_head else lost

@@ -9,6 +9,8 @@ from camstudy.core.errors import CamstudyError
 
 # DataParallel and AveragedModel, torch.compile, and modules of Lightning.
 PREFIXES = ("module.", "_orig_mod.", "model.")
+# What torch.compile, FSDP and recomputation put between the modules that they wrap.
+WITHIN = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 AVERAGED = "n_averaged"
 COUNTER = "num_batches_tracked"
 BY_POSITION = "by_position"
@@ -17,14 +19,16 @@ BY_POSITION = "by_position"
 def unwrapped(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Return a state without what wrappers put before all of its names, unless the model's own names begin with it.
 
-    Of another prefix than those of `PREFIXES` that holds if the file has all names of the model after it, and no
-    others. Where all names of the model, and they alone, are those of the file after one prefix, they get it. The count
-    of an averaged model (``n_averaged``) is left out.
+    What wrappers put between (``layer1._orig_mod.0.weight``) is left out, too. Of another prefix than those of
+    `PREFIXES` that holds if the file has all names of the model after it, and no others. Where all names of the model,
+    and they alone, are those of the file after one prefix, they get it. The count of an averaged model (``n_averaged``)
+    is left out.
     """
     if state.keys() <= own.keys():
         return state
     if AVERAGED in state and AVERAGED not in own and state[AVERAGED].numel() == 1:
         state = {name: tensor for name, tensor in state.items() if name != AVERAGED}
+    state = _without_inner(own, state)
     while prefix := next((each for each in PREFIXES if state and all(name.startswith(each) for name in state)), None):
         stripped = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
         if len(state.keys() & own.keys()) > len(stripped.keys() & own.keys()):
@@ -38,6 +42,14 @@ def unwrapped(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Mapping
     if common and own.keys() - counters <= {f"{common}.{name}" for name in state} <= own.keys():
         return {f"{common}.{name}": tensor for name, tensor in state.items()}
     return state
+
+
+def _without_inner(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return a state without the wrappers of single modules, unless the model has such, too."""
+    if any(WITHIN & {*name.split(".")} for name in own):
+        return state
+    inner = {name: ".".join(part for part in name.split(".") if part not in WITHIN) for name in state}
+    return {inner[name]: tensor for name, tensor in state.items()} if len({*inner.values()}) == len(inner) else state
 
 
 def prefix_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
@@ -76,8 +88,14 @@ def by_position(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: s
     """Return a state under the model's names, in the order of both.
 
     ``own`` has each tensor once. Raises `CamstudyError`, with the first place where they differ, unless there are as
-    many, every shape agrees, and every name ends alike (``weight``, ``running_mean``).
+    many, every shape agrees, and every name ends alike (``weight``, ``running_mean``); and for names that are sorted as
+    text, ``10`` before ``2``.
     """
+    if [*state] == sorted(state) != sorted(state, key=_numbered):
+        raise CamstudyError(
+            f"{where}: `names: by_position` does not fit: the file's names are sorted as text, 10 before 2, and the "
+            "order of the network is lost; give the file that it was made of, or rename the tensors"
+        )
     given = {name: tensor for name, tensor in state.items() if name != AVERAGED}
     if not any(name.endswith(COUNTER) for name in given):
         own = {name: tensor for name, tensor in own.items() if not name.endswith(COUNTER)}
@@ -94,6 +112,11 @@ def by_position(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: s
             "is of another network"
         )
     return dict(zip(own, given.values(), strict=True))
+
+
+def _numbered(name: str) -> list[tuple[bool, int | str]]:
+    """Return what sorts a name by its numbers."""
+    return [(part.isdigit(), int(part) if part.isdigit() else part) for part in name.split(".")]
 
 
 def position_hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
