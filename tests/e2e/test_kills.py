@@ -97,7 +97,7 @@ def done(project):
             continue
         store = next((folder for folder in path.parents if folder.suffix == ".zarr"), None)
         whole = store.relative_to(project.path) if store else name
-        if any(str(whole).startswith(output) for output in met):
+        if any(str(whole).startswith(f"{output}.") for output in met):
             # Of a half-written store, those that it says are written.
             if not (store and path.name.startswith("c.") and path.parent.parent == store):
                 continue
