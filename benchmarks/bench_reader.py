@@ -119,5 +119,5 @@ def _scores(path: Path, dataset: Dataset) -> str:
     path.parent.mkdir(parents=True)
     frame = pd.DataFrame({"image": np.arange(dataset.n), "spearman": np.random.default_rng(0).random(dataset.n)})
     write_scores(path.with_suffix(".parquet"), frame, dataset, slice(0, dataset.n))
-    path.with_suffix(".json").write_text("{}")
+    path.with_suffix(".json").write_text('{"identity": ""}')
     return str(path.with_suffix(".json"))
