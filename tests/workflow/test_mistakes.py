@@ -110,7 +110,7 @@ STUDIES = {
     "a number for a name": (changed(study=2024), rf"`study` {AT}found 2024, expected .*; put quotes around it"),
     "a fraction for a whole number": (changed(seed=1.5), rf"`seed` {AT}found 1\.5, expected an integer of at least 0"),
     "yes for text": (changed(study=True), rf"`study` {AT}found true.*YAML reads yes, no, on and off as true and false"),
-    "a name with a path": (changed(study="my/study"), rf"`study` {AT}found my/study .*expected a name of at most 100 letters"),
+    "a name with a path": (changed(study="my/study"), rf"`study` {AT}found my/study .*expected a name of at most 100"),
     "images that are too small": (
         model(input={"size": 8}),
         rf"`catalog\.models\.tiny_resnet\.input\.size` {AT}found 8, expected an integer of at least 16",
