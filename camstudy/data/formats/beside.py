@@ -1,7 +1,6 @@
 """Pictures that belong to photographs of one's own and lie in other folders: masks of objects, and human maps."""
 
 import io
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.core.kinds import kind
 from camstudy.core.paths import expanded
 from camstudy.core.store import ArraySpec
-from camstudy.data.formats.files import IMAGES, OTHERS, Files, Root
+from camstudy.data.formats.files import IMAGES, OTHERS, Files, Root, letters
 
 MASKS, MAPS = (".png",), (".png", ".npy")
 WHAT = {"masks": "mask", "human_maps": "human map", "human_halves": "human map"}
@@ -154,8 +153,8 @@ def _match(images: Sequence[str], files: Files, key: str, joined: bool) -> dict[
     """Return the file of each image in one folder, or what is wrong."""
     endings, known = _endings(key), {}
     for name in files.endswith(*endings):
-        known.setdefault(_letters(name.rpartition(".")[0]), []).append(name)
-    calls = {image: [*_calls(_letters(image), joined)] for image in images}
+        known.setdefault(letters(name.rpartition(".")[0]), []).append(name)
+    calls = {image: [*_calls(letters(image), joined)] for image in images}
     exact = Counter(chain.from_iterable({*names} for names in calls.values()))
     ends = Counter(names[1].rpartition("/")[2] for names in calls.values())
     found: dict[str, Place | CamstudyError] = {}
@@ -192,11 +191,6 @@ def _calls(image: str, joined: bool) -> Iterator[str]:
     yield from (image, plain)
     if joined:
         yield plain.partition("/")[2]
-
-
-def _letters(name: str) -> str:
-    """Return a name with accents as part of their letters, whichever system wrote it."""
-    return unicodedata.normalize("NFC", name)
 
 
 def decode_mask(content: bytes, where: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import lzma
 import shutil
 import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -245,6 +246,11 @@ class Root:
 
 def _is_hidden(name: str) -> bool:
     return any(part[0] == "." and part != ".." for part in PurePosixPath(name).parts)
+
+
+def letters(name: str) -> str:
+    """Return a name with accents as part of their letters, whichever system wrote it: macOS keeps them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def is_leftover(name: str) -> bool:

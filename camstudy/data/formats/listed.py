@@ -2,11 +2,10 @@
 
 import csv
 import io
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from camstudy.core.errors import CamstudyError, MissingFiles
-from camstudy.data.formats.files import Files
+from camstudy.data.formats.files import Files, letters
 
 DELIMITERS = ",;\t"
 SHOWN = 10  # names in a message
@@ -63,13 +62,13 @@ def finder(files: Files, names: Iterable[str]) -> Callable[[str], str | None]:
     """
     exact, plain = {*names}, {}
     for name in exact:
-        form = unicodedata.normalize("NFC", name)
+        form = letters(name)
         plain[form] = name if form not in plain else None
 
     def find(written: str) -> str | None:
         name = written.removeprefix(f"{files.path}/").removeprefix("./")
         slashes = name.replace("\\", "/").removeprefix("./")
-        return name if name in exact else plain.get(unicodedata.normalize("NFC", slashes))
+        return name if name in exact else plain.get(letters(slashes))
 
     return find
 

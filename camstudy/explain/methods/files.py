@@ -1,6 +1,5 @@
 """Maps made elsewhere, by another toolbox or by the authors of a method, matched with the images by their names."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -13,7 +12,7 @@ from camstudy.core.geometry import resample
 from camstudy.core.ledger import record, survey
 from camstudy.core.paths import expanded
 from camstudy.core.provenance import sha256_file
-from camstudy.data.formats.files import endswith, is_leftover
+from camstudy.data.formats.files import endswith, is_leftover, letters
 from camstudy.explain.registry import METHODS, check
 
 NUMBERS = "fiu"  # kinds of dtypes
@@ -66,13 +65,13 @@ def _names(path: str, images: tuple[str, ...]) -> list[str | int]:
     known = _zarr_names(Path(path)) if _is_zarr(Path(path)) else _file_names(Path(path))
     # The ending of a file is gone; a store has those of the images, or none.
     plain: Callable[[str], str] = _plain if _is_zarr(Path(path)) else str
-    whole = {_letters(name): each for name, each in known.items()}
-    maps = _alone({_letters(plain(name)): each for name, each in known.items()}, map(plain, known))
+    whole = {letters(name): each for name, each in known.items()}
+    maps = _alone({letters(plain(name)): each for name, each in known.items()}, map(plain, known))
     ends = _alone({_end(name): name for name in maps}, map(_end, maps))
-    plains = Counter(_plain(_letters(image)) for image in images)
+    plains = Counter(_plain(letters(image)) for image in images)
     lasts = Counter(map(_end, plains))
     found = []
-    for image in map(_letters, images):
+    for image in map(letters, images):
         name = _plain(image)
         short = ends.get(_end(name), "") if lasts[_end(name)] == 1 else ""
         # With fewer folders or more, but not with others.
@@ -92,13 +91,8 @@ def _names(path: str, images: tuple[str, ...]) -> list[str | int]:
 
 def _alone(known: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
     """Return what is known by a name that is there once."""
-    count = Counter(map(_letters, names))
+    count = Counter(map(letters, names))
     return {name: each for name, each in known.items() if count[name] == 1}
-
-
-def _letters(name: str) -> str:
-    """Return a name with accents as part of their letters, whichever system wrote it."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _plain(name: str) -> str:
