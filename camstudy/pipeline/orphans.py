@@ -1,4 +1,7 @@
-"""SLURM jobs that a killed head left behind: cancelled before another head makes the same files beside them."""
+"""SLURM jobs that a killed head left behind: cancelled before another head makes the same files beside them.
+
+So are those that an interrupted head would leave: while Snakemake asks for states, its list of jobs to cancel is empty.
+"""
 
 import getpass
 import shutil
@@ -74,7 +77,7 @@ def _complain(jobs: list[str], directory: str | Path, trouble: str) -> str:
     """Return what to say of jobs that did not end."""
     many = ", ".join(jobs[:10]) + (f" and {len(jobs) - 10} more" if len(jobs) > 10 else "")
     return (
-        f"SLURM jobs {many} of an earlier run in {directory} have not ended as far as SLURM says"
-        f"{trouble and f' ({trouble})'}, and would write the same files as this one; cancel them (`scancel`), then "
-        "start again"
+        f"SLURM jobs {many} of a run in {directory} have not ended as far as SLURM says"
+        f"{trouble and f' ({trouble})'}, and would write the same files as another run; cancel them (`scancel`) before "
+        "you start again"
     )

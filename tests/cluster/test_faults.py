@@ -76,6 +76,20 @@ def stop_explaining(project, head):
     return process, {path: path.stat().st_mtime_ns for path in files}
 
 
+def hold_question(head):
+    """Stop the `sacct` by which a head asks for the states of its jobs, and return the process."""
+
+    def asked():
+        with suppress(psutil.Error):
+            for child in psutil.Process(head.pid).children():
+                if child.name() == "sacct":
+                    child.suspend()
+                    return child if child.status() == psutil.STATUS_STOPPED else None
+        return None
+
+    return wait_until(asked, head, pause=0.001)
+
+
 def disturb_jobs(project):
     """A training job is cancelled and slurmctld restarted; an explaining process is killed and slurmd restarted."""
     head = project.start()
@@ -129,7 +143,11 @@ def disturb_heads(project):
     head = project.start()
     _, chunks = stop_explaining(project, head)
     taken_over = (project.path / "head.log").read_text()
+    # While Snakemake waits for an answer, it would cancel nothing.
+    question = hold_question(head)
     head.send_signal(signal.SIGINT)
+    wait_until(lambda: "Terminating processes" in (project.path / "head.log").read_text(), head)
+    question.resume()
     head.wait(120)
     left = queue(project)
     head = project.start()

@@ -120,7 +120,7 @@ def test_without_records_slurm_is_not_asked(queue, tmp_path):
 def test_jobs_that_do_not_end_are_an_error(queue, tmp_path):
     queue.fill(tmp_path, *map(str, range(12)))
     (queue.folder / "immortal").touch()
-    with pytest.raises(CamstudyError, match=r"SLURM jobs 0, 1, 10, .* and 2 more of an earlier run in .*`scancel`"):
+    with pytest.raises(CamstudyError, match=r"SLURM jobs 0, 1, 10, .* and 2 more of a run in .*`scancel`"):
         cancel_orphans({str(job) for job in range(12)}, tmp_path, timeout=1)
 
 
