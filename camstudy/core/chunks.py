@@ -1,5 +1,6 @@
 """The files of a chunked store: which are missing, which are not what was written, and reading that notices it."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -113,7 +114,30 @@ def forget_sums(path: Path) -> None:
     remove(path / _SUMS)
 
 
-class Verified(LocalStore):
+class Linked(LocalStore):
+    """A store in a folder, in which a link to itself is no file, as every other link to nothing."""
+
+    def get_sync(self, key: str, **options: object) -> Buffer | None:
+        """Return the content of a file, None where there is none; see `zarr.storage.LocalStore`."""
+        try:
+            return super().get_sync(key, **options)
+        except OSError as error:
+            return _none_of_loops(error)
+
+    async def get(self, key: str, *options: object, **named: object) -> Buffer | None:
+        """Return the content of a file, None where there is none; see `zarr.storage.LocalStore`."""
+        try:
+            return await super().get(key, *options, **named)
+        except OSError as error:
+            return _none_of_loops(error)
+
+
+def _none_of_loops(error: OSError) -> None:
+    if error.errno != errno.ELOOP:
+        raise error
+
+
+class Verified(Linked):
     """A store for reading in which a file that is not what was written is `Damaged` as soon as it is read."""
 
     def __init__(self, path: Path, sums: Sums, manifest: Path) -> None:

@@ -120,7 +120,7 @@ class StoreWriter:
 
     def _resume(self) -> dict[str, zarr.Array] | None:
         try:
-            group = zarr.open_group(self.path, mode="r+", zarr_format=3, use_consolidated=False)
+            group = zarr.open_group(chunks.Linked(self.path), mode="r+", zarr_format=3, use_consolidated=False)
             known = group.attrs.get("identity"), group.attrs.get("format")
             if known != (self.identity, FORMAT) or not self._fits(group):
                 return None

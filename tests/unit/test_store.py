@@ -401,7 +401,7 @@ def made_again(manifest):
     intact(manifest)
 
 
-@pytest.mark.parametrize("kind", ["folder", "link"])
+@pytest.mark.parametrize("kind", ["folder", "link", "link to itself"])
 @pytest.mark.parametrize(("name", "chunk"), [*FILES, ("progress/written", "c.1"), ("progress", "files.json")])
 def test_what_is_no_file_is_no_chunk(manifest, finished, name, chunk, kind):
     file = finished / name / chunk
@@ -410,7 +410,7 @@ def test_what_is_no_file_is_no_chunk(manifest, finished, name, chunk, kind):
         file.mkdir()
         (file / "file").touch()
     else:
-        file.symlink_to("nowhere")
+        file.symlink_to("nowhere" if kind == "link" else chunk)
     if name != "progress/written":  # which readers do not read
         with pytest.raises(Damaged, match=r"gradcam\.zarr.* (lacks chunk|the list of the store's files is gone)"):
             open_store(manifest)
@@ -427,6 +427,17 @@ def test_what_describes_no_store_is_wiped(manifest, finished, where, content):
     else:
         place.write_bytes(content)
     if not where.startswith("progress"):
+        with pytest.raises(Damaged, match=r"gradcam\.zarr"):
+            open_store(manifest)
+    made_again(manifest)
+
+
+@pytest.mark.parametrize("where", [".", "zarr.json", "heatmap", "heatmap/zarr.json", "progress", "progress/written"])
+def test_what_leads_to_itself_describes_no_store(manifest, finished, where):
+    place = finished / where
+    remove(place)
+    place.symlink_to(place.name)
+    if not where.startswith("progress/"):
         with pytest.raises(Damaged, match=r"gradcam\.zarr"):
             open_store(manifest)
     made_again(manifest)
