@@ -295,7 +295,10 @@ def open_store(manifest: str | Path, require: Sequence[str] = ()) -> Store:
         raise CamstudyError(f"{path}: has format {found}, expected {FORMAT}; delete it and {manifest} and rerun")
     if group.attrs["identity"] != record.get("identity"):
         raise Damaged(f"{path}: does not belong to {manifest} (identities differ)", manifest)
-    for name in record["arrays"]:
+    stated = record.get("arrays")
+    if not isinstance(stated, list) or not all(isinstance(name, str) for name in stated):
+        raise Damaged(f"{manifest}: does not say which arrays its store has", manifest)
+    for name in stated:
         if name not in arrays:
             raise Damaged(f"{path}: lacks the array `{name}`", manifest)
     missing = [name for name in require if name not in arrays]

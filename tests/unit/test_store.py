@@ -443,6 +443,30 @@ def test_what_leads_to_itself_describes_no_store(manifest, finished, where):
     made_again(manifest)
 
 
+@pytest.mark.parametrize("arrays", [5, [{}], None, {"heatmap": 1}])
+def test_a_manifest_that_names_no_arrays_is_damaged(manifest, finished, arrays):
+    write_json(manifest, {**read_json(manifest), "arrays": arrays})
+    with pytest.raises(Damaged, match=r"gradcam\.json: does not say which arrays its store has"):
+        open_store(manifest)
+
+
+def test_what_the_list_of_files_lacks_is_not_read(manifest, finished):
+    sums = finished / "progress/files.json"
+    whole = read_json(sums)["sha256"]
+    write_json(sums, {"sha256": {}})
+    with pytest.raises(Damaged, match=r"the list of the store's files is gone or damaged"):
+        open_store(manifest)
+    write_json(sums, {"sha256": {name: each for name, each in whole.items() if name != "heatmap/c.1.0.0"}})
+    with pytest.raises(Damaged, match=r"chunk c\.1\.0\.0 of array `heatmap` is not in the list"):
+        open_store(manifest)["heatmap"][4:8]
+    write_json(sums, {"sha256": whole})
+    shutil.copytree(finished / "heatmap", finished / "heatmap2")
+    with pytest.raises(Damaged, match=r"description of array `heatmap2` is not in the list"):
+        open_store(manifest)
+    remove(finished / "heatmap2")
+    intact(manifest)
+
+
 def test_all_chunks_that_are_missing_are_counted(manifest, finished):
     for chunk in CHUNKS["target"]:
         (finished / "target" / chunk).unlink()
