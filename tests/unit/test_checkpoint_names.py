@@ -172,11 +172,11 @@ def test_tensors_of_one_shape_in_another_order_are_refused_by_the_ends_of_their_
     [
         (b"<!DOCTYPE html><html>", "cannot be read: it is a web page; its address asks for something first"),
         (b"version https://git-lfs.github.com/spec/v1", "it is a pointer of Git LFS instead of the file; run `git lfs"),
-        (b"\x89HDF\r\n\x1a\n", "it is an HDF5 file, as Keras writes; take weights of PyTorch"),
+        (b"\x89HDF\r\n\x1a\n", "it is an HDF5 file; if Keras wrote it, take weights of PyTorch"),
         (gzip.compress(b"0"), "it is compressed by gzip; unpack it"),
         (b"PK\5\6" + bytes(18), "it is an empty zip archive; fetch it again"),
         (bytes(257) + b"ustar" + bytes(9), "it is a tar archive; unpack it"),
-        (b"\x93NUMPY\1\0", r"it is a numpy array; save the weights by their names"),
+        (b"\x93NUMPY\1\0", r"it is a NumPy array; save the weights by their names"),
         (b'{"weight_map": {}}', "it is the index of a network in several files; join them"),
         (b'{"a": 1}', r"it is text \(JSON\)"),
         (b"\x08\x07\x12\x07pytorch", "it is no file of torch; if it is ONNX"),

@@ -141,7 +141,7 @@ def read_folder(
             for item, row in zip(found, map(stated.__getitem__, names), strict=True)
         ]
     if folders:
-        found = _with_beside(found, find_beside(names, folders, joined=bool(more_roots)))
+        found = _with_beside(found, find_beside(names, folders))
     if subset is None:
         return Folder(files, mixed(found) if stated else found, shown, keys)
     by_name = {item.name: item for item in found}
