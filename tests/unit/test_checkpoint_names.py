@@ -255,8 +255,14 @@ def test_weights_in_none_or_several_places_are_refused(tmp_path, content, messag
         (changed("3.weight", torch.Tensor.to_sparse), r"dense tensors \(`to_dense`\)"),
         (changed("3.bias", lambda t: t * float("nan")), r"have NaN or infinity: `3\.bias` \(float32\)$"),
         (changed("3.bias", lambda t: (t / 0).half()), r"have NaN or infinity: `3\.bias` \(float16\)$"),
+        (
+            changed("1.running_var", lambda t: t.index_fill(0, torch.tensor([1]), -1e-3)),
+            r"below zero: `1\.running_var` ",
+        ),
+        (changed("1.running_var", lambda t: t * float("nan")), r"have NaN or infinity: `1\.running_var` \(float32\)$"),
+        (changed("1.num_batches_tracked", lambda t: t - 5), r"below zero: `1\.num_batches_tracked` \(int64\)$"),
     ],
-    ids=["int8", "quantized", "complex", "meta", "sparse", "NaN", "infinity"],
+    ids=["int8", "quantized", "complex", "meta", "sparse", "NaN", "infinity", "variance", "NaN variance", "counter"],
 )
 def test_values_that_no_network_can_take_are_refused(state, message):
     model = Net(2)
