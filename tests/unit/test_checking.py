@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 import torch.utils.checkpoint
@@ -9,6 +10,7 @@ from torch import nn
 
 from camstudy.core.errors import CamstudyError
 from camstudy.explain.checking import check_network
+from camstudy.models.adapting import needs_output
 
 torch.set_num_threads(1)
 SIDE, CLASSES = 16, 5
@@ -152,6 +154,12 @@ class Branches(nn.Module):
         x = self.stem(x)
         x = self.one(x) + self.other(x) if self.two else self.other(self.one(x))
         return self.fc(x.relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("returned", [None, "x", np.zeros((2, 5)), 0.5])
+def test_what_holds_no_logits_is_told(returned):
+    assert needs_output(returned) == "let its forward pass return the logits, a tensor of torch"
+    assert needs_output([returned]).startswith("say where the logits are")
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")

@@ -118,3 +118,20 @@ def test_a_picture_of_too_many_pixels_is_refused_in_words(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(CamstudyError, match=r"cannot be read as a PNG or TIFF or JPEG file \(Image size"):
         read_grey(content(Image.fromarray(GREY)), "1.png", "map")
+
+
+@pytest.mark.filterwarnings("ignore")  # of Pillow, about what it makes of it
+def test_random_damage_is_told_or_does_no_harm():
+    random = np.random.default_rng(1)
+    whole = [array(GREY), *(content(Image.fromarray(GREY), format) for format in ("PNG", "TIFF", "JPEG"))]
+    told = 0
+    for number in range(800):
+        damaged = bytearray(whole[number % 4])
+        for place in random.integers(0, min(len(damaged), 130), random.integers(1, 4)):
+            damaged[place] = random.integers(0, 256)
+        try:
+            found = read_grey(bytes(damaged), "1.npy" if number % 4 == 0 else "1.png", "map")
+            assert found.ndim == 2
+        except CamstudyError:
+            told += 1
+    assert 100 < told < 800

@@ -4,6 +4,8 @@ One set of rules serves all of them, `match` for names and `read_grey` for what 
 """
 
 import io
+import struct
+import tokenize
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +24,8 @@ MASKS = (".png",)
 FORMATS = ("PNG", "TIFF", "JPEG")
 NUMBERS = "fiub"  # kinds of dtypes
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError)
-DAMAGE += (zipfile.BadZipFile,)
+# Of headers that are no longer what they were: seen in random damage.
+DAMAGE += (zipfile.BadZipFile, tokenize.TokenError, TypeError, LookupError, struct.error, ArithmeticError)
 _OWN = {"a TIFF file": "TIFF", "a NumPy array": "NPY"}
 File = TypeVar("File")
 
