@@ -176,11 +176,15 @@ def _finished(study: str | None, pairs: Sequence[str] = ()) -> tuple[str, Path]:
 
 def _bundle(asked: argparse.Namespace, _: list[str]) -> int:
     from camstudy.pipeline.bundle import bundle
-    from camstudy.pipeline.rooms import records_of
+    from camstudy.pipeline.rooms import finished_study, records_of
+    from camstudy.report import page
+    from camstudy.report.contents import contents
 
     name, config = _finished(asked.study)
     target = asked.output or Path(f"{name}.zip")
-    count = bundle(name, records_of(config, ROOT), ROOT / "requirements.lock", target)
+    # Of these very tables; the page in results/ may be of an earlier run, or not there.
+    shown = page.page(contents(finished_study(config, ROOT), ROOT), alone=True)
+    count = bundle(name, records_of(config, ROOT), ROOT / "requirements.lock", target, {page.PAGE: shown})
     print(f"{target}: {count} files")
     return 0
 
@@ -205,8 +209,16 @@ def find_study(name: str | None) -> Path:
         path = known[stem]
     if not path.exists() and name is None and (ROOT / DEFAULT).exists():
         raise CamstudyError(f"no {DEFAULT} in {Path.cwd()}; name a study file, or work in {ROOT}")
-    Written(path)
+    _read(path)
     return path
+
+
+def _read(path: str | Path) -> None:
+    """Raise `CamstudyError` for a file of which Snakemake would say less."""
+    if not Written(path).content:
+        raise CamstudyError(
+            f"{path}: is empty, expected keys with values, as `study: x`; write a study, or name another"
+        )
 
 
 def _snakemake(asked: argparse.Namespace, cores: str = "all") -> list[str]:
@@ -214,7 +226,7 @@ def _snakemake(asked: argparse.Namespace, cores: str = "all") -> list[str]:
     _check_pairs(asked.config)
     path = find_study(asked.study or next(iter(asked.configfile), None))
     for file in asked.configfile:
-        Written(file)
+        _read(file)
     here = Path.cwd() == ROOT
     command = ["snakemake"] if here else ["snakemake", "--snakefile", str(ROOT / "Snakefile")]
     profile = asked.profile or (Path("profiles/local") if here else ROOT / "profiles" / "local")

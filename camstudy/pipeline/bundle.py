@@ -1,7 +1,7 @@
-"""A study packed for a paper's supplement: its tables, long tables and figures, and where every number came from."""
+"""A study packed for a paper's supplement: its tables, figures and report, and where every number came from."""
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
@@ -15,6 +15,7 @@ README = """\
 
 config.yaml            the configuration with every default
 tables/, figures/      as published
+report/index.html      all of it on a page: question, answer, tables, figures, and what they rest on
 *.parquet              the long tables that they are made from
 manifests/             for every result behind them: its identity, checksums and library versions, and its run
 requirements.lock      the versions of all libraries
@@ -23,7 +24,7 @@ To make it again: install requirements.lock, then `camstudy run config.yaml` in 
 """
 
 
-def bundle(study: str, records: Iterable[str], lock: Path, target: Path) -> int:
+def bundle(study: str, records: Iterable[str], lock: Path, target: Path, pages: Mapping[str, str]) -> int:
     """Write a zip archive of a finished study; return the number of files in it.
 
     Parameters
@@ -32,6 +33,7 @@ def bundle(study: str, records: Iterable[str], lock: Path, target: Path) -> int:
     records : paths of the records that it is made from
     lock : file of the libraries' versions
     target : the archive, which is replaced
+    pages : what is written for the archive, by place in the study's folder; its `report/` is left out
 
     Raises `CamstudyError` if the study has no tables or figures yet, or the file of versions is not there.
     """
@@ -46,13 +48,15 @@ def bundle(study: str, records: Iterable[str], lock: Path, target: Path) -> int:
     shared = [path for path in behind if folder not in path.parents and path.is_file()]
     files |= {str(Path("manifests", path.relative_to(RESULTS))): path for path in shared}
     files["requirements.lock"] = lock
+    texts = {"README": README.format(study=study), **pages}
     partial = target.with_name(f".{target.name}.partial")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        _add(archive, f"{study}/README", README.format(study=study).encode())
+        for name, text in sorted(texts.items()):
+            _add(archive, f"{study}/{name}", text.encode())
         for name, path in sorted(files.items()):
             _add(archive, f"{study}/{name}", path.read_bytes())
     partial.replace(target)
-    return len(files) + 1
+    return len(files) + len(texts)
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

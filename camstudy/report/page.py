@@ -17,13 +17,14 @@ STYLE = HERE / "workflow.css"  # of Snakemake's report
 LINKS = {"gallery": "gallery/index.html", "workflow": WORKFLOW}
 
 
-def page(contents: Contents) -> str:
+def page(contents: Contents, *, alone: bool = False) -> str:
     """Return the page of a study, all text in it escaped.
 
     Links lead to the study's own files, beside which the page lies; to its gallery and to Snakemake's report only where
-    they are there.
+    they are there, and to the latter not from a page that is packed ``alone``.
     """
     there = {name: Path(paths.study(contents.study, path)).is_file() for name, path in LINKS.items()}
+    there["workflow"] &= not alone
     style = Markup(f"{TABLE_STYLE}\n{(HERE / 'page.css').read_text()}")
     return _template("page.html").render(it=contents, there=there, style=style)
 

@@ -82,7 +82,8 @@ def _plain(value: Any, place: Place, errors: dict[Place, str]) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                errors[*place, str(key)] = f"found the key {key!r}, expected text; put quotes around it"
+                why = "; YAML reads yes, no, on and off as true and false" if isinstance(key, bool) else ""
+                errors[*place, str(key)] = f"found the key {show(key)}, expected text{why}; put quotes around it"
         return {str(key): _plain(item, (*place, str(key)), errors) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, (*place, index), errors) for index, item in enumerate(value)]
@@ -203,6 +204,10 @@ def _check_model(place: Place, model: Mapping, written: Mapping) -> Mistakes:
     if "weights" not in written and written.get("train") is None:
         hint = "add `train`, or say where the weights are, or `weights: random`"
         yield (*place, "weights"), f"missing, and the model is not trained; {hint}"
+    if model.get("arch", "").endswith(".py"):
+        module = Path(model["arch"]).stem
+        text = f"found {model['arch']}, a file; write `{module}.NAME`, of a function or class in it that makes networks"
+        yield (*place, "arch"), f"{text}, and list the file under `plugins`"
     address = _at(model, "weights").get("url")
     if wrong := address and mistake(address):
         yield (*place, "weights", "url"), f"found {redact(address)}, but {wrong}"
@@ -337,7 +342,9 @@ def _check_files(config: Mapping) -> Mistakes:
         if wrong := not_installed(path):
             yield place, f"no file `{path}`: {wrong}"
         else:
-            yield place, f"no file `{path}` in {Path.cwd()}; put it there, or correct the path"
+            whole = Path(expanded(path))
+            missing = f"no file `{whole}`" if whole.is_absolute() else f"no file `{path}` in {Path.cwd()}"
+            yield place, f"{missing}; put it there, or correct the path"
 
 
 def _at(value: object, *keys: str | None) -> Mapping:

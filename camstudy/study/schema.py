@@ -262,9 +262,7 @@ def explain(error: jsonschema.ValidationError) -> Iterator[tuple[Place, str]]:
     elif error.validator == "additionalProperties":
         valid = schema["properties"]
         for key in found.keys() - valid.keys():
-            outer, dot, inner = key.partition(".")
-            nested = f"; write `{outer}: {{{inner}: ...}}`" if dot and outer in valid else did_you_mean(key, valid)
-            yield (*place, key), f"unknown key{nested}"
+            yield (*place, key), f"unknown key{_hint_for_key(key, valid)}"
     elif error.validator == "required":
         for key in schema["required"]:
             if key not in found:
@@ -278,6 +276,17 @@ def explain(error: jsonschema.ValidationError) -> Iterator[tuple[Place, str]]:
         kind = " (text)" if isinstance(found, str) else ""
         hint = _hint(found, schema, nested=len(place) > 1)
         yield place, f"found {show(found)}{kind}, expected {expectation(schema)}{hint}"
+
+
+def _hint_for_key(key: str, valid: Collection[str]) -> str:
+    outer, dot, inner = key.partition(".")
+    if dot and outer in valid:
+        return f"; write `{outer}: {{{inner}: ...}}`"
+    if key != key.strip():
+        return (
+            "; before or after it is a space of another kind (U+00A0, for one), as pages and chats have: type it anew"
+        )
+    return did_you_mean(key, valid)
 
 
 def _types(schema: Mapping) -> list[str]:
@@ -300,7 +309,10 @@ def _hint(value: object, schema: Mapping, *, nested: bool) -> str:
     elif isinstance(value, int | float) and "string" in types and "integer" not in types:
         hint = "; put quotes around it"
     if "array" in types and not hint and not isinstance(value, list | dict):
-        hint = f"; write [{'' if value is None else show(value)}]"
+        if value is not None:
+            hint = f"; write [{show(value)}]"
+        elif not schema.get("minItems"):
+            hint = "; write []"
     return hint
 
 
@@ -312,7 +324,10 @@ def _hint_for_text(value: str, types: list[str], nested: bool) -> str:
             return "; write " + re.sub(r"(\.\d+?)0*e", r"\1e", f"{float(value):e}")
         write = value
     elif "integer" in types and _is_number(value, int):
-        write = value
+        # YAML takes 0199 for text: numbers that begin with 0 are octal there.
+        write = str(int(value))
+    elif "integer" in types and _is_number(value, float) and float(value).is_integer():
+        write = str(int(float(value)))
     elif "boolean" in types and value.lower() in ("true", "false", "yes", "no", "on", "off"):
         write = "true or false"
     elif "null" in types and value.lower() in ("null", "none", "~"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -53,8 +54,9 @@ class Written:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if key.tag != _MERGE:
-                    self.lines[*place, key.value] = key.start_mark.line + 1
-                    self._note(value, (*place, key.value))
+                    inside = (*place, _name(key))
+                    self.lines[inside] = key.start_mark.line + 1
+                    self._note(value, inside)
         elif isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 self.lines[*place, index] = item.start_mark.line + 1
@@ -77,7 +79,10 @@ def locate(files: Iterable[Written], place: Place) -> str:
 
 def _compose(path: Path) -> yaml.Node | None:
     try:
-        return yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        text = path.read_text(encoding="utf-8")
+        # Snakemake reads JSON or by the loader in Python, which refuses tabs that the compiled one lets pass.
+        slow = "\t" in text and not _is_json(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader if slow else _LOADER)
     except FileNotFoundError:
         raise CamstudyError(f"{path}: no such file in {Path.cwd()}; correct the path") from None
     except IsADirectoryError:
@@ -90,6 +95,40 @@ def _compose(path: Path) -> yaml.Node | None:
         raise CamstudyError(_explain(path, error)) from None
     except yaml.reader.ReaderError as error:
         raise CamstudyError(f"{path}: has a character that YAML does not allow (position {error.position})") from None
+    if (line := _circle(node, ())) is not None:
+        raise CamstudyError(f"{path}, line {line}: what `&` names here holds itself, by `*`; write out what is meant")
+    return node
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _circle(node: yaml.Node | None, outer: tuple[yaml.Node, ...]) -> int | None:
+    """Return the line of a node that is among its own parts; None where there is none."""
+    if not isinstance(node, yaml.CollectionNode):
+        return None
+    if any(node is other for other in outer):
+        return node.start_mark.line + 1
+    pairs = isinstance(node, yaml.MappingNode)
+    parts = [part for pair in node.value for part in pair] if pairs else node.value
+    found = (_circle(part, (*outer, node)) for part in parts)
+    return next((line for line in found if line is not None), None)
+
+
+def _name(key: yaml.Node) -> str:
+    """Return a key as the configuration has it, which is text: `no` has become `False`."""
+    if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:str":
+        return key.value
+    loader = yaml.SafeLoader("")
+    try:
+        return str(loader.construct_object(key))
+    finally:
+        loader.dispose()
 
 
 def _explain(path: Path, error: yaml.MarkedYAMLError) -> str:
@@ -151,7 +190,10 @@ class Places:
         for file in reversed(self._files):
             inside = (*self._above(file), *place)
             if inside in file.lines:
-                return file.find(inside)[1] if _at(file.content, inside) == stated else "--config"
+                found = _at(file.content, inside)
+                # What is no number equals nothing, itself included.
+                same = found == stated or (found != found and stated != stated)
+                return file.find(inside)[1] if same else "--config"
         return locate(self._files, place) if stated is None else "--config"
 
     def _above(self, file: Written) -> Place:

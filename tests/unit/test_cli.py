@@ -162,11 +162,12 @@ def test_a_study_is_packed_with_where_it_came_from(results, tmp_path):
     lock = tmp_path / "requirements.lock"
     lock.write_text("torch==1\n")
     for name in ("a.zip", "b.zip"):
-        count = bundle.bundle("mine", ["results/data/used.json"], lock, Path(name))
+        count = bundle.bundle("mine", ["results/data/used.json"], lock, Path(name), {"report/index.html": "<p>ü</p>"})
     assert Path("a.zip").read_bytes() == Path("b.zip").read_bytes()
     with zipfile.ZipFile("a.zip") as archive:
         names = archive.namelist()
         assert len(names) == count
+        assert archive.read("mine/report/index.html").decode() == "<p>ü</p>"
         assert json.loads(archive.read("mine/manifests/data/used.json"))["identity"] == "used"
     assert {"mine/README", "mine/config.yaml", "mine/tables/scores.csv", "mine/requirements.lock"} < {*names}
     assert "mine/manifests/data/used.run.json" in names

@@ -485,6 +485,10 @@ NAME = (
         ("study", "mine.run", "mine.run (text)", NAME),
         ("models", "net", "net (text)", "a list of at least one model name; write [net]"),
         ("models", [], "[]", "a list of at least one model name"),
+        ("models", None, "null", "a list of at least one model name"),
+        ("seed", "017", "'017' (text)", "an integer of at least 0; write 17 without quotes"),
+        ("seed", "1e4", "1e4 (text)", "an integer of at least 0; write 10000 without quotes"),
+        (f"{NET}.seed", 2**32, "4294967296", "an integer of at least 0 and at most 4294967295"),
         ("controls", None, "null", "a list of names of controls; write []"),
         ("device", "gpu", "gpu (text)", "one of `auto`, `cpu`, `cuda`; write cuda"),
         ("device", False, "false", f"one of `auto`, `cpu`, `cuda`{BOOLEANS}"),
@@ -520,6 +524,17 @@ NAME = (
 )
 def test_wrong_values_say_what_was_found_and_what_is_expected(config, path, value, found, expected):
     assert errors(put(config, path, value)) == {path: f"found {found}, expected {expected}"}
+
+
+def test_slips_in_entries_of_networks(config):
+    put(config, f"{NET}.arch", "my_nets.py")
+    put(config, f"{NET}.input", {"mean": [123.7, 0.5, 0.5], "\u00a0size": 64})
+    put(config, "catalog.models", config["catalog"]["models"] | {False: {"arch": "resnet18"}})
+    told = errors(config)
+    assert told[f"{NET}.arch"].startswith("found my_nets.py, a file; write `my_nets.NAME`")
+    assert told[f"{NET}.input.mean[0]"].endswith("divide it, and the standard deviation, by 255")
+    assert told[f"{NET}.input.\u00a0size"].startswith("unknown key; before or after it is a space of another kind")
+    assert told["catalog.models.False"].startswith("found the key false, expected text; YAML reads yes, no, on and off")
 
 
 def test_items_of_lists_are_pointed_at(config):

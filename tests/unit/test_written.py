@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from camstudy.core.errors import CamstudyError
-from camstudy.study.written import Written, locate
+from camstudy.study.written import Places, Written, locate
 
 
 @pytest.fixture
@@ -86,3 +86,33 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"title: caf\xe9\n")
     with pytest.raises(CamstudyError, match="is no UTF-8 text"):
         Written(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("study: a\nquestion: &q [1, *q]\n", 2), ("study: a\nb:\n  c: &s {d: {e: *s}}\n", 3)],
+)
+def test_what_holds_itself_is_refused(write, text, line):
+    with pytest.raises(CamstudyError, match=rf"line {line}: what `&` names here holds itself"):
+        Written(write(text))
+
+
+def test_anchors_that_hold_other_things_are_fine(write):
+    file = Written(write("a: &a [1]\nb: [*a, *a]\nc: {d: *a}\n"))
+    assert file.content == {"a": [1], "b": [[1], [1]], "c": {"d": [1]}}
+
+
+def test_keys_that_yaml_reads_as_something_else_have_lines(write):
+    assert Written(write("study: a\non: 1\n7: 2\n")).lines == {("study",): 1, ("True",): 2, ("7",): 3}
+
+
+def test_tabs_are_refused_where_snakemake_refuses_them(write):
+    with pytest.raises(CamstudyError, match=r"line 2, column 7: .*indented by spaces, and here is a tab"):
+        Written(write("a: 1\nstudy:\tb\n"))
+    assert Written(write('a: "b\tc"\n')).content == {"a": "b\tc"}
+    assert Written(write('{\n\t"a":\t1\n}\n')).content == {"a": 1}
+
+
+def test_what_is_no_number_is_where_it_was_written(write):
+    path = write("study: a\nseed: .nan\n")
+    assert Places(Written(path).content, [path])(("seed",)).endswith("line 2")

@@ -157,6 +157,11 @@ STUDIES = {
         rf"{LINES.index('methods:') + 1}, too, .*; put them together",
     ),
     "a list for a study": ("- tiny\n", r"study\.yaml: holds list, expected keys with values"),
+    "an empty file": ("# later\n", r"study\.yaml: is empty, expected keys with values"),
+    "a tab that only some readers of YAML take": (
+        PLAIN.replace("study: tiny", "study:\ttiny"),
+        r"study\.yaml, line 1, column 7: .*indented by spaces.* a tab: `study:",
+    ),
     "no GPU of the name `gpu`": (changed(device="gpu"), rf"`device` {AT}found gpu .*one of `auto`, .*; write cuda"),
     "Apple's GPU": (changed(device="mps"), rf"`device` {AT}found mps .*Apple's GPUs are not supported: write cpu"),
 }
