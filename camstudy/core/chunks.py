@@ -122,19 +122,18 @@ class Linked(LocalStore):
         try:
             return super().get_sync(key, **options)
         except OSError as error:
-            return _none_of_loops(error)
+            if error.errno != errno.ELOOP:
+                raise
+            return None
 
     async def get(self, key: str, *options: object, **named: object) -> Buffer | None:
         """Return the content of a file, None where there is none; see `zarr.storage.LocalStore`."""
         try:
             return await super().get(key, *options, **named)
         except OSError as error:
-            return _none_of_loops(error)
-
-
-def _none_of_loops(error: OSError) -> None:
-    if error.errno != errno.ELOOP:
-        raise error
+            if error.errno != errno.ELOOP:
+                raise
+            return None
 
 
 class Verified(Linked):
