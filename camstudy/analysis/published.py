@@ -30,25 +30,34 @@ def read_published(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        # Spreadsheets begin files with a mark.
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            header = reader.fieldnames or []
-            rows = [row | {name: row.get(name) or "" for name in OPTIONAL} for row in reader]
+            header = [*(reader.fieldnames or [])]
+            rows = [(reader.line_num, row | {name: row.get(name) or "" for name in OPTIONAL}) for row in reader]
     except FileNotFoundError:
         raise CamstudyError(f"{path}: no such file; correct its name") from None
-    except (csv.Error, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise CamstudyError(f"{path}: cannot be read ({error.strerror}); correct its name") from None
+    except csv.Error as error:
+        raise CamstudyError(f"{path}: line {reader.reader.line_num} cannot be read as CSV ({error})") from None
+    except UnicodeDecodeError as error:
         raise CamstudyError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from None
+    if not {*COLUMNS} & {*header}:
+        found = ",".join(header)[:80]
+        raise CamstudyError(f"{path}: line 1 is `{found}`, expected the names of columns, such as {','.join(COLUMNS)}")
     mistakes = [f"missing column `{name}`" for name in COLUMNS if name not in header]
     known = (*COLUMNS, *OPTIONAL)
+    mistakes += [f"column `{name}` twice" for name in COLUMNS if header.count(name) > 1]
     mistakes += [f"unknown column `{name}`{did_you_mean(name, known)}" for name in header if name not in known]
     if not mistakes:
         seen: dict[tuple, int] = {}
-        # Lines as an editor counts them, if no cell has a line break: the header is the first.
-        mistakes = [f"line {line}: {text}" for line, row in enumerate(rows, 2) for text in _mistakes(row, line, seen)]
+        # Lines as an editor counts them; a row whose cells have line breaks is in its last.
+        mistakes = [f"line {line}: {text}" for line, row in rows for text in _mistakes(row, line, seen)]
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise CamstudyError("\n  ".join([f"{path}: {count} in the published values", *mistakes]))
-    table = pd.DataFrame(rows, columns=list(known), dtype=object)
+    table = pd.DataFrame([row for _, row in rows], columns=list(known), dtype=object)
     return table.assign(value=table["value"].astype(float), verified=table["verified"] == "true")
 
 
@@ -125,6 +134,6 @@ def _mistakes(row: Mapping[str, str], line: int, seen: dict[tuple, int]) -> list
 
 def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return "_" not in text and math.isfinite(float(text))
     except ValueError:
         return False

@@ -1,5 +1,6 @@
 """The files of a chunked store: which are missing, which are not what was written, and reading that notices it."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -103,7 +104,7 @@ def kept_sums(path: Path) -> Sums:
 
 def _sums(path: Path, kind: str) -> Sums:
     found = read_json(path / _SUMS)[kind]
-    if not isinstance(found, Mapping):
+    if not isinstance(found, Mapping) or not found:
         raise TypeError(kind)
     return found
 
@@ -113,7 +114,30 @@ def forget_sums(path: Path) -> None:
     remove(path / _SUMS)
 
 
-class Verified(LocalStore):
+class Linked(LocalStore):
+    """A store in a folder, in which a link to itself is no file, as every other link to nothing."""
+
+    def get_sync(self, key: str, **options: object) -> Buffer | None:
+        """Return the content of a file, None where there is none; see `zarr.storage.LocalStore`."""
+        try:
+            return super().get_sync(key, **options)
+        except OSError as error:
+            return _none_of_loops(error)
+
+    async def get(self, key: str, *options: object, **named: object) -> Buffer | None:
+        """Return the content of a file, None where there is none; see `zarr.storage.LocalStore`."""
+        try:
+            return await super().get(key, *options, **named)
+        except OSError as error:
+            return _none_of_loops(error)
+
+
+def _none_of_loops(error: OSError) -> None:
+    if error.errno != errno.ELOOP:
+        raise error
+
+
+class Verified(Linked):
     """A store for reading in which a file that is not what was written is `Damaged` as soon as it is read."""
 
     def __init__(self, path: Path, sums: Sums, manifest: Path) -> None:
@@ -129,10 +153,12 @@ class Verified(LocalStore):
         return self._checked(key, await super().get(key, *options, **named))
 
     def _checked(self, name: str, content: Buffer | None) -> Buffer | None:
-        expected = self._sums.get(name)
+        expected, file = self._sums.get(name), self.root / name
         if expected is None:
-            return content
-        file = self.root / name
+            # The writer's own changes as it writes, and an earlier version listed nothing.
+            if content is None or not self._sums or name.startswith(f"{_SUMS.parts[0]}/"):
+                return content
+            raise Damaged(f"{self.root}: {_called(name)} is not in the list of the store's files", self._manifest, file)
         if content is None:
             raise Damaged(f"{self.root}: lacks {_called(name)}", self._manifest)
         if hashlib.sha256(content.as_numpy_array()).hexdigest() != expected:

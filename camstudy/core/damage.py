@@ -25,6 +25,8 @@ def set_aside(error: Damaged) -> str:
             aside = path.with_name(f"{path.name}{ENDING}")
             remove(aside)  # what was set aside before may be a folder
             path.replace(aside)
+    if os.path.lexists(LIST) and not LIST.is_file():
+        remove(LIST)
     if LIST.parent.is_dir():
         # One short write at the end of a file: jobs do not meet in it.
         with LIST.open("a") as file:
@@ -36,6 +38,5 @@ def made_anew(results: Iterable[str]) -> list[str]:
     """Return which results were set aside and are not there again."""
     if not LIST.is_file():
         return []
-    named = LIST.read_text(errors="replace").splitlines()
-    missing = {path for path in named if not Path(path).exists()}
-    return [path for path in dict.fromkeys(results) if path in missing] if missing else []
+    named = {*LIST.read_text(errors="replace").splitlines()}
+    return [path for path in dict.fromkeys(results) if path in named and not Path(path).exists()]

@@ -3,6 +3,7 @@
 AGAIN = "fetch it again"
 _OPEN = "make it readable (`chmod u+r`)"
 _CONVERT = "save it as JPEG or PNG"
+_UNPACK = "unpack it"
 _STARTS = (
     (b"version https://git-lfs.github.com", "a pointer of Git LFS instead of the file", "run `git lfs pull`"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "save it in the format that its name says"),
@@ -16,7 +17,9 @@ _STARTS = (
     (b"8BPS", "a Photoshop file", _CONVERT),
     (b"\x93NUMPY", "a NumPy array", _CONVERT),
     (b"%PDF", "a PDF file", _CONVERT),
-    (b"PK\3\4", "a zip archive", "unpack it"),
+    (b"PK\3\4", "a zip archive", _UNPACK),
+    (b"PK\5\6", "an empty zip archive", AGAIN),
+    (b"\x1f\x8b", "compressed by gzip", _UNPACK),
 )
 _HEIF = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _MARKUP = (b"<!doctype html", b"<html", b"<head", b"<body")
@@ -37,4 +40,6 @@ def kind(content: bytes) -> tuple[str, str]:
         return "a WebP file", _CONVERT
     if content[4:8] == b"ftyp" and content[8:12] in _HEIF:
         return "a HEIF or AVIF file", _CONVERT
+    if content[257:262] == b"ustar":
+        return "a tar archive", _UNPACK
     return next(((what, advice) for start, what, advice in _STARTS if content.startswith(start)), ("", AGAIN))

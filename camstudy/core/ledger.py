@@ -1,9 +1,9 @@
 """Files from outside: a table of what was read of them, by which a change is noticed without reading them again.
 
 The table of a result, ``{result}.sources.jsonl`` beside its manifest, is written when the result is made. Its first
-line says what was read and what came of it, every other line is a file: name, size, time in nanoseconds and sha256, or
-null for a file that was only listed. When a study is planned, files are listed, and only those of another size or time
-are read again.
+line says what was read and what came of it, with a seal and the sha256 of the other lines. Each of these is a file:
+name, size, time in nanoseconds and sha256, or null for a file that was only listed. When a study is planned, files are
+listed, and only those of another size or time are read again.
 
 What stands in identities must be known before a result is made and be the same afterwards, while the content is known
 only once it was read. So the first content stands as nothing; a later one, which the table does not agree with, as its
@@ -15,7 +15,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -23,11 +23,12 @@ from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
 from camstudy.core.files import replacing
-from camstudy.core.provenance import sha256_file
+from camstudy.core.identity import digest
+from camstudy.core.provenance import SEAL, sha256_file
 
 Stat = tuple[int, int]  # size in bytes, time of modification in nanoseconds
 HEADER = ("accepted", "content", "seen", "listing", "places", "absent", "kinds")
-_NO_TABLE = (ValueError, TypeError, KeyError, RecursionError, IsADirectoryError)
+_NO_TABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, IsADirectoryError)
 READERS = 8  # threads: file systems of clusters answer late
 LARGE = 1 << 30  # bytes whose reading a user should know of
 
@@ -238,34 +239,53 @@ def refresh(table: str | Path, root: str | Path = ".") -> str | None:
 
 
 def read_header(table: str | Path) -> dict | None:
-    """Return the first line of a table; None if there is no table."""
+    """Return the first line of a table; None if there is no table, a `CamstudyError` if it has changed."""
+    if not Path(table).exists():
+        return None
     try:
         with Path(table).open() as file:
             header = json.loads(file.readline())
+        # An earlier version sealed none.
+        seal = header.pop(SEAL, None)
+        if seal is not None and seal != digest(header):
+            raise ValueError("it has changed since it was written")
         return {key: header[key] for key in HEADER} | header
-    except FileNotFoundError:
-        return None
     except _NO_TABLE as error:
         raise _no_table(table, error) from None
 
 
 def _read_rows(table: str | Path) -> dict[str, tuple[int, int, str | None]]:
     try:
-        with Path(table).open() as file:
-            next(file)
-            return {name: (size, time, sha256) for name, size, time, sha256 in map(json.loads, file)}
-    except _NO_TABLE as error:
+        with Path(table).open("rb") as file:
+            stated = json.loads(next(file)).get("rows")
+            rows, found = {}, hashlib.sha256()
+            for line in file:
+                found.update(line)
+                name, size, time, sha256 = json.loads(line)
+                rows[name] = (size, time, sha256)
+        if stated not in (None, found.hexdigest()):
+            raise ValueError("its list of files has changed since it was written")
+        return rows
+    except (*_NO_TABLE, StopIteration) as error:
         raise _no_table(table, error) from None
 
 
 def _no_table(table: str | Path, error: Exception) -> CamstudyError:
-    return CamstudyError(f"{table}: not a table of files ({error}); delete it and run again")
+    result = str(table).replace(".sources.jsonl", ".json")
+    return CamstudyError(f"{table}: not a table of files ({error}); delete it and {result}, and run again")
 
 
 def _write(table: str | Path, header: Mapping, rows: Mapping[str, tuple[int, int, str | None]]) -> None:
-    with replacing(table) as temporary, temporary.open("w") as file:
-        file.write(f"{json.dumps(header)}\n")
-        file.writelines(f"{json.dumps([name, *rows[name]])}\n" for name in sorted(rows))
+    def lines() -> Iterator[bytes]:
+        return (f"{json.dumps([name, *rows[name]])}\n".encode() for name in sorted(rows))
+
+    found = hashlib.sha256()
+    for line in lines():
+        found.update(line)
+    header = {**header, "rows": found.hexdigest()}
+    with replacing(table) as temporary, temporary.open("wb") as file:
+        file.write(f"{json.dumps({**header, SEAL: digest(header)})}\n".encode())
+        file.writelines(lines())
 
 
 def _counted(stats: Mapping[str, Stat], scope: Mapping) -> dict[str, Stat]:

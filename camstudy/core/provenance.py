@@ -110,15 +110,16 @@ def read_json(path: str | Path) -> dict:
     Without a seal, as other programs write it, it is taken as it is.
     """
     path = Path(path)
-    if not path.is_file() and os.path.lexists(path):
-        raise Damaged(f"{path}: is no file", path)
+    absent = CamstudyError(f"{path}: no such file; run the rule that makes it")
+    if not path.is_file():
+        raise Damaged(f"{path}: is no file", path) if os.path.lexists(path) else absent
     try:
         content = json.loads(path.read_bytes())
         seal, place = (content.pop(key, None) for key in (SEAL, PLACE)) if isinstance(content, dict) else (None, None)
         # Both are there, or neither.
         changed = (seal, place) != (None, None) and seal != digest([place, content])
     except FileNotFoundError:
-        raise CamstudyError(f"{path}: no such file; run the rule that makes it") from None
+        raise absent from None  # since it was looked for
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{path}: not valid JSON ({error})", path) from None
     if not content or not isinstance(content, dict):

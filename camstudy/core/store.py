@@ -120,7 +120,7 @@ class StoreWriter:
 
     def _resume(self) -> dict[str, zarr.Array] | None:
         try:
-            group = zarr.open_group(self.path, mode="r+", zarr_format=3, use_consolidated=False)
+            group = zarr.open_group(chunks.Linked(self.path), mode="r+", zarr_format=3, use_consolidated=False)
             known = group.attrs.get("identity"), group.attrs.get("format")
             if known != (self.identity, FORMAT) or not self._fits(group):
                 return None
@@ -295,7 +295,10 @@ def open_store(manifest: str | Path, require: Sequence[str] = ()) -> Store:
         raise CamstudyError(f"{path}: has format {found}, expected {FORMAT}; delete it and {manifest} and rerun")
     if group.attrs["identity"] != record.get("identity"):
         raise Damaged(f"{path}: does not belong to {manifest} (identities differ)", manifest)
-    for name in record["arrays"]:
+    stated = record.get("arrays")
+    if not isinstance(stated, list) or not all(isinstance(name, str) for name in stated):
+        raise Damaged(f"{manifest}: does not say which arrays its store has", manifest)
+    for name in stated:
         if name not in arrays:
             raise Damaged(f"{path}: lacks the array `{name}`", manifest)
     missing = [name for name in require if name not in arrays]

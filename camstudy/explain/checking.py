@@ -22,7 +22,7 @@ from camstudy.explain.passes import (
     reason,
     told,
 )
-from camstudy.explain.reach import check_reach
+from camstudy.explain.reach import bypass, check_reach, recomputation_told
 from camstudy.models.adapting import described, needs_output
 from camstudy.models.build import build_model, fold_variants, input_config, parameter_count
 from camstudy.models.guided import switchable
@@ -73,14 +73,17 @@ def check_network(entry: Mapping) -> dict:
     for some in (images, images[:1]):
         _logits(model, some, entry, "in evaluation mode")
     check_reach(model, images[:1])
-    layer = resolve_target_layer(model, entry["target_layer"], size=config["size"])
-    shown = _explained(model, layer, images)
-    stages = [TargetLayer(path, model.get_submodule(path), "nchw") for path in stage_paths(model)]
-    logits, *outputs = _outputs(model, [layer, *stages], images)
+    with recomputation_told(model, images[:1]):
+        layer = resolve_target_layer(model, entry["target_layer"], size=config["size"])
+        shown = _explained(model, layer, images)
+        stages = [TargetLayer(path, model.get_submodule(path), "nchw") for path in stage_paths(model)]
+        logits, *outputs = _outputs(model, [layer, *stages], images)
     if not embeds(entry):
         check_logits(model, logits)
     check_repeatable(model, images, logits)
     check_orientation(model, [layer, *stages], images)
+    if entry["target_layer"] is None and outputs[0].ndim == 4 and (text := bypass(model, layer, images[:1])):
+        print(text)
     return {
         "network": type(model).__name__,
         "parameters": parameters,

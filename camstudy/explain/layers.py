@@ -211,21 +211,21 @@ def _last_maps(model: nn.Module, image: Tensor, maps: Sequence[tuple[str, int]],
     branches. Raises `CamstudyError` for branches that have no layer in common.
     """
     last = maps[0][0]
-    passed = next((path for path, _ in maps[:MOST_TRIED] if _is_passed(model, image, path)), None)
+    passed = next((path for path, _ in maps[:MOST_TRIED] if is_passed(model, image, path)), None)
     if passed is not None and (within or passed == last):
         return passed
-    if passed is None and not _is_passed(model, image, maps[-1][0]):
+    if passed is None and not is_passed(model, image, maps[-1][0]):
         raise CamstudyError(
             f"target_layer: {type(model).__name__} has no default; its last feature maps, of `{last}`, are of one of "
             "several branches by which the image comes to the logits; name a module that all pass through, or "
             f"`target_layer: {last}` for this branch alone"
         )
     # Where no module returns a sum of branches, the last of them is as good as any, but for gates and what is aside.
-    heard = (path for path, channels in maps[:MOST_TRIED] if channels > 1 and _is_passed(model, image, path, some=True))
+    heard = (path for path, channels in maps[:MOST_TRIED] if channels > 1 and is_passed(model, image, path, some=True))
     return next(heard, last)
 
 
-def _is_passed(model: nn.Module, image: Tensor, path: str, some: bool = False) -> bool:
+def is_passed(model: nn.Module, image: Tensor, path: str, some: bool = False) -> bool:
     """Return whether all that the logits know of the image comes through a module's output, or with ``some`` a part."""
 
     def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -79,13 +80,11 @@ def described(output: object) -> str:
 
 def needs_output(output: object) -> str:
     """Return what to do where a network returns something else than a tensor; nothing where it does not."""
-    return (
-        ""
-        if isinstance(output, Tensor)
-        else (
-            "say where the logits are, as in `output: logits` or `output: 0`, and `output: logits.0` for what is within"
-        )
-    )
+    if isinstance(output, Tensor):
+        return ""
+    if output is None or isinstance(output, str | bytes | float | int | np.ndarray):
+        return "let its forward pass return the logits, a tensor of torch"
+    return "say where the logits are, as in `output: logits` or `output: 0`, and `output: logits.0` for what is within"
 
 
 @dataclass(frozen=True)

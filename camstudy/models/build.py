@@ -27,6 +27,7 @@ from camstudy.models.variants import VARIANTS
 INTERPOLATIONS = ("bilinear", "bicubic")
 # Arguments of constructors, of timm and of others, that fill networks with weights from elsewhere.
 FETCHING = {"pretrained", "checkpoint_path"}
+FETCHING_TORCHVISION = FETCHING | {"weights", "weights_backbone", "pretrained_backbone"}
 INPUT_KEYS = ("size", "crop_pct", "crop_mode", "interpolation", "mean", "std")
 
 
@@ -163,11 +164,12 @@ def parameter_count(model: nn.Module) -> int:
 
 def _construct(entry: Mapping) -> nn.Module:
     arch = entry["arch"]
-    for key in FETCHING & (entry.get("kwargs") or {}).keys():
+    fetching = FETCHING_TORCHVISION if arch.startswith("torchvision.") else FETCHING
+    for key in fetching & (entry.get("kwargs") or {}).keys():
         if entry["kwargs"][key]:
             raise CamstudyError(
                 f"kwargs.{key}: `{arch}` would fetch weights whenever it is built, and records would call them random; "
-                "remove it, and say where they are: `weights: {timm: true}`, or `{path: ...}`"
+                "remove it, and say where they are in the study: `weights: {timm: true}`, `{url: ...}` or `{path: ...}`"
             )
     kwargs = {name: _resolve(value) for name, value in (entry.get("kwargs") or {}).items()}
     if entry.get("num_classes") is not None:

@@ -31,6 +31,10 @@ def disk_mistake(error: BaseException) -> str | None:
             return f"{name or 'results'}: no space is left on its disk ({_free(name)}); {_make_room()}"
         if number in READ_ONLY:
             return f"{name or 'results'}: lies on a disk that is mounted read-only; work where you may write"
+        if number == errno.ELOOP and name:
+            return f"{name}: leads through a link to itself; remove that link, and what is missing is made anew"
+        if number == errno.EIO:
+            return f"{name or 'results'}: its disk, or the way to it, fails (Input/output error); see to the disk"
         if number in FORBIDDEN and name:
             return f"{name}: may not be read or written; check its permissions (`ls -ld {name}`), or work elsewhere"
         if number == errno.EEXIST and name and Path(name).is_symlink() and not Path(name).exists():

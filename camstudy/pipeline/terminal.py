@@ -10,6 +10,7 @@ from snakemake.logging import ColorizingTextHandler, logger
 from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from camstudy.core.damage import made_anew
 from camstudy.pipeline.pace import Pace
 from camstudy.pipeline.plan import duration
 from camstudy.pipeline.progress import Progress
@@ -30,6 +31,7 @@ EVENTS = (LogEvent.JOB_STARTED, LogEvent.PROGRESS, LogEvent.RESOURCES_INFO, LogE
 SUBMITTED = re.compile(r"Job \d+ has been submitted|Submitted array job")
 RESTARTED = re.compile(r"Trying to restart job (\d+)")
 ENDED = re.compile(r"CalledProcessError.*?(?:died with <Signals\.(\w+)|non-zero exit status (\d+))", re.DOTALL)
+ABSENT = re.compile(r"^(\S+) \(missing locally", re.MULTILINE)
 FAILED = "At least one job did not complete successfully"
 # A shell's status for a command that a signal has ended, above this.
 SIGNALED = 128
@@ -123,6 +125,9 @@ class Terminal(ColorizingTextHandler):
         text = record.getMessage()
         if FAILED in text:
             return ""
+        if aside := made_anew(ABSENT.findall(text)):
+            # By a job of this run, from under another that was to read it.
+            return f"{', '.join(aside)}: was damaged and set aside; start again: the same command makes it anew"
         if not (found := ENDED.search(text)):
             return text
         signal, status = found.groups()

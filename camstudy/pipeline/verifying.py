@@ -6,6 +6,7 @@ from pathlib import Path
 
 from camstudy.core import chunks
 from camstudy.core.errors import CamstudyError, Damaged
+from camstudy.core.ledger import table_of
 from camstudy.core.provenance import read_json, stated_files, verify
 from camstudy.core.store import open_store, store_path
 
@@ -24,7 +25,7 @@ def damages(records: Iterable[str | Path]) -> Iterator[Damaged]:
                 raise Damaged(f"{record}: does not say what it is a record of", record)
             found = _of_store(record, content) if "store" in content else _of_files(record, content)
             # All of a record's before any is set aside, the record with it.
-            yield from [*found]
+            yield from [*found, *_of_table(record, content)]
         except Damaged as error:
             yield error
 
@@ -34,6 +35,14 @@ def records_of_study(study: str) -> list[Path]:
     folder = Path("results", "studies", study)
     tables = [table.with_suffix(".json") for table in sorted(folder.glob("*.parquet"))]
     return [*tables, *(run for kind in ("", "tables", "figures") for run in sorted((folder / kind).glob("*.run.json")))]
+
+
+def _of_table(record: Path, content: dict) -> Iterator[Damaged]:
+    """Look for the table of files from outside, without which no change of theirs would be noticed."""
+    table = table_of(record)
+    if "store" in content and content.get("content") and not table.is_file():
+        there = [table] if os.path.lexists(table) else []
+        yield Damaged(f"{table}: the list of the files that {record} was made from is gone", record, *there)
 
 
 def _of_files(record: Path, content: dict) -> Iterator[Damaged]:

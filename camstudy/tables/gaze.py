@@ -11,6 +11,12 @@ from camstudy.tables.metrics import heading, scale
 from camstudy.tables.table import Column, Row, Table
 
 BASELINES = {"center_bias": "the center bias of the other images", "uniform": "a uniform density"}
+# What is not what other work has under the data set's name, by its source.
+FOUND = {
+    "mit1003": "Fixations of observers are found by camstudy in the eye tracker's samples (by dispersion), not by the "
+    "authors' code (docs/definitions.md): scores are near to those of other work, not equal.",
+    "salicon": "Fixations are those of a mouse, with which people uncovered the images.",
+}
 
 
 def gaze(inputs: TableInputs) -> Table:
@@ -97,6 +103,8 @@ def _notes(inputs: TableInputs, family: str, metrics: Sequence[str]) -> Iterator
     yield f"Dataset: {inputs.dataset['dataset']}, {significance.numbers(scores['n'])} images with fixations that count."
     if inputs.dataset["human_maps"] == "simulated":
         yield "Fixations are simulated, not recorded from people: nothing about people follows."
+    if (said := FOUND.get(inputs.dataset.get("source", ""))) is not None:
+        yield said
     yield f"Protocol: {inputs.protocol_title(family)}. Metrics are defined in docs/metrics.md."
     if family == "scanpath":
         yield (

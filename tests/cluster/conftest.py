@@ -98,10 +98,10 @@ class ClusterProject(Project):
                 found[base64.urlsafe_b64decode(path.name).decode()] = json.loads(path.read_text())["external_jobid"]
         return found
 
-    def start(self, *arguments: str) -> subprocess.Popen:
-        """Start Snakemake and go on; its output goes to `head.log`."""
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen:
+        """Start Snakemake, with variables of its own, and go on; its output goes to `head.log`."""
         with (self.path / "head.log").open("w") as log:
-            where = {"cwd": self.path, "env": self.environment, "stdout": log, "stderr": subprocess.STDOUT}
+            where = {"cwd": self.path, "env": self.environment | variables, "stdout": log, "stderr": subprocess.STDOUT}
             # Tests that run in a shell's background ignore interrupts, and so would their children.
             listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
             return subprocess.Popen(self.command(*arguments), **where, preexec_fn=listen)

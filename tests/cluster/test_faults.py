@@ -4,6 +4,7 @@ The stories run side by side on one cluster. Each changes one model of a finishe
 follow. A process is stopped (SIGSTOP) where it is to be caught half-way: no story hangs on the speed of the machine.
 """
 
+import os
 import shutil
 import signal
 import time
@@ -76,18 +77,34 @@ def stop_explaining(project, head):
     return process, {path: path.stat().st_mtime_ns for path in files}
 
 
-def hold_question(head):
-    """Stop the `sacct` by which a head asks for the states of its jobs, and return the process."""
+# Snakemake's question for the states of its jobs gets no answer while there is a file `hold`.
+SQUEUE = """\
+#!/bin/sh
+[ -e hold ] && touch held
+while [ -e hold ]; do sleep 0.1; done
+exec {squeue} "$@"
+"""
 
-    def asked():
-        with suppress(psutil.Error):
-            for child in psutil.Process(head.pid).children():
-                if child.name() == "sacct":
-                    child.suspend()
-                    return child if child.status() == psutil.STATUS_STOPPED else None
-        return None
 
-    return wait_until(asked, head, pause=0.001)
+def start_with_held_questions(project):
+    """Start a head whose `squeue` can be held."""
+    script = project.path / "bin/squeue"
+    script.parent.mkdir()
+    path = project.environment["PATH"]
+    script.write_text(SQUEUE.format(squeue=shutil.which("squeue", path=path)))
+    script.chmod(0o755)
+    return project.start(PATH=f"{script.parent}{os.pathsep}{path}")
+
+
+def interrupt_at_a_question(project, head):
+    """Interrupt a head while it asks for the states of its jobs: then its list of jobs to cancel is empty."""
+    hold = project.path / "hold"
+    hold.touch()
+    wait_until((project.path / "held").exists, head)
+    head.send_signal(signal.SIGINT)
+    wait_until(lambda: "Terminating processes" in (project.path / "head.log").read_text(), head)
+    hold.unlink()
+    head.wait(120)
 
 
 def disturb_jobs(project):
@@ -140,15 +157,10 @@ def disturb_heads(project):
     project.run("--unlock")
     others.append(project.run("results/studies/other/tables/dcls.csv", "--configfile", "other.yaml"))
     spared = {job["JobID"]: job["State"] for job in queue(project)}
-    head = project.start()
+    head = start_with_held_questions(project)
     _, chunks = stop_explaining(project, head)
     taken_over = (project.path / "head.log").read_text()
-    # While Snakemake waits for an answer, it would cancel nothing.
-    question = hold_question(head)
-    head.send_signal(signal.SIGINT)
-    wait_until(lambda: "Terminating processes" in (project.path / "head.log").read_text(), head)
-    question.resume()
-    head.wait(120)
+    interrupt_at_a_question(project, head)
     left = queue(project)
     head = project.start()
     wait_until(lambda: working(project, "score"), head)

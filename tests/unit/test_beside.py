@@ -195,7 +195,11 @@ WRONG = {
         "large": (GOOD * 1e38, "is a human map with 96 values that are NaN, infinite or beyond float32"),
         "colored": (encoded(RNG.integers(0, 9, (10, 10, 3), np.uint8)), "is uint8 (10, 10, 3), expected numbers (heig"),
         "text": (np.array([["a"]]), "is <U1 (1, 1), expected numbers (height, width)"),
-        "cut": (encoded(np.eye(10, dtype=np.uint8))[:-30], "cat/1.png: cannot be read as a PNG file ("),
+        "cut": (encoded(np.eye(10, dtype=np.uint8))[:-30], "cat/1.png: cannot be read as a PNG or TIFF or JPEG file ("),
+        "pointer": (
+            b"version https://git-lfs.github.com/spec/v1",
+            "of Git LFS instead of the file); run `git lfs pull`",
+        ),
     },
 }
 

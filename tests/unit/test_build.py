@@ -89,6 +89,13 @@ def test_seed_decides_the_weights_and_leaves_the_generator_alone():
             {"kwargs": {"pretrained": True}},
             r"kwargs\.pretrained: .* would fetch weights whenever it is built, .*remove it",
         ),
+        *(
+            (
+                {"arch": "torchvision.models.resnet18", "kwargs": {"weights": weights}},
+                r"kwargs\.weights: .* would fetch weights whenever it is built.* in the study: `weights: {timm",
+            )
+            for weights in ("DEFAULT", "import:torchvision.models.ResNet18_Weights.DEFAULT")
+        ),
     ],
 )
 def test_mistakes_are_named(changes, message):

@@ -2,12 +2,15 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import nn
 
 from camstudy.core.errors import CamstudyError
 from camstudy.explain.checking import check_network
+from camstudy.models.adapting import needs_output
 
 torch.set_num_threads(1)
 SIDE, CLASSES = 16, 5
@@ -122,3 +125,54 @@ def test_another_number_of_classes_is_told():
 def three_classes(num_classes: int) -> nn.Module:
     """Return a network that does not heed the number of classes."""
     return Net(3)
+
+
+class Recomputed(nn.Module):
+    """A network with gradient checkpointing."""
+
+    def __init__(self, num_classes: int, again: bool) -> None:
+        super().__init__()
+        self.conv, self.norm, self.relu = nn.Conv2d(3, 8, 3, 4, 1), nn.BatchNorm2d(8), nn.ReLU()
+        self.fc, self.again = nn.Linear(8, num_classes), again
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        part = nn.Sequential(self.conv, self.norm, self.relu)
+        return self.fc(torch.utils.checkpoint.checkpoint(part, x, use_reentrant=self.again).mean((2, 3)))
+
+
+class Branches(nn.Module):
+    """Two branches of which forward makes a sum, or one after the other."""
+
+    def __init__(self, num_classes: int, two: bool) -> None:
+        super().__init__()
+        self.stem, self.fc, self.two = nn.Conv2d(3, 8, 3, 4, 1), nn.Linear(8, num_classes), two
+        self.one, self.other = nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        x = self.stem(x)
+        x = self.one(x) + self.other(x) if self.two else self.other(self.one(x))
+        return self.fc(x.relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("returned", [None, "x", np.zeros((2, 5)), 0.5])
+def test_what_holds_no_logits_is_told(returned):
+    assert needs_output(returned) == "let its forward pass return the logits, a tensor of torch"
+    assert needs_output([returned]).startswith("say where the logits are")
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("again", [False, True])
+def test_layers_that_are_recomputed_are_told(again):
+    with pytest.raises(CamstudyError, match=r"^arch: Recomputed recomputes a part of its forward pass for gradients"):
+        check_network(entry(arch=f"{__name__}.Recomputed", kwargs={"again": again}, target_layer="conv"))
+
+
+def test_branches_beside_the_default_layer_are_told(capsys):
+    two = {"arch": f"{__name__}.Branches", "kwargs": {"two": True}}
+    assert check_network(entry(**two))["layer"]["path"] == "other"
+    assert "The default layer of Branches, `other`, does not have all that the logits" in capsys.readouterr().out
+    check_network(entry(**two, target_layer="other"))
+    check_network(entry(**two | {"kwargs": {"two": False}}))
+    assert capsys.readouterr().out == ""

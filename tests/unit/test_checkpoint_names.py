@@ -172,11 +172,11 @@ def test_tensors_of_one_shape_in_another_order_are_refused_by_the_ends_of_their_
     [
         (b"<!DOCTYPE html><html>", "cannot be read: it is a web page; its address asks for something first"),
         (b"version https://git-lfs.github.com/spec/v1", "it is a pointer of Git LFS instead of the file; run `git lfs"),
-        (b"\x89HDF\r\n\x1a\n", "it is an HDF5 file, as Keras writes; take weights of PyTorch"),
-        (gzip.compress(b"0"), "it is compressed by gzip; unpack it"),
+        (b"\x89HDF\r\n\x1a\n", "it is an HDF5 file; if Keras wrote it, take weights of PyTorch"),
+        (gzip.compress(b"0", mtime=0), "it is compressed by gzip; unpack it"),
         (b"PK\5\6" + bytes(18), "it is an empty zip archive; fetch it again"),
         (bytes(257) + b"ustar" + bytes(9), "it is a tar archive; unpack it"),
-        (b"\x93NUMPY\1\0", r"it is a numpy array; save the weights by their names"),
+        (b"\x93NUMPY\1\0", r"it is a NumPy array; save the weights by their names"),
         (b'{"weight_map": {}}', "it is the index of a network in several files; join them"),
         (b'{"a": 1}', r"it is text \(JSON\)"),
         (b"\x08\x07\x12\x07pytorch", "it is no file of torch; if it is ONNX"),
@@ -255,8 +255,14 @@ def test_weights_in_none_or_several_places_are_refused(tmp_path, content, messag
         (changed("3.weight", torch.Tensor.to_sparse), r"dense tensors \(`to_dense`\)"),
         (changed("3.bias", lambda t: t * float("nan")), r"have NaN or infinity: `3\.bias` \(float32\)$"),
         (changed("3.bias", lambda t: (t / 0).half()), r"have NaN or infinity: `3\.bias` \(float16\)$"),
+        (
+            changed("1.running_var", lambda t: t.index_fill(0, torch.tensor([1]), -1e-3)),
+            r"below zero: `1\.running_var` ",
+        ),
+        (changed("1.running_var", lambda t: t * float("nan")), r"have NaN or infinity: `1\.running_var` \(float32\)$"),
+        (changed("1.num_batches_tracked", lambda t: t - 5), r"below zero: `1\.num_batches_tracked` \(int64\)$"),
     ],
-    ids=["int8", "quantized", "complex", "meta", "sparse", "NaN", "infinity"],
+    ids=["int8", "quantized", "complex", "meta", "sparse", "NaN", "infinity", "variance", "NaN variance", "counter"],
 )
 def test_values_that_no_network_can_take_are_refused(state, message):
     model = Net(2)

@@ -72,6 +72,23 @@ def faults(content, other):
         yield "exchanged", other
 
 
+def test_the_list_of_files_from_outside_is_missed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record = Path(RECORDS["store"])
+    store(record, 0)
+    write_json(record, {**read_json(record), "content": "0" * 16})
+    table = record.with_suffix(".sources.jsonl")
+    table.write_text("")
+    assert list(damages([record])) == []
+    table.unlink()
+    table.symlink_to("nowhere")
+    (found,) = damages([record])
+    assert str(table) in str(found)
+    set_aside(found)
+    assert not record.exists()
+    assert not table.is_symlink()
+
+
 @pytest.mark.parametrize("kind", RECORDS)
 def test_each_is_noticed_named_and_set_aside(tmp_path, monkeypatch, kind):
     make(tmp_path / "here", 0)

@@ -134,6 +134,17 @@ def test_table(tmp_path):
     assert files.read("one.jpg") == picture(*SIZES["one"])
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_tables_as_spreadsheets_export_them(tmp_path, delimiter):
+    gaze_table(tmp_path)
+    expected = read_table(tmp_path, "fixations.csv")[1]
+    (tmp_path / "fixations.csv").write_bytes(b"\xef\xbb\xbf" + GAZE_TABLE.replace(",", delimiter).encode())
+    for one, other in zip(read_table(tmp_path, "fixations.csv")[1], expected, strict=True):
+        assert one.name == other.name
+        for name in ("fixations", "observers", "orders", "durations"):
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
 def test_table_without_durations(tmp_path):
     lines = [line.rsplit(",", 1)[0] for line in GAZE_TABLE.splitlines()]
     gaze_table(tmp_path, "\n".join(lines))
@@ -149,8 +160,8 @@ def test_table_without_durations(tmp_path):
         ("50.5,200", "nan,200", r"fixations\.csv, line 2: `y` is 'nan', expected a number"),
         ("one.jpg,anna,2", "one.jpg,anna,1", r"line 4: a second fixation of order 1 of observer 'anna'"),
         ("one.jpg,bert,1", "on.jpg,bert,1", r"fixations\.csv, line 5: there is no image 'on\.jpg'"),
-        ("10.5,150", "10.5,150,9", r"fixations\.csv, line 5: has not 6 values"),
-        (",150\none", "\none", r"fixations\.csv, line 5: has not 6 values"),
+        ("10.5,150", "10.5,150,9", r"fixations\.csv, line 5: has 7 values for 6 columns"),
+        ("50.5,200", '"50,5",200', r"line 2: `y` is '50,5', with a comma as decimal point; export .* as in '50\.5'"),
     ],
 )
 def test_damage_of_a_table_is_named_with_its_line(tmp_path, old, new, message):

@@ -108,6 +108,30 @@ def test_eight_at_once_are_eight_alone(name):
             torch.testing.assert_close(alone[1][key][0], values[i], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["fovex", "neva"])
+def test_an_image_without_a_finite_loss_has_no_fixation(name):
+    """Neither a path nor a map that shows the center; the others are as they were."""
+
+    class Broken(torch.nn.Module):
+        def __init__(self, whole) -> None:
+            super().__init__()
+            self.whole = whole
+
+        def forward(self, x):
+            return self.whole(x) * x.new_tensor([1, torch.nan, 1])[: len(x), None]
+
+    images = pixels(3, SIDE)
+    given = context(net("mixer"), images)
+    maps, arrays = bind(name, CASES[name])(given)
+    found, lost = bind(name, CASES[name])(dataclasses.replace(given, model=Broken(given.model)))
+    for each in lost.values():
+        if each is not lost["weight"]:
+            assert each[1].isnan().all()
+    assert (found[1] == 0).all()
+    torch.testing.assert_close(found[[0, 2]], maps[[0, 2]])
+    torch.testing.assert_close(lost["scanpath"][[0, 2]], arrays["scanpath"][[0, 2]])
+
+
 def test_a_sigmoid_head_has_the_loss_of_the_class_alone():
     model, images = net("mixer"), pixels(2, SIDE)
     given = dataclasses.replace(context(model, images), head="sigmoid")

@@ -122,6 +122,38 @@ def test_images_that_nobody_looked_at_do_not_count(tmp_path, dataset):
     assert table.loc[:3, shipped()["gaze"]["metrics"]].notna().all(axis=None)
 
 
+def test_one_fixation_at_the_border_of_an_image_that_is_no_square(tmp_path):
+    """The first and the last pixel; the last image has a map with a NaN, which is scored as a constant one."""
+    points = [np.array([place], np.float32) for place in ((0, 0), (59.9, 79.9), (59.9, 0))]
+    data = store(tmp_path, points, [np.zeros(1, np.int16)] * 3)
+    maps = RNG.normal(size=(3, 6, 8)).astype(np.float32)
+    maps[2, 1, 1] = np.nan
+    table = scored(tmp_path, data, heatmaps(tmp_path, maps, (0, 0, 1, 1)), baseline="uniform")
+    assert table["n_fixations"].tolist() == [1, 1, 1]
+    pixels = [(0, 0), (59, 79), (59, 0)]
+    for number, pixel in enumerate(pixels[:2]):
+        heat = F.interpolate(torch.from_numpy(maps[[number]])[None].double(), SIZE, mode="bilinear")[0, 0].numpy()
+        row, value = table.loc[number], heat[pixel]
+        others = np.array([heat[other] for other in pixels if other != pixel])
+        assert row["nss"] == pytest.approx((value - heat.mean()) / heat.std(), abs=1e-5)
+        below = ((heat < value).sum() + ((heat == value).sum() - 1) / 2) / (heat.size - 1)
+        assert row["auc_judd"] == pytest.approx(below, abs=1e-3)
+        assert row["shuffled_auc"] == pytest.approx((others < value).mean(), abs=1e-6)
+        density = (heat - heat.min()) / (heat - heat.min()).sum()
+        gain = np.log2(density[pixel] * heat.size) if density[pixel] > 0 else None
+        if gain is not None:
+            assert row["information_gain"] == pytest.approx(gain, abs=1e-3)
+    assert table.loc[2, ["nss", "auc_judd", "shuffled_auc", "cc"]].tolist() == [0, 0.5, 0.5, 0]
+
+
+@pytest.mark.parametrize("observer", [0, -1])
+def test_one_observer_or_none_known_is_no_ceiling(tmp_path, observer):
+    data = store(tmp_path, POINTS, [np.full_like(one, observer) for one in OBSERVERS])
+    table = scored(tmp_path, data, heatmaps(tmp_path, MAPS, (0, 0, 1, 1), "observers"))
+    assert table[shipped()["gaze"]["metrics"]].isna().all(axis=None)
+    assert table["n_fixations"].tolist() == COUNTS
+
+
 def test_settings_of_the_protocol(tmp_path, dataset):
     maps = heatmaps(tmp_path, MAPS + 9)
     plain, scaled = (scored(tmp_path, dataset, maps, similarity=how)["sim"][:3] for how in ("shifted", "minmax"))

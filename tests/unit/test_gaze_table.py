@@ -129,6 +129,17 @@ def test_notes():
     assert "rows with a minus" not in text
 
 
+def test_notes_say_whose_fixations_these_are():
+    _, inputs, _ = make(compared=False)
+    said = {}
+    for source in ("mit1003", "salicon", "gaze_table"):
+        inputs.dataset["source"] = source
+        said[source] = "\n".join(TABLES["gaze"].function(inputs).notes)
+    assert "found by camstudy in the eye tracker's samples (by dispersion), not by the authors' code" in said["mit1003"]
+    assert "those of a mouse" in said["salicon"]
+    assert "mouse" not in said["gaze_table"] + said["mit1003"]
+
+
 def test_one_model_needs_no_column():
     _, inputs, _ = make(compared=False)
     inputs.study["models"].remove("dcls")

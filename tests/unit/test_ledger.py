@@ -408,6 +408,33 @@ def test_a_broken_line_of_a_table_is_named(root, table, line):
         outside(table, root)
 
 
+def test_a_table_that_has_changed_is_named(root, table):
+    cub200(root)
+    prepare(TREES["cub"][1], root, table)
+    seen, whole = refresh(table, root), table.read_bytes()
+    for old, new in ((b'"CUB_200_2011"', b'"CUB_200_2010"'), (b'"accepted": ""', b'"accepted": "0"')):
+        assert old in whole
+        table.write_bytes(whole.replace(old, new, 1))
+        with pytest.raises(CamstudyError, match=r"data\.sources\.jsonl: .*has changed .*delete it and \S*data\.json,"):
+            refresh(table, root)
+    # The lines are read once a file has another time.
+    for other in (root / "CUB_200_2011").rglob("*.txt"):
+        os.utime(other, (1, 1))
+    end = whole.index(b"\n") + 1
+    for damaged in (whole[:end], whole[:-1] + b" \n", whole[:end] + whole[end:].replace(b".jpg", b".jpf")):
+        table.write_bytes(damaged)
+        with pytest.raises(CamstudyError, match=r"data\.sources\.jsonl: .*list of files has changed"):
+            refresh(table, root)
+    # An earlier version sealed none.
+    header, _, rows = whole.partition(b"\n")
+    earlier = {key: value for key, value in json.loads(header).items() if key not in ("seal", "rows")}
+    table.write_bytes(json.dumps(earlier).encode() + b"\n" + rows)
+    assert refresh(table, root) == seen
+    table.unlink()
+    table.symlink_to(table.name)
+    assert read_header(table) is None
+
+
 def test_several_heads_at_a_time_leave_a_whole_table(root, table):
     as_train(root)
     first = prepare(IMAGENET | {"split": "train"}, root, table)

@@ -24,6 +24,16 @@ def test_only_links_to_nothing_are_found(tmp_path):
     assert dangling_links(tmp_path / "nothing") == []
 
 
+def test_one_that_leads_to_itself_is_told(tmp_path):
+    link = tmp_path / "models"
+    link.symlink_to("models")
+    with pytest.raises(OSError, match="symbolic links") as raised:
+        (link / "model.json").read_bytes()
+    assert disk_mistake(raised.value) == (
+        f"{link}/model.json: leads through a link to itself; remove that link, and what is missing is made anew"
+    )
+
+
 def test_one_in_the_place_of_a_folder_is_told(tmp_path):
     link = tmp_path / "model"
     link.symlink_to("/nowhere/model")

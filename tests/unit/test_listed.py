@@ -118,7 +118,7 @@ def test_fractions_and_numbers_beyond_all_images_are_no_boxes(tmp_path):
 
 
 def test_boxes_that_are_none_are_told(tmp_path):
-    message = "line 3: found x0 '1', y0 '0', x1 'x', y1 '4', expected four numbers of pixels"
+    message = "line 3: `x1` is 'x', expected a number"
     tree(tmp_path, "a.png", "b.png", t_csv="file,label,x0,y0,x1,y1\nb.png,1,1,0,2,4\na.png,1,1,0,x,4\n")
     found = read_folder(tmp_path, labels="t.csv", boxes=True)
     kept, (text,) = readable(found.files, found.photographs)

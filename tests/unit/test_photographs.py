@@ -293,6 +293,15 @@ def test_truncated_images_are_named_and_stop_the_preparation(tmp_path, kind, opt
     assert not (tmp_path / "toy.json").exists()
 
 
+def test_a_jpeg_without_its_end_is_cut_off():
+    buffer = io.BytesIO()
+    Image.fromarray(picture(20, 30)).save(buffer, "JPEG")
+    assert buffer.getvalue()[-2:] == b"\xff\xd9"
+    assert check_image(buffer.getvalue(), "whole.jpg") == (20, 30)
+    with pytest.raises(CamstudyError, match=r"cut\.jpg: cannot be decoded \(image file is truncated"):
+        check_image(buffer.getvalue()[:-2], "cut.jpg")
+
+
 @pytest.mark.parametrize("replaced", [True, False])
 def test_an_attempt_goes_on_only_if_all_files_are_as_they_were(tmp_path, replaced):
     """The first file is packed, then the job is killed at the second; meanwhile the first is repaired, in its size."""

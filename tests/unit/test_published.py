@@ -116,6 +116,42 @@ def test_mistakes_of_the_file(tmp_path):
         read_published(path)
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: "<!DOCTYPE html>\n<html><title>404</title></html>\n", "line 1 is `<!DOCTYPE html>`, expected"),
+        (lambda text: "", "line 1 is ``, expected the names of columns"),
+        (lambda text: "\0" * 300, "line 1 is `"),
+        (lambda text: text.replace(",", ";"), "line 1 is `dataset;model;"),
+        (lambda text: text[: len(text) // 2], "line 14: expected 14 cells"),
+        (lambda text: text + text.splitlines(keepends=True)[3], "line 27: the same number as in line 4"),
+        (lambda text: text.replace("\n", "\n\n") + "a,b\n", "line 53: expected 14 cells"),
+        (lambda text: f"value,{text}", "column `value` twice"),
+        (lambda text: text + 'a,"b', "line 27 cannot be read as CSV"),
+        (lambda text: text.replace(",82.1,", ",82_1,"), "line 2: `value` is `82_1`"),
+        (lambda text: text.encode("utf-16"), "cannot be read as CSV in UTF-8"),
+        (None, "cannot be read (Is a directory)"),
+    ],
+)
+def test_what_became_of_a_shipped_file_is_named(tmp_path, damage, message):
+    path = tmp_path / "values.csv"
+    if damage is None:
+        path.mkdir()
+    else:
+        damaged = damage((ROOT / "config/published/dcls.csv").read_text())
+        path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    with pytest.raises(CamstudyError) as caught:
+        read_published(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_a_mark_of_spreadsheets_is_no_part_of_a_name(tmp_path):
+    path = written(tmp_path, ROW)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_published(path)["value"].tolist() == [float(ROW["value"])]
+
+
 # ---- joining
 
 

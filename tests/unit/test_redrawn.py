@@ -1,6 +1,7 @@
 """Maps drawn again from scanpaths: their NSS written out pixel by pixel, means over images, table and figure."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from camstudy.core.store import ArraySpec
 from camstudy.explain.fixations import own_heat_size
 from camstudy.explain.store import Heatmaps, heatmap_writer
 from camstudy.figures import FIGURES
+from camstudy.figures.redrawn import groups
+from camstudy.figures.style import COLUMN
 from camstudy.metrics.run import score
 from camstudy.metrics.scoring import FAMILIES, Work
 from camstudy.study.catalog import with_catalogs
@@ -144,3 +147,49 @@ def test_the_figure_has_a_line_per_method_and_the_controls():
     # Without controls there are none.
     bare = dataclasses.replace(inputs, study=inputs.study | {"controls": []})
     assert len(FIGURES["nss_by_fixations"].function(bare).axes[0].lines) == len(left.lines) - 2
+
+
+def many(models=("net",)):
+    """Inputs with the methods of the shipped study of variants, with made-up numbers."""
+    catalog = yaml.safe_load((ROOT / "config/catalog/foveation.yaml").read_text())["catalog"]["methods"]
+    methods = yaml.safe_load((ROOT / "config/studies/fovex_ablation_gaze.yaml").read_text())["methods"]
+    rows = []
+    for model, (index, name) in itertools.product(models, enumerate(methods)):
+        last = catalog[name].get("parameters", {}).get("fixations", 10)
+        kinds = [(number, 0.15) for number in range(1, last + 1)] + [(last, size) for size in (0.05, 0.1, 0.3, 0.6)]
+        for number, size in kinds:
+            mean = 2.1 - 0.05 * number**0.7 + 0.02 * index - abs(np.log(size / 0.12)) / 4
+            rows.append(["scenes", model, name, "redrawn", number, size, size == 0.15, mean, mean - 0.1, mean + 0.1, 9])
+    inputs = make_redrawn_inputs(models)
+    entries = {name: {"title": catalog[name]["title"], "target": "predicted"} for name in methods}
+    every = inputs.study["catalog"] | {"methods": inputs.study["catalog"]["methods"] | entries}
+    study = inputs.study | {"methods": methods, "catalog": every}
+    found = pd.DataFrame(rows, columns=inputs.redrawn.columns)
+    return dataclasses.replace(inputs, study=study, redrawn=found), methods, catalog
+
+
+def test_many_variants_are_drawn_in_groups_as_wide_as_a_column():
+    inputs, methods, catalog = many()
+    figure = FIGURES["nss_by_fixations"].function(inputs)
+    assert figure.get_figwidth() == COLUMN
+    titles = {name: catalog[name]["title"] for name in methods}
+    found = list(groups(titles))
+    # Each variant once, beside the others of its kind, and what it is a variant of in every group.
+    assert sorted(name for _, group in found for name in group) == sorted(set(methods) - {"fovex_predicted"})
+    assert {whole for whole, _ in found} == {"fovex_predicted"}
+    changed = [{tuple(catalog[name]["parameters"]) for name in group} for _, group in found]
+    assert [len(kinds) for kinds in changed] == [1, 1, 1, 1, 2]  # the last two have no fellow
+    assert len(figure.axes) == 2 * len(found)
+    for number, (_, group) in enumerate(found):
+        left, right = figure.axes[2 * number : 2 * number + 2]
+        for name in ("fovex_predicted", *group):
+            own = inputs.redrawn[(inputs.redrawn["method"] == name) & inputs.redrawn["own"]]
+            points = own.sort_values("fixations")[["fixations", "mean"]].to_numpy()
+            assert any(np.array_equal(line.get_xydata(), points) for line in left.lines)
+        labels = [text.get_text() for text in right.get_legend().get_texts()]
+        assert labels == ["FovEx", *(titles[name][len("FovEx (") : -1] for name in group)]
+
+
+def test_methods_that_are_no_variants_are_drawn_in_rows_of_as_many_as_colors():
+    titles = {f"m{number}": f"Method {letter}" for number, letter in enumerate("ABCDEFGH")}
+    assert list(groups(titles)) == [(None, list(titles)[:6]), (None, list(titles)[6:])]

@@ -147,6 +147,27 @@ def test_scanpaths_of_a_method_are_compared_with_each_person_s(tmp_path):
     assert table.loc[2:3, shipped()["scanpaths"]["metrics"]].isna().all(axis=None)
 
 
+def test_steps_beyond_the_image_are_at_its_border(tmp_path, monkeypatch):
+    """Points of FovEx may leave the image, people's do not: no distance exceeds the diagonal, as is stated."""
+    far = STEPS.copy()
+    far[0] = [[-1.5, 2.5], [0.5, 3], [2, 0.5], [0.5, -1], [0, 0], [1, 1]]
+    border = [[0, 60], [30, 60], [60, 30], [30, 0], [0, 0], [60, 60]]
+    monkeypatch.setitem(globals(), "STEPS", far)
+    row, others, frame = scored(tmp_path, stored(tmp_path, VIEW)).loc[0], people(0), np.array([60.0, 60.0])
+    expected = np.mean([multimatch(np.array(border, float), other, frame) for other in others], 0)
+    names = [f"multimatch_{name}" for name in ("shape", "direction", "length", "position")]
+    np.testing.assert_allclose(row[names].astype(float), expected, atol=1e-5)
+    distances = [np.hypot(*(other[0] - [0, 60])) / np.hypot(60, 60) for other in others]
+    assert row["first_fixation_distance"] == pytest.approx(np.mean(distances), abs=1e-6)
+
+
+def test_one_observer_alone_is_not_compared(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "OBSERVERS", [np.zeros_like(one) for one in OBSERVERS])
+    table = scored(tmp_path, stored(tmp_path, (0, 0, 1, 1), "observers", paths=False))
+    assert table["scanmatch"].isna().all()
+    assert table["n_fixations"].tolist() == [sum(pair) for pair in COUNTS]
+
+
 def test_people_s_scanpaths_are_compared_with_the_others(tmp_path):
     table = scored(tmp_path, stored(tmp_path, (0, 0, 1, 1), "observers", paths=False))
     for number in range(3):

@@ -401,7 +401,7 @@ def made_again(manifest):
     intact(manifest)
 
 
-@pytest.mark.parametrize("kind", ["folder", "link"])
+@pytest.mark.parametrize("kind", ["folder", "link", "link to itself"])
 @pytest.mark.parametrize(("name", "chunk"), [*FILES, ("progress/written", "c.1"), ("progress", "files.json")])
 def test_what_is_no_file_is_no_chunk(manifest, finished, name, chunk, kind):
     file = finished / name / chunk
@@ -410,7 +410,7 @@ def test_what_is_no_file_is_no_chunk(manifest, finished, name, chunk, kind):
         file.mkdir()
         (file / "file").touch()
     else:
-        file.symlink_to("nowhere")
+        file.symlink_to("nowhere" if kind == "link" else chunk)
     if name != "progress/written":  # which readers do not read
         with pytest.raises(Damaged, match=r"gradcam\.zarr.* (lacks chunk|the list of the store's files is gone)"):
             open_store(manifest)
@@ -430,6 +430,41 @@ def test_what_describes_no_store_is_wiped(manifest, finished, where, content):
         with pytest.raises(Damaged, match=r"gradcam\.zarr"):
             open_store(manifest)
     made_again(manifest)
+
+
+@pytest.mark.parametrize("where", [".", "zarr.json", "heatmap", "heatmap/zarr.json", "progress", "progress/written"])
+def test_what_leads_to_itself_describes_no_store(manifest, finished, where):
+    place = finished / where
+    remove(place)
+    place.symlink_to(place.name)
+    if not where.startswith("progress/"):
+        with pytest.raises(Damaged, match=r"gradcam\.zarr"):
+            open_store(manifest)
+    made_again(manifest)
+
+
+@pytest.mark.parametrize("arrays", [5, [{}], None, {"heatmap": 1}])
+def test_a_manifest_that_names_no_arrays_is_damaged(manifest, finished, arrays):
+    write_json(manifest, {**read_json(manifest), "arrays": arrays})
+    with pytest.raises(Damaged, match=r"gradcam\.json: does not say which arrays its store has"):
+        open_store(manifest)
+
+
+def test_what_the_list_of_files_lacks_is_not_read(manifest, finished):
+    sums = finished / "progress/files.json"
+    whole = read_json(sums)["sha256"]
+    write_json(sums, {"sha256": {}})
+    with pytest.raises(Damaged, match=r"the list of the store's files is gone or damaged"):
+        open_store(manifest)
+    write_json(sums, {"sha256": {name: each for name, each in whole.items() if name != "heatmap/c.1.0.0"}})
+    with pytest.raises(Damaged, match=r"chunk c\.1\.0\.0 of array `heatmap` is not in the list"):
+        open_store(manifest)["heatmap"][4:8]
+    write_json(sums, {"sha256": whole})
+    shutil.copytree(finished / "heatmap", finished / "heatmap2")
+    with pytest.raises(Damaged, match=r"description of array `heatmap2` is not in the list"):
+        open_store(manifest)
+    remove(finished / "heatmap2")
+    intact(manifest)
 
 
 def test_all_chunks_that_are_missing_are_counted(manifest, finished):

@@ -7,6 +7,8 @@ import pytest
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from camstudy.core.damage import set_aside
+from camstudy.core.errors import Damaged
 from camstudy.pipeline.progress import TRUSTED, Progress
 from camstudy.pipeline.terminal import Terminal
 
@@ -135,6 +137,22 @@ def test_several_failed_jobs_are_listed_in_the_end():
         "  Train net (its log: results/logs/1.log)",
         f"  {TITLES[2]} (its log: results/logs/2.log)",
     ]
+
+
+def test_what_another_job_has_set_aside_is_no_riddle(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    damaged = tmp_path / "results/data/scenes.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    absent = "OSError: Missing files after 5 seconds.\n{} (missing locally, parent dir contents: scenes.zarr)"
+    run = Run()
+    set_aside(Damaged("x", "results/data/scenes.json"))
+    run.say(absent.format("results/data/scenes.json"), LogEvent.ERROR, logging.ERROR, exception="WorkflowError")
+    # What was not damaged is Snakemake's to tell.
+    run.say(absent.format("results/data/other.json"), LogEvent.ERROR, logging.ERROR, exception="WorkflowError")
+    first, *others = run.lines
+    assert first == ("results/data/scenes.json: was damaged and set aside; start again: the same command makes it anew")
+    assert others == absent.format("results/data/other.json").splitlines()
 
 
 def test_what_is_not_known_as_an_aside_is_told():

@@ -1,37 +1,21 @@
 """Pictures that belong to photographs of one's own and lie in other folders: masks of objects, and human maps."""
 
-import io
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from camstudy.core.errors import CamstudyError
-from camstudy.core.kinds import kind
 from camstudy.core.paths import expanded
 from camstudy.core.store import ArraySpec
-from camstudy.data.formats.files import IMAGES, OTHERS, Files, Root, letters
+from camstudy.data.formats.companions import GREY, MASKS, Place, by_name, decode, match, read_grey, wanted
+from camstudy.data.formats.files import Files, Root
 
-MASKS, MAPS = (".png",), (".png", ".npy")
 WHAT = {"masks": "mask", "human_maps": "human map", "human_halves": "human map"}
-NUMBERS = "fiub"  # kinds of dtypes
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError)
 SHOWN = 3  # names in a message
-
-
-class Place(NamedTuple):
-    """A file of a folder."""
-
-    files: Files
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.files.path}, {self.name}"
 
 
 @dataclass(frozen=True)
@@ -122,23 +106,18 @@ def _below(path: Path, root: Path) -> str | None:
     return None
 
 
-def find_beside(
-    images: Sequence[str], folders: Mapping[str, Sequence[Files]], *, joined: bool = False
-) -> dict[str, Beside | CamstudyError]:
+def find_beside(images: Sequence[str], folders: Mapping[str, Sequence[Files]]) -> dict[str, Beside | CamstudyError]:
     """Return what lies beside each image, or which of it is missing.
 
     Parameters
     ----------
     images : their names
-    folders : those of ``masks`` and ``human_maps``, one each, and of ``human_halves``, two. A file is called as its
-        image is, with another ending or one more, or so without folders where no other image is
-    joined : whether names of images begin with their directory's, which those of files need not have
+    folders : those of ``masks`` and ``human_maps``, one each, and of ``human_halves``, two; their files belong to the
+        images as `camstudy.data.formats.companions.match` says
 
     Raises `CamstudyError` for a folder with nothing of any image.
     """
-    found = {
-        key: [_match(images, files, key, joined) for files in several] for key, several in folders.items() if several
-    }
+    found = {key: [_match(images, files, key) for files in several] for key, several in folders.items() if several}
     beside: dict[str, Beside | CamstudyError] = {}
     for image in images:
         own = {key: [match[image] for match in matches] for key, matches in found.items()}
@@ -149,53 +128,33 @@ def find_beside(
     return beside
 
 
-def _match(images: Sequence[str], files: Files, key: str, joined: bool) -> dict[str, Place | CamstudyError]:
+def _match(images: Sequence[str], files: Files, key: str) -> dict[str, Place | CamstudyError]:
     """Return the file of each image in one folder, or what is wrong."""
-    endings, known = _endings(key), {}
-    for name in files.endswith(*endings):
-        known.setdefault(letters(name.rpartition(".")[0]), []).append(name)
-    calls = {image: [*_calls(letters(image), joined)] for image in images}
-    exact = Counter(chain.from_iterable({*names} for names in calls.values()))
-    ends = Counter(names[1].rpartition("/")[2] for names in calls.values())
-    found: dict[str, Place | CamstudyError] = {}
-    for image, names in calls.items():
-        end = names[1].rpartition("/")[2]
-        usable = [name for name in names if exact[name] == 1] + ([end] if ends[end] == 1 else [])
-        there = next((known[name] for name in usable if name in known), [])
-        if len(there) == 1:
-            found[image] = Place(files, there[0])
-        elif there:
-            found[image] = CamstudyError(f"{files.path}: has {' and '.join(there)} of the image {image}; keep one")
+    there, known = [*files.endswith(*_endings(key))], {}
+    for image, names in match(images, by_name(there)).items():
+        if len(names) == 1:
+            known[image] = Place(files, names[0])
+        elif names:
+            known[image] = CamstudyError(f"{files.path}: has {' and '.join(names)} of the image {image}; keep one")
         else:
-            call = names[1] if exact[names[1]] == 1 else names[0]
-            wanted = " or ".join(f"{call}{ending}" for ending in endings)
-            found[image] = CamstudyError(f"{files.path}: has no {WHAT[key]} of the image {image}; put {wanted} there")
-    if found and not any(isinstance(each, Place) for each in found.values()):
-        several = sorted(chain.from_iterable(known.values()))[:SHOWN]
-        has = f"files called {', '.join(several)}" if several else f"no files of {', '.join(endings)}"
-        text = str(next(iter(found.values()))).partition("; ")[2]
+            call = " or ".join(wanted(images, image, ending) for ending in _endings(key)[1::-1])
+            known[image] = CamstudyError(f"{files.path}: has no {WHAT[key]} of the image {image}; put {call} there")
+    if known and not any(isinstance(each, Place) for each in known.values()):
+        has = f"files called {', '.join(there[:SHOWN])}" if there else f"no files of {', '.join(_endings(key))}"
+        text = str(next(iter(known.values()))).partition("; ")[2]
         raise CamstudyError(
             f"{files.path}: has no {WHAT[key]} of any image, and {has}; call them as images are: {text}"
         )
-    return found
+    return known
 
 
 def _endings(key: str) -> tuple[str, ...]:
-    return MASKS if key == "masks" else MAPS
-
-
-def _calls(image: str, joined: bool) -> Iterator[str]:
-    """Yield what a file may be called, without its ending: as the image, as without that one's, and in its root."""
-    head, _, ending = image.rpartition(".")
-    plain = head if f".{ending.lower()}" in (*IMAGES, *OTHERS) else image
-    yield from (image, plain)
-    if joined:
-        yield plain.partition("/")[2]
+    return MASKS if key == "masks" else GREY
 
 
 def decode_mask(content: bytes, where: str) -> np.ndarray:
     """Return the mask of a PNG file, uint8 (h, w): 1 where it is not black. Raises `CamstudyError` for other files."""
-    pixels = _decode_png(content, where)
+    pixels = decode(content, where, ["PNG"])
     return (pixels > 0).any(-1).astype(np.uint8) if pixels.ndim == 3 else (pixels > 0).astype(np.uint8)
 
 
@@ -213,21 +172,11 @@ def check_mask(mask: np.ndarray, size: tuple[int, int], where: str) -> None:
 def read_map(place: Place, size: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
     """Return a human map, resampled to ``shape``, float32: a mean of what lies in a pixel, weighted by a triangle.
 
-    Enlarged, it is bilinear; in its own shape it stays as it is. Values of 8 and 16 bits stay what they are. Raises
-    `CamstudyError`, naming the file, for what is no map of non-negative numbers, or none of a photograph of ``size``.
+    Enlarged, it is bilinear; in its own shape it stays as it is. Raises `CamstudyError`, naming the file, for what
+    is no map of non-negative numbers, or none of a photograph of ``size``.
     """
-    content, where = place.files.read(place.name), str(place)
-    values = _load_npy(content, where) if place.name.lower().endswith(".npy") else _decode_png(content, where)
-    if values.ndim == 3 and values.shape[2] > 1 and (values == values[..., :1]).all():
-        values = values[..., 0]
-    found = values.squeeze(-1) if values.ndim == 3 and values.shape[2] == 1 else values
-    if found.ndim != 2 or found.dtype.kind not in NUMBERS or not found.size:
-        raise CamstudyError(
-            f"{where}: is {found.dtype} {found.shape}, expected numbers (height, width): the human map itself, not a "
-            "colored picture of it"
-        )
-    with np.errstate(over="ignore"):  # told below
-        found = found.astype(np.float32)
+    where = str(place)
+    found = read_grey(place.files.read(place.name), where, "human map")
     _check_map(found, size, where)
     if found.shape == tuple(shape):
         return found
@@ -236,11 +185,6 @@ def read_map(place: Place, size: tuple[int, int], shape: tuple[int, int]) -> np.
 
 
 def _check_map(found: np.ndarray, size: tuple[int, int], where: str) -> None:
-    if odd := np.count_nonzero(~np.isfinite(found)):
-        raise CamstudyError(
-            f"{where}: is a human map with {odd:,} values that are NaN, infinite or beyond float32; give numbers for "
-            "them"
-        )
     if (lowest := found.min()) < 0:
         raise CamstudyError(f"{where}: is a human map with negative values, down to {lowest:.4g}; they begin at 0")
     if lowest == found.max():
@@ -256,30 +200,3 @@ def _check_map(found: np.ndarray, size: tuple[int, int], where: str) -> None:
 
 def _sides(size: Sequence[int]) -> str:
     return f"{size[0]} rows and {size[1]} columns"
-
-
-def _load_npy(content: bytes, where: str) -> np.ndarray:
-    try:
-        found = np.load(io.BytesIO(content), allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            raise ValueError("it is a .npz file of several arrays")
-    except DAMAGE as error:
-        raise _damaged(content, where, error, "NumPy array") from None
-    return found
-
-
-def _decode_png(content: bytes, where: str) -> np.ndarray:
-    """Return the pixels of a PNG file, (h, w) or, of colors, (h, w, 3)."""
-    try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            if image.mode.endswith("A"):
-                raise CamstudyError(f"{where}: has transparency, which may mean anything; save it without, as grey PNG")
-            return np.asarray(image.convert("RGB") if image.mode == "P" else image)
-    except DAMAGE as error:
-        raise _damaged(content, where, error, "PNG file") from None
-
-
-def _damaged(content: bytes, where: str, error: BaseException, wanted: str) -> CamstudyError:
-    what, advice = kind(content)
-    reason = f"it is {what}" if what else str(error).partition("\n")[0].partition(" <")[0]
-    return CamstudyError(f"{where}: cannot be read as a {wanted} ({reason}); {advice if what else 'make it again'}")

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from camstudy.core import ledger
 from camstudy.core.errors import CamstudyError
+from camstudy.core.files import remove
 from camstudy.core.kinds import after, kind
 from camstudy.core.provenance import sha256_file
 from camstudy.core.store import store_path
@@ -276,7 +277,8 @@ def start(manifest: str | Path, found: str) -> None:
     """
     manifest = Path(manifest)
     begun = manifest.with_suffix(".sources.begun")
-    if not begun.exists() or begun.read_text() != f"{found}\n":
+    if not begun.is_file() or begun.read_bytes() != f"{found}\n".encode():
         shutil.rmtree(store_path(manifest), ignore_errors=True)
         manifest.parent.mkdir(parents=True, exist_ok=True)
+        remove(begun)  # what is no file cannot be written
         begun.write_text(f"{found}\n")

@@ -15,7 +15,7 @@ from camstudy.core.errors import CamstudyError, MissingFiles, unknown
 from camstudy.data.formats.beside import Beside, find_beside, leave_out, open_beside
 from camstudy.data.formats.boxes import LIMIT
 from camstudy.data.formats.files import IMAGES, OTHERS, Files, Root, endswith, is_leftover
-from camstudy.data.formats.listed import finder, read_lines, read_rows, refuse_missing
+from camstudy.data.formats.listed import finder, number_of, read_lines, read_rows, refuse_missing
 from camstudy.data.formats.photographs import NO_LABEL, Photograph, mixed
 from camstudy.data.synsets import imagenet_synsets, synset_names
 
@@ -141,7 +141,7 @@ def read_folder(
             for item, row in zip(found, map(stated.__getitem__, names), strict=True)
         ]
     if folders:
-        found = _with_beside(found, find_beside(names, folders, joined=bool(more_roots)))
+        found = _with_beside(found, find_beside(names, folders))
     if subset is None:
         return Folder(files, mixed(found) if stated else found, shown, keys)
     by_name = {item.name: item for item in found}
@@ -238,10 +238,7 @@ def _read_table(files: Files, table: str, names: Sequence[str], boxes: bool) -> 
 
 def _edges(row: Mapping[str, str], where: str) -> tuple[int, int, int, int]:
     given = ", ".join(f"{edge} {row[edge]!r}" for edge in EDGES)
-    try:
-        edges = [float(row[edge]) for edge in EDGES]
-    except ValueError:
-        edges = [np.nan]
+    edges = [number_of(row, edge, where) for edge in EDGES]
     if not all(-LIMIT < edge < LIMIT for edge in edges):
         raise CamstudyError(f"{where}: found {given}, expected four numbers of pixels")
     if all(0 <= edge <= 1 for edge in edges) and any(edge % 1 for edge in edges):

@@ -173,7 +173,7 @@ def read_cat2000(root: str | Path) -> tuple[Files, list[Photograph]]:
     """Return files and photographs of CAT2000's training set: ``Stimuli`` and ``FIXATIONLOCS``, by category.
 
     A file has the mask ``fixLocs`` of fixated pixels; who made the fixations is not known: that is in
-    ``allFixData.mat``, an object that MATLAB alone can read.
+    ``allFixData.mat``, an object of MATLAB's, of which `scipy.io.loadmat` returns a handle alone.
     Raises `CamstudyError` if a part or a file is missing, or a file has another content.
     """
     files, names, _, known = list_cat2000(root)

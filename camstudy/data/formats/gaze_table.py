@@ -1,8 +1,6 @@
 """Photographs with fixations in a table of one's own: a folder of images, and a CSV file beside them."""
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +8,11 @@ import numpy as np
 from camstudy.core.errors import CamstudyError, MissingFiles
 from camstudy.data.formats.files import IMAGES, Files, Root
 from camstudy.data.formats.gaze import photograph, together
+from camstudy.data.formats.listed import finder, number_of, read_rows
 from camstudy.data.formats.photographs import UNKNOWN, Photograph, check_image
 
 COLUMNS = ("image", "observer", "order", "x", "y")
-NUMBERS = ("order", "x", "y", "duration")
+NUMBERS = ("order", "x", "y")
 
 
 def list_table(root: str | Path | Root, table: str) -> tuple[Files, list[str]]:
@@ -27,10 +26,11 @@ def list_table(root: str | Path | Root, table: str) -> tuple[Files, list[str]]:
 def read_table(root: str | Path | Root, table: str) -> tuple[Files, list[Photograph]]:
     """Return files and photographs: all images below ``root``, with the fixations that its table has of each.
 
-    The CSV file has a line for each fixation: ``image``, the file's name below ``root`` with slashes; ``observer``, any
-    text; ``order``, a whole number that grows; ``x`` and ``y`` in pixels to the right and down, (0, 0) the upper left
-    corner of the image; ``duration`` in milliseconds where that column is there, empty where it is not known. Fixations
-    outside of the image are left out and counted. An observer is the same number for all images.
+    The CSV file, as `camstudy.data.formats.listed.read_rows` reads it, has a line for each fixation: ``image``, the
+    file's name below ``root``; ``observer``, any text; ``order``, a whole number that grows; ``x`` and ``y`` in pixels
+    to the right and down, (0, 0) the upper left corner of the image; ``duration`` in milliseconds where that column is
+    there, empty where it is not known. Fixations outside of the image are left out and counted. An observer is the same
+    number for all images.
 
     Raises `CamstudyError`, with file and line, for columns that are missing, what is no number, a place in the order
     that is taken twice, and an image that is not there.
@@ -39,12 +39,16 @@ def read_table(root: str | Path | Root, table: str) -> tuple[Files, list[Photogr
     if not names:
         raise CamstudyError(f"{files.path}: no images; put JPEG or PNG files there")
     found: dict[str, dict[str, dict[float, tuple[float, float, float]]]] = {name: {} for name in names}
-    for line, row in _rows(files, table):
-        where = f"{files.path}, {table}, line {line}"
-        if row["image"] not in found:
+    find = finder(files, names)
+    for where, row in read_rows(files, table, COLUMNS):
+        if not row["observer"]:
+            raise CamstudyError(f"{where}: has no observer; complete the line")
+        name = find(row["image"])
+        if name is None:
             raise CamstudyError(f"{where}: there is no image {row['image']!r}; put it there, or correct the name")
-        order, x, y, duration = (_number(row, name, where) for name in NUMBERS)
-        own = found[row["image"]].setdefault(row["observer"], {})
+        order, x, y = (number_of(row, column, where) for column in NUMBERS)
+        duration = number_of(row, "duration", where) if row.get("duration") else UNKNOWN
+        own = found[name].setdefault(row["observer"], {})
         if order in own:
             raise CamstudyError(
                 f"{where}: a second fixation of order {order:g} of observer {row['observer']!r}; number them"
@@ -63,38 +67,3 @@ def _photograph(files: Files, name: str, people: list[Mapping[float, tuple[float
         values = np.reshape([one[order] for order in sorted(one)], (-1, 3))
         looks.append({"points": values[:, :2], "order": np.arange(len(values)), "duration": values[:, 2]})
     return photograph(name, together(shape, looks))
-
-
-def _rows(files: Files, table: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number of each line of the table and what its columns hold."""
-    try:
-        text = files.read(table).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CamstudyError(f"{files.path}, {table}: is no text in UTF-8 ({error}); save it as such") from None
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
-        there = ", ".join(rows.fieldnames or ()) or "none"
-        raise CamstudyError(
-            f"{files.path}, {table}, line 1: has no column {', '.join(missing)}, but {there}; name the columns "
-            f"{', '.join(COLUMNS)}"
-        )
-    for row in rows:
-        if None in row or None in row.values():
-            raise CamstudyError(
-                f"{files.path}, {table}, line {rows.line_num}: has not {len(rows.fieldnames)} values; complete it"
-            )
-        yield rows.line_num, row
-
-
-def _number(row: Mapping[str, str], name: str, where: str) -> float:
-    """Return a number of a line; a duration may be missing."""
-    text = row.get(name, "")
-    if name == "duration" and not text.strip():
-        return UNKNOWN
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise CamstudyError(f"{where}: `{name}` is {text!r}, expected a number")
-    return value

@@ -2,13 +2,16 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from camstudy.core.errors import CamstudyError, MissingFiles
 from camstudy.data.formats.files import Files, letters
 
 DELIMITERS = ",;\t"
 SHOWN = 10  # names in a message
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
 def read_rows(files: Files, table: str, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -42,6 +45,23 @@ def read_rows(files: Files, table: str, columns: Sequence[str]) -> Iterator[tupl
             f"{files.path}, {table}, line {rows.line_num}: is no line of a table ({error}); look for a double quote "
             "that does not end"
         ) from None
+
+
+def number_of(row: Mapping[str, str], column: str, where: str) -> float:
+    """Return a finite number of a line; raise `CamstudyError` for anything else, and for a comma as decimal point."""
+    text = row[column]
+    if DECIMAL_COMMA.fullmatch(text):
+        raise CamstudyError(
+            f"{where}: `{column}` is {text!r}, with a comma as decimal point; export the table with points, as in "
+            f"{text.replace(',', '.')!r}"
+        )
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise CamstudyError(f"{where}: `{column}` is {text!r}, expected a number")
+    return value
 
 
 def _check_columns(names: Sequence[str], columns: Sequence[str], where: str) -> None:

@@ -1,7 +1,7 @@
 """Maps made elsewhere, by another toolbox or by the authors of a method, matched with the images by their names."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from camstudy.core.geometry import resample
 from camstudy.core.ledger import record, survey
 from camstudy.core.paths import expanded
 from camstudy.core.provenance import sha256_file
-from camstudy.data.formats.files import endswith, is_leftover, letters
+from camstudy.data.formats.companions import GREY, Place, by_name, check_finite, in_store, match, read_grey, wanted
+from camstudy.data.formats.files import Files
 from camstudy.explain.registry import METHODS, check
 
-NUMBERS = "fiu"  # kinds of dtypes
-ENDINGS = (".npy", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+NUMBERS = "fiub"  # kinds of dtypes
 CLOSE = 0.1  # by which the sides of a map may be out of proportion with its image's
 SHOWN = 10  # names in a message
 
@@ -25,9 +25,9 @@ SHOWN = 10  # names in a message
 def files(image_ids: np.ndarray, dataset: Mapping, *, path: str, size: int = 0) -> np.ndarray:
     """Return maps (n, h, w) of whole images from files, float32.
 
-    ``path`` is a folder of ``.npy`` files or grey pictures, called as the images are (``cat/1.jpg`` has ``cat/1.npy``,
-    ``cat/1.jpg.npy``, or ``1.npy`` if no other image is called 1), or a zarr store of ``heatmap`` (n, h, w) and the
-    images' names, ``image`` (n,). Maps of several shapes need ``size``: all are resampled to so many rows and columns.
+    ``path`` is a folder of ``.npy`` files or grey pictures, or a zarr store of ``heatmap`` (n, h, w) and names,
+    ``image`` (n,); they belong to images as `camstudy.data.formats.companions.match` says, and are read as its
+    `read_grey` does. Maps of several shapes need ``size``: all are resampled to so many rows and columns.
     Raises `CamstudyError`, with names, where a map is missing, is no map, has values that are no numbers, or has its
     image's sides the other way round.
     """
@@ -37,8 +37,7 @@ def files(image_ids: np.ndarray, dataset: Mapping, *, path: str, size: int = 0) 
     read = _zarr(Path(expanded(path))) if _is_zarr(Path(expanded(path))) else _read
     found = []
     for index in image_ids:
-        with np.errstate(over="ignore"):  # told below
-            one = read(names[index]).astype(np.float32)
+        one = read(names[index])
         _check(one, names[index], None if sizes is None else sizes[index])
         found.append(resample(one[None], (size, size))[0] if size else one)
     if len({one.shape for one in found}) > 1:
@@ -49,7 +48,7 @@ def files(image_ids: np.ndarray, dataset: Mapping, *, path: str, size: int = 0) 
 def note(table: str | Path, path: str, text: str) -> None:
     """Write the table of the files that maps were read from, as `camstudy.core.ledger.record`."""
     root = Path(expanded(path))
-    kinds = ("",) if _is_zarr(root) else ENDINGS
+    kinds = ("",) if _is_zarr(root) else GREY
     stats = survey(root, [""])
     hashes = {name: sha256_file(root / name) for name in stats if name.lower().endswith(kinds)}
     record(table, stats, hashes, places=[""], kinds=kinds, text=text)
@@ -60,66 +59,39 @@ def _is_zarr(path: Path) -> bool:
 
 
 @cache
-def _names(path: str, images: tuple[str, ...]) -> list[str | int]:
-    """Return the map of each image: the path of a file, or the position in a store."""
-    known = _zarr_names(Path(path)) if _is_zarr(Path(path)) else _file_names(Path(path))
-    # The ending of a file is gone; a store has those of the images, or none.
-    plain: Callable[[str], str] = _plain if _is_zarr(Path(path)) else str
-    whole = {letters(name): each for name, each in known.items()}
-    maps = _alone({letters(plain(name)): each for name, each in known.items()}, map(plain, known))
-    ends = _alone({_end(name): name for name in maps}, map(_end, maps))
-    plains = Counter(_plain(letters(image)) for image in images)
-    lasts = Counter(map(_end, plains))
-    found = []
-    for image in map(letters, images):
-        name = _plain(image)
-        short = ends.get(_end(name), "") if lasts[_end(name)] == 1 else ""
-        # With fewer folders or more, but not with others.
-        same = f"/{name}".endswith(f"/{short}") or f"/{short}".endswith(f"/{name}")
-        alone = maps.get(name, maps.get(short) if same else None) if plains[name] == 1 else None
-        found.append(whole.get(image, alone))
-    if missing := [image for image, each in zip(images, found, strict=True) if each is None]:
+def _names(path: str, images: tuple[str, ...]) -> list[Place | int]:
+    """Return the map of each image: a file, or the position in a store."""
+    there: Sequence[str]
+    if _is_zarr(Path(path)):
+        there = _zarr_names(Path(path))
+        found = match(images, in_store(there))
+        called = {image: [there[each] for each in every] for image, every in found.items()}
+    else:
+        files = _files(Path(path))
+        there = [*files.endswith(*GREY)]
+        called = match(images, by_name(there))
+        found = {image: [Place(files, each) for each in every] for image, every in called.items()}
+    if twice := next((image for image, every in found.items() if len(every) > 1), None):
+        raise CamstudyError(f"method `files`: {path} has {' and '.join(called[twice])} of the image {twice}; keep one")
+    if missing := [image for image, every in found.items() if not every]:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        there = f"maps called {', '.join(sorted(known)[:3])}" if known else f"no files of {', '.join(ENDINGS)}"
+        has = f"maps called {', '.join(there[:3])}" if there else f"no files of {', '.join(GREY)}"
         raise CamstudyError(
             f"method `files`: {path} has no map of {len(missing)} of {len(images)} images: {', '.join(missing[:SHOWN])}"
-            f"{more}; it has {there}; call maps as the images are, with another ending (`{_plain(missing[0])}.npy`), "
-            f"or one more (`{missing[0]}.npy`) where images differ in theirs alone"
+            f"{more}; it has {has}; call maps as the images are, with another ending or one more: "
+            f"`{wanted(images, missing[0], '.npy')}`"
         )
-    return found
+    return [found[image][0] for image in images]
 
 
-def _alone(known: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
-    """Return what is known by a name that is there once."""
-    count = Counter(map(letters, names))
-    return {name: each for name, each in known.items() if count[name] == 1}
-
-
-def _plain(name: str) -> str:
-    """Return a name without the ending of an image."""
-    head, dot, ending = name.rpartition(".")
-    return head if dot and f".{ending.lower()}" in ENDINGS else name
-
-
-def _end(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
-def _file_names(path: Path) -> dict[str, str]:
-    """Return the paths of maps by their names without the map's own ending."""
+def _files(path: Path) -> Files:
     if not path.is_dir():
         raise CamstudyError(f"method `files`: no folder or zarr store {path}; correct the parameter `path`")
-    found: dict[str, str] = {}
-    for name in endswith(survey(path, [""]), *ENDINGS):
-        if not is_leftover(name):
-            if _plain(name) in found:
-                raise CamstudyError(f"method `files`: {path} has two maps called {_plain(name)}; keep one of them")
-            found[_plain(name)] = str(path / name)
-    return found
+    return Files(path)
 
 
-def _zarr_names(path: Path) -> dict[str, int]:
-    """Return the positions of maps in a store by what it calls them."""
+def _zarr_names(path: Path) -> list[str]:
+    """Return what a store calls its maps."""
     import zarr
 
     try:
@@ -138,7 +110,7 @@ def _zarr_names(path: Path) -> dict[str, int]:
         )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise CamstudyError(f"method `files`: {path} has two maps called {twice[0]}; keep one of them")
-    return {name: position for position, name in enumerate(names)}
+    return names
 
 
 def _text(name: object) -> str:
@@ -149,42 +121,22 @@ def _zarr(path: Path) -> Callable[[int], np.ndarray]:
     import zarr
 
     maps = zarr.open_group(path, mode="r")["heatmap"]
-    return lambda position: np.asarray(maps[position])
+
+    def read(position: int) -> np.ndarray:
+        with np.errstate(over="ignore"):  # told below
+            found = np.asarray(maps[position]).astype(np.float32)
+        check_finite(found, f"method `files`: {path}, number {position}", "map")
+        return found
+
+    return read
 
 
-def _read(name: str) -> np.ndarray:
-    """Return the map of a file; of pictures, grey ones may have three channels or a palette."""
-    from PIL import Image
-
-    try:
-        if name.lower().endswith(".npy"):
-            stored = np.load(name, allow_pickle=False)
-            if not isinstance(stored, np.ndarray):
-                raise ValueError("it is a .npz file of several arrays")
-        else:
-            with Image.open(name) as image:
-                stored = np.asarray(image.convert("RGB") if image.mode == "P" else image)
-            if stored.ndim == 3 and stored.shape[2] == 3 and (stored == stored[..., :1]).all():
-                stored = stored[..., 0]
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CamstudyError(f"method `files`: {name}: cannot be read ({reason}); make it again") from None
-    found = np.squeeze(stored) if stored.ndim > 2 else stored
-    if found.ndim != 2 or found.dtype.kind not in NUMBERS:
-        raise CamstudyError(
-            f"method `files`: {name}: is {stored.dtype} {stored.shape}, expected numbers (height, width): the map "
-            "itself, not a colored picture of it"
-        )
-    return found
+def _read(place: Place) -> np.ndarray:
+    return read_grey(place.files.read(place.name), f"method `files`: {place}", "map")
 
 
-def _check(found: np.ndarray, name: str | int, size: np.ndarray | None) -> None:
+def _check(found: np.ndarray, name: Place | int, size: np.ndarray | None) -> None:
     """Raise `CamstudyError` where a map has not the proportions of its image; square ones fit all."""
-    if odd := np.count_nonzero(~np.isfinite(found)):
-        raise CamstudyError(
-            f"method `files`: map {name} has {odd:,} values that are NaN, infinite or beyond float32; give numbers for "
-            "them"
-        )
     rows, columns = found.shape
     if min(rows, columns) < 2:
         raise CamstudyError(f"method `files`: map {name} is {rows} x {columns}, expected at least 2 x 2")

@@ -57,6 +57,8 @@ def fovex(
     weight is the product of the factors a after its own. Points are not kept within the image. One forward and backward
     pass to the input for each of the n T steps.
 
+    A fixation of which no loss is a finite number is not taken: NaN, and nothing is drawn or remembered of it.
+
     What is drawn for a step of a fixation depends on the seed, the image's number and the step alone. Where the code
     places pixel centers from border to border, here they are half a pixel within it.
 
@@ -172,7 +174,8 @@ class Search:
         points, losses = [], []
         for drawn in draws:
             best, loss = self._fixate(context, eye, blurred, remembered, drawn)
-            remembered = eye.forgetting * remembered + eye.foveas(best, context.size)
+            # Of a fixation that was not taken, nothing.
+            remembered = eye.forgetting * remembered + eye.foveas(best, context.size).nan_to_num(0)
             points.append(best)
             losses.append(loss)
         return torch.stack(points, 1), torch.stack(losses, 1)
@@ -180,11 +183,15 @@ class Search:
     def _fixate(
         self, context: Context, eye: Eye, blurred: Tensor, remembered: Tensor, draws: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the best points (n, 2) of the next fixation and their losses (n,), with draws (steps, n, 2)."""
+        """Return the best points (n, 2) of the next fixation and their losses (n,), with draws (steps, n, 2).
+
+        Both are NaN where no loss is a finite number.
+        """
         import torch
 
         point = context.images.new_zeros(len(context.images), 2)
-        best, lowest = point, point.new_full((len(point),), torch.inf)
+        # Left as it is where no loss is a number, so that no map of nothing shows the center.
+        best, lowest = torch.full_like(point, torch.nan), point.new_full((len(point),), torch.inf)
         for draw in draws:
             with torch.enable_grad():
                 leaf = point.detach().requires_grad_()
@@ -198,7 +205,7 @@ class Search:
             best = torch.where(better[:, None], moved if self.released_offset else point, best)
             again = 2 * draw - 1 if self.random_restart else moved + self.learning_rate * (draw - 0.5)
             point = torch.where(better[:, None], moved, again)
-        return best, lowest
+        return best, torch.where(lowest.isinf(), torch.nan, lowest)
 
 
 def losses(context: Context, logits: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ def scanpath(work: Work) -> Callable[[Batch], Evidence]:
     """Return what finds the scanpaths of a method and those of people, in pixels of what the model saw of the image.
 
     A method stores `scanpath` (steps, 2) beside its maps, rows and columns in fractions of what the model saw, NaN for
-    steps that it did not take. For maps of people, each observer's scanpath is compared with the others'. Images
-    without a scanpath on either side do not count.
+    steps that it did not take; steps beyond the image are moved to its border. For maps of people, each observer's
+    scanpath is compared with the others'. Images without a scanpath on either side do not count.
     """
     import numpy as np
 
@@ -68,11 +68,15 @@ def scanpath(work: Work) -> Callable[[Batch], Evidence]:
 
 
 def _in_part(steps: np.ndarray, seen: np.ndarray, view: View) -> np.ndarray:
-    """Return the steps that were taken, given in fractions of what was seen, in pixels of the image's part of it."""
+    """Return the steps that were taken, given in fractions of what was seen, in pixels of the image's part of it.
+
+    Those outside of the part are moved to its border: distances to people's fixations, which lie within, stay shares of
+    its diagonal.
+    """
     import numpy as np
 
     from camstudy.core.geometry import points_in_view
 
     taken = steps[np.isfinite(steps).all(axis=1)].astype(np.float64)
     start, end = seen[:2], seen[2:]
-    return points_in_view(start + taken * (end - start), view.box, view.shape)[0]
+    return np.clip(points_in_view(start + taken * (end - start), view.box, view.shape)[0], 0, view.shape)

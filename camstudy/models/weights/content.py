@@ -13,6 +13,8 @@ STATE_KEYS = ("model", "state_dict_ema", "state_dict")
 # As timm's trainer writes them, the average and what it is of.
 AVERAGE = ("state_dict_ema", "state_dict")
 SHOWN = 10  # names in a message
+# Of norms: how far values spread, and in how many batches.
+COUNTS = ("running_var", "num_batches_tracked")
 DEEP = 5  # mappings and lists within each other
 
 
@@ -125,11 +127,12 @@ def refuse_values(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where:
     """Raise `CamstudyError` for weights that a network cannot take as they are, though their names and shapes fit.
 
     These are quantized ones and whole or complex numbers for real ones, which want a scale, sparse ones and those
-    without data, and those that are not finite where the network's own are, after training that diverged.
+    without data, and those that are not finite where the network's own are, after training that diverged; and variances
+    and counters of batches below zero, which no training makes.
     """
     found: dict[str, list[str]] = {}
     for name, tensor in state.items():
-        if text := _mistake(own[name], tensor):
+        if text := _mistake(own[name], tensor) or _negative(name, tensor):
             found.setdefault(text, []).append(f"`{name}` ({str(tensor.dtype).removeprefix('torch.')})")
     for text, names in found.items():
         some = ", ".join(names[:SHOWN]) + (", ..." if names[SHOWN:] else "")
@@ -145,4 +148,11 @@ def _mistake(own: Tensor, tensor: Tensor) -> str:
         return "save the weights as dense tensors (`to_dense`): these are sparse"
     if tensor.is_floating_point() and not tensor.float().isfinite().all() and own.isfinite().all():
         return "take another checkpoint, as training diverged or the file is damaged: these have NaN or infinity"
+    return ""
+
+
+def _negative(name: str, tensor: Tensor) -> str:
+    last = name.rpartition(".")[2]
+    if last in COUNTS and (tensor < 0).any():
+        return "take another checkpoint, as the file is damaged or was changed: these are below zero"
     return ""

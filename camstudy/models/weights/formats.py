@@ -17,13 +17,14 @@ DAMAGE += (ArithmeticError, MemoryError, struct.error)
 _ZIP = b"PK\3\4"
 _TORCH = (_ZIP, b"\x80")  # an archive, or a pickle as torch wrote until 1.5
 _UNPACK = "unpack it, and give the file within"
-_STARTS = (
-    (b"\x89HDF", "an HDF5 file, as Keras writes", "take weights of PyTorch, or convert them"),
-    (b"\x93NUMPY", "a numpy array", "save the weights by their names with `safetensors.torch.save_file`"),
-    (b"\x1f\x8b", "compressed by gzip", _UNPACK),
-    (b"PK\5\6", "an empty zip archive", AGAIN),
-    (b"\x08", "no file of torch; if it is ONNX, that has no names of modules", "take the weights that it was made of"),
-)
+# What to do with files that are no weights, by what `kind` calls them; of others, what it says.
+_ADVICE = {
+    "an HDF5 file": "if Keras wrote it, take weights of PyTorch, or convert them",
+    "a NumPy array": "save the weights by their names with `safetensors.torch.save_file`",
+    "a zip archive": _UNPACK,
+    "compressed by gzip": _UNPACK,
+    "a tar archive": _UNPACK,
+}
 
 
 def is_safetensors(path: str | Path) -> bool:
@@ -47,9 +48,13 @@ def refuse_format(path: Path) -> None:
         raise damaged(path, error) from None
     if _has_header(start):
         return
-    what, advice = next(((what, advice) for magic, what, advice in _STARTS if start.startswith(magic)), kind(start))
-    if start[257:262] == b"ustar":
-        what, advice = "a tar archive", _UNPACK
+    what, advice = kind(start)
+    advice = _ADVICE.get(what, advice)
+    if start[:1] == b"\x08":
+        what, advice = (
+            "no file of torch; if it is ONNX, that has no names of modules",
+            "take the weights it was made of",
+        )
     elif start[:1] == b"{" and b'"weight_map"' in start:
         what, advice = "the index of a network in several files", "join them, with `safetensors.torch.save_file`"
     elif start[:1] in (b"{", b"["):
