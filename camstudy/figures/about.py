@@ -66,6 +66,11 @@ def people(what: str | None) -> str:
     return f" ({what})" if what else ""
 
 
+def intervals(inputs: TableInputs, what: str) -> str:
+    """Return of which confidence a figure's intervals are, given how they are drawn."""
+    return f"{what}: {100 * inputs.study['statistics']['confidence']:.4g}% confidence intervals"
+
+
 def simulated(inputs: TableInputs) -> str:
     """Return that human maps are simulated, if they are and what a figure of scores shows is compared with them."""
     families = {entry["family"] for entry in inputs.study["catalog"]["protocols"].values()}

@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.core.errors import CamstudyError
+from camstudy.figures.about import intervals
 from camstudy.figures.arrows import PANEL, draw, label
 from camstudy.figures.pairs import architectures, legend_handles
 from camstudy.figures.style import SOFT, footer, panels, styled
@@ -42,7 +43,7 @@ def accuracy_alignment(inputs: TableInputs) -> Figure:
     for axis in axes[::across]:
         axis.set_ylabel("alignment with human maps (1 = human ceiling)")
     missing = [line.title for line in lines if line not in shown]
-    note = f"no accuracy: {', '.join(missing)}" if missing else ""
+    note = intervals(inputs, "bars") + (f"\nno accuracy: {', '.join(missing)}" if missing else "")
     footer(figure, legend_handles(SOFT, SOFT) if lines[0].variant else [], note)
     label(figure, axes, [line.title for line in shown])
     return figure

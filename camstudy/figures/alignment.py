@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from camstudy.analysis.significance import marks, tested
 from camstudy.analysis.summary import Estimate, TableInputs
 from camstudy.core.names import CONTROL
+from camstudy.figures.about import intervals
 from camstudy.figures.pairs import architectures, ends, legend_handles
 from camstudy.figures.style import COLORS, RULE, SOFT, footer, panels, styled
 from camstudy.figures.words import fitted
@@ -61,7 +62,9 @@ def alignment(inputs: TableInputs) -> Figure:
         axis.set_xlabel("alignment with human maps (1 = human ceiling)")
     axes[0].set_ylim(len(lines) - 0.5, -0.5)
     _draw_controls(axes, inputs, controls)
-    footer(figure, legend_handles(BASELINE, VARIANT) if compared else [], _note(inputs, across) if compared else "")
+    drawn = intervals(inputs, "bars and bands" if controls else "bars")
+    note = "\n".join(filter(None, [_note(inputs, across) if compared else "", drawn]))
+    footer(figure, legend_handles(BASELINE, VARIANT) if compared else [], note)
     return figure
 
 

@@ -62,7 +62,7 @@ def distribution(inputs: TableInputs) -> Figure:
         axis.set_xlabel(_label(metric))
         axis.tick_params(labelbottom=True)
     right = "" if inputs.study.get("images", "all") == "all" else " that all models classify correctly"
-    text = f"the same n = {len(scores):,} images{right} in all rows; diamonds are means"
+    text = f"the same n = {len(scores):,} images{right} in all rows; boxes: quartiles and median; diamonds: means"
     remark(figure, text + (f"; a point for every {step} images" if step > 1 else ""))
     return figure
 

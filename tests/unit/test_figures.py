@@ -166,7 +166,7 @@ def test_accuracy_alignment_names_architectures_without_accuracy():
     inputs = make_inputs()
     without = ~(inputs.scores["model"].isin(["resnet_mini", "resnet_mini_dcls"]) & (inputs.scores["metric"] == "top1"))
     figure = draw("accuracy_alignment", dataclasses.replace(inputs, scores=inputs.scores[without]))
-    assert figure.get_supxlabel() == "no accuracy: ResNet-mini"
+    assert figure.get_supxlabel() == "bars: 95% confidence intervals\nno accuracy: ResNet-mini"
     assert "ResNet-mini" not in texts(figure)
     with pytest.raises(CamstudyError, match="needs accuracies"):
         draw("accuracy_alignment", make_inputs(accuracy=False))
