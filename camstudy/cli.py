@@ -144,13 +144,21 @@ def _results(asked: argparse.Namespace, _: list[str]) -> int:
 
 def _verify(asked: argparse.Namespace, _: list[str]) -> int:
     from camstudy.core.damage import set_aside
+    from camstudy.core.provenance import run_record_path
     from camstudy.pipeline.rooms import records_of
     from camstudy.pipeline.verifying import damages, records_of_study
 
     name, config = _finished(asked.study)
+    count = 0
+    # Of the configuration itself: what else there is to read, it says.
+    for error in damages([run_record_path(config)]):
+        print(set_aside(error), file=sys.stderr)
+        count += 1
+    if not config.is_file():
+        print(f"{count} damaged; `camstudy run` makes it anew, and `camstudy verify` can read the rest then")
+        return 1
     # Those that results are made from come first, and one that is set aside is read no more.
     records = [*records_of(config, ROOT), *records_of_study(name)]
-    count = 0
     for error in damages(dict.fromkeys(records)):
         print(set_aside(error), file=sys.stderr)
         count += 1

@@ -56,6 +56,14 @@ class Bookkeeping(FilePersistence):
         if not (within_job and external_jobid is None and self._get_external_jobids([key])):
             super()._mark_incomplete(key, external_jobid)
 
+    def _io_read(self, subject: str, id: str) -> dict:
+        # A damaged note is none. Of those that are no JSON, Snakemake says so itself.
+        try:
+            found = super()._io_read(subject, id)
+        except (UnicodeDecodeError, RecursionError, IsADirectoryError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def _delete_locks(self) -> None:
         for lock in self._lockfile.values():
             Path(lock).unlink(missing_ok=True)

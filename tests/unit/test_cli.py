@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from camstudy import cli
-from camstudy.core.provenance import write_json
+from camstudy.core.provenance import sha256_file, write_json
 from camstudy.pipeline import bundle, rooms
 
 
@@ -171,3 +171,18 @@ def test_a_study_is_packed_with_where_it_came_from(results, tmp_path):
         assert json.loads(archive.read("mine/manifests/data/used.json"))["identity"] == "used"
     assert {"mine/README", "mine/config.yaml", "mine/tables/scores.csv", "mine/requirements.lock"} < {*names}
     assert "mine/manifests/data/used.run.json" in names
+
+
+def test_a_configuration_that_is_not_what_was_written_is_found_before_it_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("study: mine\n")
+    config = tmp_path / "results/studies/mine/config.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text("study: mine\n")
+    write_json(config.with_suffix(".run.json"), {"identity": "x", "sha256": {"config.yaml": sha256_file(config)}})
+    config.write_bytes(b"\xff\xfe\0")
+    assert cli.main(["verify", "mine.yaml"]) == 1
+    told = capsys.readouterr()
+    assert "config.yaml: is not the file that" in told.err
+    assert "1 damaged; `camstudy run` makes it anew" in told.out
+    assert not config.exists()

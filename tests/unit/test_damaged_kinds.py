@@ -24,13 +24,13 @@ RECORDS = {
 }
 
 
-def store(manifest, seed):
+def store(manifest, seed, identity=None):
     """Write a store of four images with ragged arrays, as of photographs with boxes and gaze."""
     rng = np.random.default_rng(seed)
     offsets = {name: np.concatenate([[0], np.cumsum(rng.integers(1, 40, 4))]) for name in RAGGED}
     arrays = {name: ArraySpec(kind, shape, DIMS[name], offsets=offsets[name]) for name, (kind, shape) in RAGGED.items()}
     fixed = {"image": (("image",), [f"{seed}-{number}.jpg" for number in range(4)])}
-    writer = StoreWriter(manifest, n=4, chunk=2, arrays=arrays, attrs={}, identity=f"i{seed}", fixed=fixed)
+    writer = StoreWriter(manifest, n=4, chunk=2, arrays=arrays, attrs={}, identity=identity or f"i{seed}", fixed=fixed)
     for part in writer.pending():
         spans = {name: int(edges[part.stop] - edges[part.start]) for name, edges in offsets.items()}
         values = {name: rng.integers(0, 200, (spans[name], *shape)) for name, (_, shape) in RAGGED.items()}
@@ -87,6 +87,14 @@ def test_the_list_of_files_from_outside_is_missed(tmp_path, monkeypatch):
     set_aside(found)
     assert not record.exists()
     assert not table.is_symlink()
+
+
+def test_shards_of_the_workflow_are_in_no_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record = Path(RECORDS["store"])
+    store(record, 0, "code=a shards=b")
+    write_json(record, {**read_json(record), "content": "0" * 16})
+    assert list(damages([record])) == []
 
 
 @pytest.mark.parametrize("kind", RECORDS)
