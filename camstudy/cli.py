@@ -96,7 +96,7 @@ def _run(asked: argparse.Namespace, others: list[str]) -> int:
 
 def _plan(asked: argparse.Namespace, others: list[str]) -> int:
     check_room()
-    return _call([*_snakemake(asked, cores="1"), "--quiet", "all", *others, "--", "plan"], check=others)
+    return _call([*_snakemake(asked, cores="1"), *others, "--", "plan"], check=others)
 
 
 def _report(asked: argparse.Namespace, others: list[str]) -> int:

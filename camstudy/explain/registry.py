@@ -9,6 +9,7 @@ import numpy as np
 
 from camstudy.core.errors import CamstudyError, unknown
 from camstudy.core.registry import Registry
+from camstudy.explain.parameters import Check, check_type
 
 Needs = Literal["activations_gradients", "model", "dataset"]
 
@@ -67,7 +68,8 @@ class Method:
     image that large datasets are divided among jobs (`camstudy.core.parts`). A method with ``arrays`` returns
     ``(maps, {name: values})``, with values (n, ...) of the maps' kind for each name in it. ``variant`` is that which a
     model must have for the method to explain it, ``attention`` says that it must be a transformer whose attention can
-    be read; with both, one will do. Studies leave out other models.
+    be read; with both, one will do. Studies leave out other models. ``allowed`` has the checks of
+    values (`camstudy.explain.parameters`) by parameter; what depends on images or a network, the function checks.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Method:
     arrays: Mapping[str, MapArray] = field(default_factory=dict)
     variant: str | None = None
     attention: bool = False
+    allowed: Mapping[str, Check] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         used = {dim for array in self.arrays.values() for dim in array.dims}
@@ -127,7 +130,7 @@ def bind(name: str, parameters: Mapping[str, object]) -> BoundMethod:
     """Return method ``name`` with its parameters filled in.
 
     Raises `CamstudyError`, with the nearest valid name, for an unknown method or parameter, for a parameter that is
-    missing, and for a value of another type than its default has. Ranges are checked by the methods themselves.
+    missing, for a value of another type than its default has, and for one that the method does not allow.
     """
     method = METHODS[name]
     arguments = inspect.signature(method.function).parameters.values()
@@ -141,7 +144,10 @@ def bind(name: str, parameters: Mapping[str, object]) -> BoundMethod:
     for parameter, value in values.items():
         if value is inspect.Parameter.empty:
             raise CamstudyError(f"method `{name}` needs the parameter `{parameter}`; add it to `parameters`")
-        _check_type(name, parameter, value, valid[parameter])
+        default = valid[parameter]
+        check_type(name, parameter, value, default, missing=default is inspect.Parameter.empty)
+        if parameter in method.allowed:
+            method.allowed[parameter](name, parameter, value)
     return BoundMethod(method, values)
 
 
@@ -174,24 +180,3 @@ def separate(method: Callable, result: object) -> tuple[np.ndarray, dict[str, np
 def _numpy(values: object) -> np.ndarray:
     """Return numpy's array of a tensor or of an array."""
     return values if isinstance(values, np.ndarray) else values.cpu().numpy()
-
-
-def check(valid: bool, method: str, parameter: str, value: object, expected: str) -> None:
-    """Raise `CamstudyError` unless a parameter's value is ``valid``; ``expected`` says in words what would be."""
-    if not valid:
-        raise CamstudyError(f"method `{method}`: `{parameter}` must be {expected}, found {value!r}")
-
-
-def check_choice(method: str, parameter: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise `CamstudyError`, with the nearest name, unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        raise unknown(f"`{parameter}` of method `{method}`:", value, choices)
-
-
-def _check_type(method: str, parameter: str, value: object, default: object) -> None:
-    """Compare with the type of the default; true and false are no numbers, whole numbers will do as fractions."""
-    kinds = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
-    kind = str if default is inspect.Parameter.empty else type(default)
-    accepted = (int, float) if kind is float else (kind,)
-    valid = kind not in kinds or (isinstance(value, accepted) and (kind is bool or not isinstance(value, bool)))
-    check(valid, method, parameter, value, kinds.get(kind, ""))

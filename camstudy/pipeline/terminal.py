@@ -163,6 +163,8 @@ class Terminal(ColorizingTextHandler):
 
     def _ending(self, record: logging.LogRecord, now: float) -> str:
         progress = self.progress
+        if not progress.total:  # a plan, or nothing to be done
+            return ""
         if progress.done == progress.total:
             return f"{_jobs(progress.total)} done in {duration(progress.seconds(now))}"
         record.levelno, record.levelname = logging.ERROR, "ERROR"

@@ -79,13 +79,12 @@ def test_every_class_gives_the_librarys_maps_or_is_refused_with_its_reason(kind,
         # The class wants a gradient at every convolution.
         model.side = nn.Identity()
     given = context(model, pixels(3).float(), layer="layer" if kind == "cnn" else None)
-    method = bind("pytorch_grad_cam", {"class_name": name})
     reason = REFUSED.get((name, kind), REFUSED_ALWAYS.get(name))
     if reason:
         with pytest.raises(CamstudyError, match=reason):
-            method(given)
+            bind("pytorch_grad_cam", {"class_name": name})(given)
         return
-    maps = method(given)
+    maps = bind("pytorch_grad_cam", {"class_name": name})(given)
     expected = _of_the_library(name, model, given.layer.module, given.images, given.target.tolist(), given.numbers)
     assert maps.shape == (3, 16, 16)
     assert (np.ptp(expected, (1, 2)) > 0.9).sum() >= 1
@@ -95,6 +94,8 @@ def test_every_class_gives_the_librarys_maps_or_is_refused_with_its_reason(kind,
 def test_what_is_refused_is_in_the_library():
     assert set(REFUSED_ALWAYS) == set(adapter.REFUSED) <= set(CLASSES_OF_THE_LIBRARY)
     assert set(adapter.usable()) == set(CLASSES_OF_THE_LIBRARY) - set(REFUSED_ALWAYS)
+    # Read from its text, without importing it.
+    assert set(adapter.exported()) == set(CLASSES_OF_THE_LIBRARY)
 
 
 def test_finer_cam_is_grad_cam_of_a_difference_to_the_nearest_classes():

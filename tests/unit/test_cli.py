@@ -39,7 +39,7 @@ LOCAL = ["--profile", "profiles/local"]
         (["run"], [*LOCAL, "--cores", "all"]),
         (["run", "--cores", "2", "-n"], [*LOCAL, "--cores", "2", "-n"]),
         (["run", "config/config.yaml"], ["--configfile", "config/config.yaml", *LOCAL, "--cores", "all"]),
-        (["plan"], [*LOCAL, "--cores", "1", "--quiet", "all", "--", "plan"]),
+        (["plan"], [*LOCAL, "--cores", "1", "--", "plan"]),
         (["run", "--", "--forcerun", "train"], [*LOCAL, "--cores", "all", "--forcerun", "train"]),
     ],
 )

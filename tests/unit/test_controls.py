@@ -65,9 +65,9 @@ def test_reference_of_the_split_half():
     ("name", "parameters", "message"),
     [
         ("human_split_half", {}, "no array `human_half`"),
-        ("random", {"seed": -1}, "seed >= 0"),
-        ("random", {"size": 0}, "size >= 2"),
-        ("center_bias", {"sigma": 0}, "sigma > 0"),
+        ("random", {"seed": -1}, "`seed` must be at least 0, found -1"),
+        ("random", {"size": 0}, "`size` must be at least 2, found 0"),
+        ("center_bias", {"sigma": 0}, "`sigma` must be above 0, found 0"),
     ],
 )
 def test_mistakes(name, parameters, message):

@@ -202,8 +202,8 @@ def test_steps_that_were_not_taken_draw_nothing():
     ("wrong", "said"),
     [
         ({"fixations": 0}, "`fixations` must be at least 1"),
-        ({"blur_size": 6}, "`blur_size` must be odd and below twice the images' side, 32"),
-        ({"blur_size": 65}, "`blur_size` must be odd and below twice the images' side, 32"),
+        ({"blur_size": 6}, "`blur_size` must be odd and at least 1, found 6"),
+        ({"blur_size": 65}, "`blur_size` must be below twice the images' side, 32"),
         ({"fovea_size": 0.0}, "`fovea_size` must be above 0"),
         ({"forgetting": -1.0}, "`forgetting` must be at least 0"),
         ({"factors": [1.0]}, "`factors` must be 3 numbers, or none"),

@@ -238,7 +238,7 @@ def test_controls_say_what_data_lack(dataset):
     with pytest.raises(CamstudyError, match="`human_observers`: the dataset does not say who made which fixation"):
         bind("human_observers", {})([0], nobody)
     assert METHODS["human_observers"].reference == "observers"
-    with pytest.raises(CamstudyError, match="needs sigma > 0 and size >= 2"):
+    with pytest.raises(CamstudyError, match="`sigma` must be above 0"):
         bind("gaze_center_bias", {"sigma": 0.0})([0], {})
     assert bind("human_observers", {})([1, 0], dataset.group).shape == (2, 8, 8)
 

@@ -1,6 +1,7 @@
 """What every method must keep to: batches, seeds, memory, resuming, the model left as it was, parameters checked."""
 
 import gc
+import math
 from pathlib import Path
 
 import numpy as np
@@ -334,7 +335,8 @@ def test_shipped_entries_can_be_bound():
         ("rise", {"probability": 1.5}, r"`probability` must be above 0 and at most 1"),
         ("rise", {"seed": -1}, r"`seed` must be at least 0"),
         ("rise", {"masks": 100}, r"parameter of method `rise`: `masks`, did you mean `n_masks`\?"),
-        ("meaningful_perturbation", {"mask_size": 1}, r"`mask_size` must be from 2"),
+        ("meaningful_perturbation", {"mask_size": 1}, r"`mask_size` must be at least 2"),
+        ("meaningful_perturbation", {"mask_size": 17}, r"`mask_size` must be from 2 to the images' side, 16"),
         ("meaningful_perturbation", {"mask_size": 5, "blur": 4}, r"`blur` must be odd"),
         ("extremal_perturbation", {"area": 1.0}, r"`area` must be above 0 and below 1"),
         ("extremal_perturbation", {"levels": 1}, r"`levels` must be at least 2"),
@@ -342,6 +344,17 @@ def test_shipped_entries_can_be_bound():
         ("smoothgrad", {"samples": 0}, r"`samples` must be at least 1"),
         ("integrated_gradients", {"baseline": "grey"}, r"`baseline` of method"),
         ("gradcam_plusplus", {"eps": -1.0}, r"`eps` must be at least 0"),
+        ("opti_cam", {"learning_rate": math.inf}, r"`learning_rate` must be above 0, found inf"),
+        ("opti_cam", {"learning_rate": math.nan}, r"`learning_rate` must be above 0, found nan"),
+        ("random", {"size": 1}, r"method `random`: `size` must be at least 2, found 1"),
+        ("center_bias", {"sigma": 0}, r"`sigma` must be above 0, found 0"),
+        ("gaze_center_bias", {"size": 0}, r"`size` must be at least 2, found 0"),
+        ("files", {"path": "maps", "size": 1}, r"`size` must be 0, or a number of pixels from 2, found 1"),
+        ("raw_attention", {"values": "score"}, r"did you mean `scores`"),
+        ("fovex", {"blur_size": 4}, r"method `fovex`: `blur_size` must be odd and at least 1, found 4"),
+        ("neva", {"fixations": 0}, r"method `neva`: `fixations` must be at least 1"),
+        ("pytorch_grad_cam", {"class_name": "GradCam"}, r"`class_name` of method .*did you mean `GradCAM`"),
+        ("pytorch_grad_cam", {"class_name": "RefineCAM"}, r"`RefineCAM` .* cannot be taken: it multiplies the maps"),
         ("random_cam", {"seed": -1}, r"`seed` must be at least 0"),
         ("pytorch_grad_cam", {}, r"method `pytorch_grad_cam` needs the parameter `class_name`"),
         ("pytorch_grad_cam", {"class_name": 3}, r"`class_name` must be text, found 3"),

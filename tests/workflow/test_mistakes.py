@@ -119,6 +119,10 @@ STUDIES = {
         model(num_classes=5),
         r"`catalog\.models\.tiny_resnet\.num_classes`: found 5, but `tiny_train`.* has 10 classes; take a network",
     ),
+    "a parameter of a method that is out of range": (
+        changed(catalog__methods__mine={"method": "rise", "parameters": {"n_masks": -5}}),
+        rf"`catalog\.methods\.mine\.parameters` {AT}method `rise`: `n_masks` must be at least 1, found -5",
+    ),
     "more taps than the kernel has places": (
         model(variant={"dcls": DCLS}),
         rf"variant\.dcls\.kernel_count` {AT}found 50, expected at most kernel_size x kernel_size \(9\)",
@@ -203,20 +207,21 @@ OPTIONS = {
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
-    """`camstudy run study.yaml`, as a dry run; returns status and all that is printed."""
+    """`camstudy run study.yaml`, as a dry run, or another verb; returns status and all that is printed."""
 
     def called(command, *, executable, env):
         assert command[0] == "snakemake"
-        done = plan([sys.executable, "-m", *command, "--dry-run"], cwd=tmp_path, env=env, timeout=60)
+        dry = [] if command[-1] == "plan" else ["--dry-run"]
+        done = plan([sys.executable, "-m", *command, *dry], cwd=tmp_path, env=env, timeout=60)
         sys.stdout.write(done.stdout + done.stderr)
         return done
 
-    def run(text, *arguments):
+    def run(text, *arguments, verb="run"):
         (tmp_path / "study.yaml").write_text(text)
         monkeypatch.chdir(tmp_path)
         monkeypatch.delenv("PYTHONPATH", raising=False)
         monkeypatch.setattr(cli, "subprocess", SimpleNamespace(run=called))
-        status = cli.main(["run", "study.yaml", *arguments])
+        status = cli.main([verb, "study.yaml", *arguments])
         return status, "".join(capfd.readouterr())
 
     return run
@@ -237,6 +242,13 @@ def test_mistakes_in_a_study(run, tmp_path, text, told):
     assert status == 1, output
     assert_told(output, told, "study.yaml" if "line" not in told else tmp_path / "study.yaml")
     assert not list(tmp_path.glob("results/*/*"))
+
+
+def test_a_plan_tells_mistakes_as_a_run_does(run, tmp_path):
+    text, told = STUDIES["a parameter of a method that is out of range"]
+    status, output = run(text, verb="plan")
+    assert status == 1, output
+    assert_told(output, told, tmp_path / "study.yaml")
 
 
 @pytest.mark.parametrize(("arguments", "told"), OPTIONS.values(), ids=OPTIONS)

@@ -1,4 +1,4 @@
-# The plan: what a study would cost, printed before anything runs.
+# The plan: what a study would cost, printed before anything runs. Without a message, it is no step of the progress.
 
 
 localrules:
@@ -19,8 +19,6 @@ rule plan:
         gpu=bool(JOBS.gpus()),
         outputs=first_outputs(),
         benchmarks=benchmarks(),
-    message:
-        "Plan the study"
     script:
         "../../scripts/plan.py"
 

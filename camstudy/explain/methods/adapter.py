@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import inspect
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from camstudy.core.errors import CamstudyError, unknown
-from camstudy.explain.registry import METHODS, check
+from camstudy.explain.parameters import at_least
+from camstudy.explain.registry import METHODS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +35,41 @@ REFUSED = {
 }
 
 
-@METHODS.register("pytorch_grad_cam", needs="model", resolution="input", source="pytorch-grad-cam, the class named")
+def check_name(method: str, parameter: str, name: str) -> None:
+    """Raise `CamstudyError` for a class that the library lacks, or that is none of those that can be taken.
+
+    The library, whose import takes seconds, is only read.
+    """
+    if name in REFUSED:
+        raise _refused(name, REFUSED[name])
+    known = [one for one in exported() if one not in REFUSED]
+    if name not in known:
+        raise unknown(f"`{parameter}` of method `{method}`:", name, known)
+
+
+@cache
+def exported() -> tuple[str, ...]:
+    """Return the names of classes that the library exports."""
+    text = Path(importlib.util.find_spec("pytorch_grad_cam").origin).read_text()
+    imports = (line for line in ast.parse(text).body if isinstance(line, ast.ImportFrom))
+    return tuple(alias.name for line in imports for alias in line.names if alias.name[0].isupper())
+
+
+def _refused(name: str, reason: str) -> CamstudyError:
+    others = ", ".join(sorted(one for one in exported() if one not in REFUSED))
+    return CamstudyError(
+        f"method `pytorch_grad_cam`: `{name}` of pytorch-grad-cam cannot be taken: {reason}; those that can be are: "
+        f"{others}"
+    )
+
+
+@METHODS.register(
+    "pytorch_grad_cam",
+    needs="model",
+    resolution="input",
+    source="pytorch-grad-cam, the class named",
+    allowed={"class_name": check_name, "seed": at_least(0)},
+)
 def pytorch_grad_cam(context: Context, *, class_name: str, seed: int = 0) -> Tensor:
     """Return the maps of a class of pytorch-grad-cam, as it makes them: ReLU, min-max, resized to the input.
 
@@ -48,7 +87,6 @@ def pytorch_grad_cam(context: Context, *, class_name: str, seed: int = 0) -> Ten
 
     from camstudy.models.copying import copied
 
-    check(seed >= 0, "pytorch_grad_cam", "seed", seed, "at least 0")
     kind = _class(class_name)
     # Some classes differentiate gradients, which depend on nothing where the parameters are constant.
     model = copied(context.model).requires_grad_(True)
@@ -88,14 +126,8 @@ def _classes() -> dict[str, type]:
 
 def _class(name: str) -> type:
     known = usable()
-    if name in _classes() and name not in known:
-        raise CamstudyError(
-            f"method `pytorch_grad_cam`: `{name}` of pytorch-grad-cam cannot be taken: "
-            f"{REFUSED.get(name, 'it makes no map of a class and a layer')}; "
-            f"those that can be are: {', '.join(sorted(known))}"
-        )
     if name not in known:
-        raise unknown("`class_name` of method `pytorch_grad_cam`:", name, known)
+        raise _refused(name, "it makes no map of a class and a layer")
     return known[name]
 
 

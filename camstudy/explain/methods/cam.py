@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from camstudy.explain.registry import METHODS, check
+from camstudy.explain.parameters import at_least
+from camstudy.explain.registry import METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +41,7 @@ def threshold_gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
     "gradcam_plusplus",
     needs="activations_gradients",
     source="Chattopadhyay et al. 2018, arXiv 1710.11063, eq. 19",
+    allowed={"eps": at_least(0)},
 )
 def gradcam_plusplus(activations: Tensor, gradients: Tensor, *, eps: float = 0.0) -> Tensor:
     """Return ReLU(sum_k w_k A_k), values >= 0, w_k = sum_ij a_ij ReLU(g_ij), a = g² / (2 g² + g³ max(0, sum A) + eps).
@@ -49,7 +51,6 @@ def gradcam_plusplus(activations: Tensor, gradients: Tensor, *, eps: float = 0.0
     change sign; such a sum counts as 0. a is taken where g > 0 alone, as other positions have no weight. ``eps`` is 0
     in the paper and outweighs g² where gradients are small; pytorch-grad-cam adds 1e-6.
     """
-    check(eps >= 0, "gradcam_plusplus", "eps", eps, "at least 0")
     g = gradients.relu()
     # Both sides are divided by g², which float32 cannot hold for gradients of 1e-20.
     ratio = 2 + activations.sum((2, 3), keepdim=True).clamp(min=0) * g + (eps / g.square() if eps else 0)

@@ -6,31 +6,38 @@ import numpy as np
 
 from camstudy.core.errors import CamstudyError
 from camstudy.data.center import fractions, others_density
+from camstudy.explain.parameters import above, at_least
 from camstudy.explain.registry import METHODS
 
+_BLURRED = {"sigma": above(0), "size": at_least(2)}
 
-@METHODS.register("random", needs="dataset", source="control: independent uniform noise")
+
+@METHODS.register(
+    "random",
+    needs="dataset",
+    source="control: independent uniform noise",
+    allowed={"seed": at_least(0), "size": at_least(2)},
+)
 def random(image_ids: np.ndarray, dataset: Mapping, *, seed: int = 0, size: int = 7) -> np.ndarray:
     """Return maps (n, size, size) of U(0, 1), drawn for each image from (seed, image id).
 
     A map depends neither on the other images nor on their order.
     """
-    if seed < 0 or size < 2:
-        raise CamstudyError(f"method `random`: needs seed >= 0 and size >= 2, found seed {seed} and size {size}")
     generators = (np.random.default_rng(np.random.SeedSequence([seed, int(i)])) for i in image_ids)
     return np.stack([generator.random((size, size), dtype=np.float32) for generator in generators])
 
 
 @METHODS.register(
-    "center_bias", needs="dataset", source="control: people look at, and photographers aim at, the centre"
+    "center_bias",
+    needs="dataset",
+    source="control: people look at, and photographers aim at, the centre",
+    allowed=_BLURRED,
 )
 def center_bias(image_ids: np.ndarray, dataset: Mapping, *, sigma: float = 0.25, size: int = 64) -> np.ndarray:
     """Return for every image the same isotropic Gaussian (size, size) at the image centre, values in (0, 1].
 
     ``sigma`` is its standard deviation as a share of the image side.
     """
-    if sigma <= 0 or size < 2:
-        raise CamstudyError(f"method `center_bias`: needs sigma > 0 and size >= 2, found {sigma} and {size}")
     offset = (np.arange(size) + 0.5) / size - 0.5
     profile = np.exp(-0.5 * (offset / sigma) ** 2)
     return np.tile(np.outer(profile, profile).astype(np.float32), (len(image_ids), 1, 1))
@@ -60,6 +67,7 @@ def human_split_half(image_ids: np.ndarray, dataset: Mapping) -> np.ndarray:
     needs="dataset",
     source="control: where people look on all other images",
     reference="fixation",
+    allowed=_BLURRED,
 )
 def gaze_center_bias(image_ids: np.ndarray, dataset: Mapping, *, sigma: float = 0.05, size: int = 64) -> np.ndarray:
     """Return for each image the density of the fixations on all other images, (n, size, size) of sum 1.
@@ -67,8 +75,6 @@ def gaze_center_bias(image_ids: np.ndarray, dataset: Mapping, *, sigma: float = 
     `camstudy.data.center.others_density` of ``dataset``'s fixations; ``sigma`` is the standard deviation of the
     Gaussian as a share of each side.
     """
-    if sigma <= 0 or size < 2:
-        raise CamstudyError(f"method `gaze_center_bias`: needs sigma > 0 and size >= 2, found {sigma} and {size}")
     _check_gaze("gaze_center_bias", dataset)
     return others_density(*fractions(dataset), np.asarray(image_ids), sigma=sigma, size=size)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from camstudy.explain.registry import METHODS, check
+from camstudy.explain.parameters import above, at_least, check
+from camstudy.explain.registry import METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +24,16 @@ MOMENTUM = 0.9  # and dampening
     divided=True,
     resolution="input",
     source="Fong et al. 2019, arXiv 1910.08485; values of facebookresearch/TorchRay",
+    allowed={
+        "area": above(0, 1),
+        "iterations": at_least(1),
+        "learning_rate": above(0),
+        "step": at_least(1),
+        "sigma": above(0),
+        "levels": at_least(2),
+        "max_blur": above(0),
+        "area_weight": at_least(0),
+    },
 )
 def extremal_perturbation(
     context: Context,
@@ -52,14 +63,8 @@ def extremal_perturbation(
     """
     import torch
 
-    name = "extremal_perturbation"
-    check(0 < area < 1, name, "area", area, "above 0 and below 1")
-    check(iterations >= 1, name, "iterations", iterations, "at least 1")
-    check(1 <= step <= context.size, name, "step", step, f"from 1 to the side of the images, {context.size}")
-    check(levels >= 2, name, "levels", levels, "at least 2")
-    for parameter, value in (("learning_rate", learning_rate), ("sigma", sigma), ("max_blur", max_blur)):
-        check(value > 0, name, parameter, value, "above 0")
-    check(area_weight >= 0, name, "area_weight", area_weight, "at least 0")
+    expected = f"from 1 to the side of the images, {context.size}"
+    check(step <= context.size, "extremal_perturbation", "step", step, expected)
     smooth = SmoothMask(context.size, step, sigma, context.images)
     pyramid = torch.stack([blur(context.images, max_blur * (1 - i / (levels - 1))) for i in range(levels)], 1)
     cells = context.images.new_ones(len(context.images), smooth.cells, smooth.cells)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from camstudy.explain.registry import METHODS, check
+from camstudy.explain.parameters import at_least
+from camstudy.explain.registry import METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,12 +27,16 @@ def fake_cam(context: Context) -> Tensor:
     return maps
 
 
-@METHODS.register("random_cam", needs="model", source="random channel weights, as RandomCAM of pytorch-grad-cam")
+@METHODS.register(
+    "random_cam",
+    needs="model",
+    source="random channel weights, as RandomCAM of pytorch-grad-cam",
+    allowed={"seed": at_least(0)},
+)
 def random_cam(context: Context, *, seed: int = 0) -> Tensor:
     """Return ReLU(sum_k w_k A_k), values >= 0, w_k drawn from U(-1, 1) for each image by (seed, image number)."""
     import torch
 
-    check(seed >= 0, "random_cam", "seed", seed, "at least 0")
     activations = context.activations
     generators = (np.random.default_rng(np.random.SeedSequence([seed, int(number)])) for number in context.numbers)
     weights = np.stack([generator.uniform(-1, 1, activations.shape[1]) for generator in generators])

@@ -14,14 +14,21 @@ from camstudy.core.paths import expanded
 from camstudy.core.provenance import sha256_file
 from camstudy.data.formats.companions import GREY, Place, by_name, check_finite, in_store, match, read_grey, wanted
 from camstudy.data.formats.files import Files
-from camstudy.explain.registry import METHODS, check
+from camstudy.explain.parameters import allowed
+from camstudy.explain.registry import METHODS
 
 NUMBERS = "fiub"  # kinds of dtypes
 CLOSE = 0.1  # by which the sides of a map may be out of proportion with its image's
 SHOWN = 10  # names in a message
 
 
-@METHODS.register("files", needs="dataset", source="maps made elsewhere", resolution="own")
+@METHODS.register(
+    "files",
+    needs="dataset",
+    source="maps made elsewhere",
+    resolution="own",
+    allowed={"size": allowed(lambda size: size == 0 or size > 1, "0, or a number of pixels from 2")},
+)
 def files(image_ids: np.ndarray, dataset: Mapping, *, path: str, size: int = 0) -> np.ndarray:
     """Return maps (n, h, w) of whole images from files, float32.
 
@@ -31,7 +38,6 @@ def files(image_ids: np.ndarray, dataset: Mapping, *, path: str, size: int = 0) 
     Raises `CamstudyError`, with names, where a map is missing, is no map, has values that are no numbers, or has its
     image's sides the other way round.
     """
-    check(size == 0 or size > 1, "files", "size", size, "0, or a number of pixels from 2")
     names = _names(str(Path(expanded(path)).absolute()), tuple(map(str, np.asarray(dataset["image"][:]))))
     sizes = np.asarray(dataset["image_size"][:]) if "image_size" in dataset else None
     read = _zarr(Path(expanded(path))) if _is_zarr(Path(expanded(path))) else _read

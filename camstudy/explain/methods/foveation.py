@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from camstudy.explain.registry import METHODS, MapArray, check
+from camstudy.explain.parameters import above, at_least, check, odd
+from camstudy.explain.registry import METHODS, MapArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,12 @@ ARRAYS = {
     "loss": MapArray("float32", ("step",), {"step": "fixations"}),
     "weight": MapArray("float32", ("step",), {"step": "fixations"}),
 }
+ALLOWED = {
+    **dict.fromkeys(("fixations", "steps", "side"), at_least(1)),
+    **dict.fromkeys(("learning_rate", "fovea_size", "heat_size", "blur_sigma"), above(0)),
+    **dict.fromkeys(("forgetting", "seed"), at_least(0)),
+    "blur_size": odd(),
+}
 
 
 @METHODS.register(
@@ -29,6 +36,7 @@ ARRAYS = {
     resolution="side",
     source="Panda et al. 2025, arXiv 2408.02123, and its code, mahadev1995/FovEx",
     arrays=ARRAYS,
+    allowed=ALLOWED,
 )
 def fovex(
     context: Context,
@@ -85,6 +93,7 @@ def fovex(
     resolution="side",
     source="Schwinn et al. 2022, arXiv 2204.09093, and its code",
     arrays=ARRAYS,
+    allowed=ALLOWED,
 )
 def neva(
     context: Context,
@@ -229,24 +238,14 @@ def _explained(
 
     from camstudy.explain.fixations import drawn
 
-    _check(name, context.size, vars(eye) | vars(search) | {"heat_size": heat_size, "factors": factors, "side": side})
+    expected = f"below twice the images' side, {context.size}, as borders are reflected"
+    check(eye.blur_size < 2 * context.size, name, "blur_size", eye.blur_size, expected)
+    numbers = all(isinstance(factor, int | float) and not isinstance(factor, bool) for factor in factors)
+    fits = numbers and len(factors) in (0, search.fixations)
+    check(fits, name, "factors", factors, f"{search.fixations} numbers, or none")
     points, lowest = search(context, eye)
     after = np.array([*factors[1:], 1.0] if factors else np.ones(search.fixations))
     weight = lowest.new_tensor(np.cumprod(after[::-1])[::-1].copy()).expand_as(lowest)
     path = ((points + 1) / 2).float()  # as stored, so that the map can be drawn again from what is there
     maps = drawn(path.cpu().numpy(), weight.float().cpu().numpy(), heat_size=heat_size, side=side)
     return torch.from_numpy(maps).to(context.images), {"scanpath": path, "loss": lowest, "weight": weight}
-
-
-def _check(name: str, size: int, found: Mapping[str, object]) -> None:
-    for parameter in ("fixations", "steps", "side", "blur_size"):
-        check(found[parameter] >= 1, name, parameter, found[parameter], "at least 1")
-    for parameter in ("learning_rate", "fovea_size", "heat_size", "blur_sigma"):
-        check(found[parameter] > 0, name, parameter, found[parameter], "above 0")
-    for parameter in ("forgetting", "seed"):
-        check(found[parameter] >= 0, name, parameter, found[parameter], "at least 0")
-    blur, factors, fixations = found["blur_size"], found["factors"], found["fixations"]
-    expected = f"odd and below twice the images' side, {size}, as borders are reflected"
-    check(blur % 2 == 1 and blur < 2 * size, name, "blur_size", blur, expected)
-    numbers = all(isinstance(factor, int | float) and not isinstance(factor, bool) for factor in factors)
-    check(numbers and len(factors) in (0, fixations), name, "factors", factors, f"{fixations} numbers, or none")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from camstudy.explain.registry import METHODS, check_choice
+from camstudy.explain.parameters import one_of
+from camstudy.explain.registry import METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +16,13 @@ WEIGHTINGS = ("probability", "softmax_logit")
 OUTSIDE = ("black", "mean")
 
 
-@METHODS.register("score_cam", needs="model", divided=True, source="Wang et al. 2020, arXiv 1910.01279")
+@METHODS.register(
+    "score_cam",
+    needs="model",
+    divided=True,
+    source="Wang et al. 2020, arXiv 1910.01279",
+    allowed={"weighting": one_of(WEIGHTINGS), "outside": one_of(OUTSIDE)},
+)
 def score_cam(
     context: Context, *, weighting: str = "probability", outside: str = "black", align_corners: bool = False
 ) -> Tensor:
@@ -39,8 +46,6 @@ def score_cam(
 
     from camstudy.explain.context import min_max, upsample
 
-    check_choice("score_cam", "weighting", weighting, WEIGHTINGS)
-    check_choice("score_cam", "outside", outside, OUTSIDE)
     activations = context.activations
     used = activations.amax((2, 3)) > activations.amin((2, 3))
     scores = torch.zeros_like(used, dtype=activations.dtype)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from camstudy.explain.registry import METHODS, check, check_choice
+from camstudy.explain.parameters import above, at_least, one_of
+from camstudy.explain.registry import METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +16,13 @@ OBJECTIVES = ("logit", "probability", "norm")
 START = 0.5  # of every variable, as in the authors' code; their softmax is uniform
 
 
-@METHODS.register("opti_cam", needs="model", divided=True, source="Zhang et al. 2023, arXiv 2301.07002, and its code")
+@METHODS.register(
+    "opti_cam",
+    needs="model",
+    divided=True,
+    source="Zhang et al. 2023, arXiv 2301.07002, and its code",
+    allowed={"objective": one_of(OBJECTIVES), "iterations": at_least(1), "learning_rate": above(0)},
+)
 def opti_cam(
     context: Context,
     *,
@@ -49,9 +56,6 @@ def opti_cam(
     """
     import torch
 
-    check_choice("opti_cam", "objective", objective, OBJECTIVES)
-    check(iterations >= 1, "opti_cam", "iterations", iterations, "at least 1")
-    check(learning_rate > 0, "opti_cam", "learning_rate", learning_rate, "above 0")
     activations = context.activations.relu()
     final = activations.new_full(activations.shape[:2], START)
     constant = activations.amax((2, 3)) == activations.amin((2, 3))

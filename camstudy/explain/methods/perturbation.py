@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from camstudy.core.geometry import resample
-from camstudy.explain.registry import METHODS, check
+from camstudy.explain.parameters import above, at_least, check, odd
+from camstudy.explain.registry import METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +19,17 @@ if TYPE_CHECKING:
 
 
 @METHODS.register(
-    "rise", needs="model", divided=True, resolution="input", source="Petsiuk et al. 2018, arXiv 1806.07421"
+    "rise",
+    needs="model",
+    divided=True,
+    resolution="input",
+    source="Petsiuk et al. 2018, arXiv 1806.07421",
+    allowed={
+        "n_masks": at_least(1),
+        "grid": at_least(1),
+        "probability": above(0, 1, closed=True),
+        "seed": at_least(0),
+    },
 )
 def rise(context: Context, *, n_masks: int = 4000, grid: int = 7, probability: float = 0.5, seed: int = 0) -> Tensor:
     """Return sum_i p_i M_i / (N p), values >= 0: p_i the probability of class c for the image times mask M_i.
@@ -35,10 +46,7 @@ def rise(context: Context, *, n_masks: int = 4000, grid: int = 7, probability: f
     """
     import torch
 
-    check(n_masks >= 1, "rise", "n_masks", n_masks, "at least 1")
-    check(1 <= grid <= context.size, "rise", "grid", grid, f"from 1 to the side of the images, {context.size}")
-    check(0 < probability <= 1, "rise", "probability", probability, "above 0 and at most 1")
-    check(seed >= 0, "rise", "seed", seed, "at least 0")
+    check(grid <= context.size, "rise", "grid", grid, f"from 1 to the side of the images, {context.size}")
     total = context.images.new_zeros(len(context.images), context.size**2)
     for part in rise_masks(n_masks, grid, probability, seed, size=context.size, chunk=context.batch_size):
         masks = torch.from_numpy(part).to(context.images)
@@ -73,6 +81,14 @@ def rise_masks(
     divided=True,
     resolution="mask_size",
     source="Fong and Vedaldi 2017, arXiv 1704.03296; values of jacobgil/pytorch-explain-black-box",
+    allowed={
+        "mask_size": at_least(2),
+        "iterations": at_least(1),
+        "learning_rate": above(0),
+        "tv_power": at_least(1),
+        "blur": odd(),
+        **dict.fromkeys(("l1", "tv", "noise", "seed"), at_least(0)),
+    },
 )
 def meaningful_perturbation(
     context: Context,
@@ -99,15 +115,8 @@ def meaningful_perturbation(
 
     from camstudy.explain.context import upsample
 
-    name = "meaningful_perturbation"
-    check(2 <= mask_size <= context.size, name, "mask_size", mask_size, f"from 2 to the images' side, {context.size}")
-    for parameter, value in (("iterations", iterations), ("blur", blur)):
-        check(value >= 1, name, parameter, value, "at least 1")
-    check(blur % 2 == 1, name, "blur", blur, "odd")
-    check(learning_rate > 0, name, "learning_rate", learning_rate, "above 0")
-    check(tv_power >= 1, name, "tv_power", tv_power, "at least 1")
-    for parameter, value in (("l1", l1), ("tv", tv), ("noise", noise), ("seed", seed)):
-        check(value >= 0, name, parameter, value, "at least 0")
+    expected = f"from 2 to the images' side, {context.size}"
+    check(mask_size <= context.size, "meaningful_perturbation", "mask_size", mask_size, expected)
     images, generators = context.images, context.generators(seed)
     blurred = median_filter(images, blur)
     mask = images.new_ones(len(images), mask_size, mask_size).requires_grad_()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from camstudy.explain.registry import METHODS, check, check_choice
+from camstudy.explain.parameters import check, one_of
+from camstudy.explain.registry import METHODS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,6 +22,7 @@ VALUES = ("softmax", "scores")
     variant="castream",
     attention=True,
     source="Torres et al. 2024, arXiv 2404.14996, section 3.2; of transformers, Caron et al. 2021, arXiv 2104.14294",
+    allowed={"values": one_of(VALUES)},
 )
 def raw_attention(context: Context, *, block: int = -1, values: str = "softmax") -> Tensor:
     """Return the attention of one block's token to the positions (h, w) of the features that the block looks at.
@@ -38,7 +40,6 @@ def raw_attention(context: Context, *, block: int = -1, values: str = "softmax")
         ``scores``, of a stream alone: before the softmax, of any sign; within an image the order of positions is the
         same.
     """
-    check_choice("raw_attention", "values", values, VALUES)
     blocks = getattr(getattr(context.model, "stream", None), "blocks", None)
     if blocks is None:
         check(values == "softmax", "raw_attention", "values", values, "`softmax` where the model has no CA-Stream")
