@@ -84,6 +84,8 @@ def _compose(path: Path) -> yaml.Node | None:
         raise CamstudyError(f"{path}: is a directory; name a study file in it, such as {path}/study.yaml") from None
     except PermissionError:
         raise CamstudyError(f"{path}: may not be read; check its permissions (`ls -l {path}`)") from None
+    except OSError as error:
+        raise CamstudyError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
     except UnicodeDecodeError as error:
         raise CamstudyError(f"{path}: is no UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
@@ -108,8 +110,13 @@ def _explain(path: Path, error: yaml.MarkedYAMLError) -> str:
     return f"{path}, line {mark.line + 1}, column {mark.column + 1}: {error.problem}{hint}{shown}"
 
 
-def _repeated(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+def _repeated(node: yaml.Node | None, seen: set[int] | None = None) -> Iterator[tuple[int, str]]:
     """Yield line and text for every key that stands a second time in its mapping."""
+    # What aliases repeat is looked at once: nested, there are more of them than time.
+    seen = set() if seen is None else seen
+    if id(node) in seen:
+        return
+    seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
         first: dict[str, int] = {}
         for key, value in node.value:
@@ -119,10 +126,10 @@ def _repeated(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
                     text = f"the key `{key.value}` stands in line {first[key.value]}, too"
                     yield line, f"{text}, and the second would replace the first; put them together"
                 first.setdefault(key.value, line)
-            yield from _repeated(value)
+            yield from _repeated(value, seen)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _repeated(item)
+            yield from _repeated(item, seen)
 
 
 def _construct(path: Path, node: yaml.Node) -> Any:

@@ -86,3 +86,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"title: caf\xe9\n")
     with pytest.raises(CamstudyError, match="is no UTF-8 text"):
         Written(tmp_path / "latin.yaml")
+
+
+def test_a_link_to_itself_is_no_study(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.symlink_to(path.name)
+    with pytest.raises(CamstudyError, match=r"study\.yaml: cannot be read \(Too many levels"):
+        Written(path)
