@@ -17,6 +17,7 @@ Place = tuple[str | int, ...]
 
 # The compiled loader, where PyYAML has it, is ten times as fast.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MOST = 100_000  # values in a study
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -89,14 +90,18 @@ def _compose(path: Path) -> yaml.Node | None:
         raise CamstudyError(f"{path}: is a directory; name a study file in it, such as {path}/study.yaml") from None
     except PermissionError:
         raise CamstudyError(f"{path}: may not be read; check its permissions (`ls -l {path}`)") from None
+    except OSError as error:
+        raise CamstudyError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
     except UnicodeDecodeError as error:
         raise CamstudyError(f"{path}: is no UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
         raise CamstudyError(_explain(path, error)) from None
     except yaml.reader.ReaderError as error:
         raise CamstudyError(f"{path}: has a character that YAML does not allow (position {error.position})") from None
-    if (line := _circle(node, ())) is not None:
-        raise CamstudyError(f"{path}, line {line}: what `&` names here holds itself, by `*`; write out what is meant")
+    if _count(path, node, {}) > MOST:
+        raise CamstudyError(
+            f"{path}: holds more than {MOST:,} values, as `*` repeats what `&` names; write out what is meant"
+        )
     return node
 
 
@@ -108,16 +113,20 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _circle(node: yaml.Node | None, outer: tuple[yaml.Node, ...]) -> int | None:
-    """Return the line of a node that is among its own parts; None where there is none."""
+def _count(path: Path, node: yaml.Node | None, counts: dict[int, int | None]) -> int:
+    """Return how many values there are once all aliases are written out; those that hold themselves are refused."""
     if not isinstance(node, yaml.CollectionNode):
-        return None
-    if any(node is other for other in outer):
-        return node.start_mark.line + 1
-    pairs = isinstance(node, yaml.MappingNode)
-    parts = [part for pair in node.value for part in pair] if pairs else node.value
-    found = (_circle(part, (*outer, node)) for part in parts)
-    return next((line for line in found if line is not None), None)
+        return 1
+    if id(node) not in counts:
+        counts[id(node)] = None
+        pairs = isinstance(node, yaml.MappingNode)
+        parts = [part for pair in node.value for part in pair] if pairs else node.value
+        counts[id(node)] = 1 + sum(_count(path, part, counts) for part in parts)
+    count = counts[id(node)]
+    if count is None:
+        line = node.start_mark.line + 1
+        raise CamstudyError(f"{path}, line {line}: what `&` names here holds itself, by `*`; write out what is meant")
+    return count
 
 
 def _name(key: yaml.Node) -> str:

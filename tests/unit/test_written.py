@@ -102,6 +102,12 @@ def test_anchors_that_hold_other_things_are_fine(write):
     assert file.content == {"a": [1], "b": [[1], [1]], "c": {"d": [1]}}
 
 
+def test_anchors_that_hold_more_than_a_study_are_refused_at_once(write):
+    lines = ["a0: &a0 [1, 2, 3]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))]
+    with pytest.raises(CamstudyError, match=r"holds more than 100,000 values, as `\*` repeats what `&` names"):
+        Written(write("\n".join(lines)))
+
+
 def test_keys_that_yaml_reads_as_something_else_have_lines(write):
     assert Written(write("study: a\non: 1\n7: 2\n")).lines == {("study",): 1, ("True",): 2, ("7",): 3}
 
@@ -116,3 +122,10 @@ def test_tabs_are_refused_where_snakemake_refuses_them(write):
 def test_what_is_no_number_is_where_it_was_written(write):
     path = write("study: a\nseed: .nan\n")
     assert Places(Written(path).content, [path])(("seed",)).endswith("line 2")
+
+
+def test_a_link_to_itself_is_no_study(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.symlink_to(path.name)
+    with pytest.raises(CamstudyError, match=r"study\.yaml: cannot be read \(Too many levels"):
+        Written(path)

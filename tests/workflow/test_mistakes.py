@@ -30,7 +30,7 @@ def changed(**changes: object) -> str:
         *outer, last = place.split("__")
         part = study
         for key in outer:
-            part = part[key]
+            part = part.setdefault(key, {})
         if value is WITHOUT:
             del part[last]
         else:
