@@ -102,7 +102,7 @@ def test_the_method_that_asks_the_model_is_registered_and_right(registered):
             whole, part = model(normalize(torch.stack([images[i], hidden]))).softmax(1)[:, i]
         assert found[i, y, x] == pytest.approx((whole - part).item(), abs=1e-6)
     assert np.ptp(found, (1, 2)).max() > 0.1
-    with pytest.raises(CamstudyError, match="`cells` must be from 1 to 16, found 17"):
+    with pytest.raises(CamstudyError, match="`cells` must be at most 16, found 17"):
         explain(model, layer, normalize(images), labels, {"map": bind("occlusion", {"cells": 17})}, **settings)
 
 

@@ -144,7 +144,8 @@ def test_every_rule_says_what_it_does_and_where(rule):
     assert directive(rule, "log").startswith(f"results/logs/{rule}/")
     if rule not in ("plan", "records"):  # which have no output: with a file of its own, each would run but once
         assert directive(rule, "benchmark").startswith(f"results/benchmarks/{rule}/")
-    assert directive(rule, "message")
+    if rule != "plan":  # which is no step of the progress
+        assert directive(rule, "message")
 
 
 def test_files_stay_short():
