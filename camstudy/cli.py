@@ -101,7 +101,7 @@ def _plan(asked: argparse.Namespace, others: list[str]) -> int:
 
 def _report(asked: argparse.Namespace, others: list[str]) -> int:
     _, config = _finished(asked.study or next(iter(asked.configfile), None), asked.config)
-    command = [*_snakemake(asked, cores="1"), "--quiet", "all", *others]
+    command = [*_snakemake(asked, cores="1"), *others]
     from camstudy.pipeline.rooms import finished_study
     from camstudy.report import page
     from camstudy.report.contents import answer, contents
@@ -113,11 +113,11 @@ def _report(asked: argparse.Namespace, others: list[str]) -> int:
     try:
         shown = ["--report-stylesheet", str(page.STYLE), "--report", str(folder / page.WORKFLOW)]
         (folder / page.WORKFLOW).parent.mkdir(exist_ok=True)
-        status = _call([*command, *shown], check=others)
+        status = _call([*command, *shown], check=others, quiet=True)
     finally:
         first.unlink()
     if status:
-        raise CamstudyError("Snakemake makes no report of this study; the command above says why without `--quiet all`")
+        raise CamstudyError("Snakemake makes no report of this study, for what it says above")
     page.write(page.page(contents(study, ROOT)), folder / page.PAGE)
     print(f"report   {folder / page.PAGE}")
     print(*[found.tally] if found.tally else [], *found.sentences if study.config["primary"] else [], sep="\n")
@@ -288,8 +288,11 @@ def _check_options(command: Sequence[str]) -> None:
     parser.parse_args(command[1:])
 
 
-def _call(command: list[str], check: Sequence[str]) -> int:
-    """Run a command of the environment that this process belongs to, after saying it; ``check`` is a user's part."""
+def _call(command: list[str], check: Sequence[str], *, quiet: bool = False) -> int:
+    """Run a command of the environment that this process belongs to, after saying it; return its status.
+
+    ``check`` is a user's part of it. What a ``quiet`` one prints is shown if it fails.
+    """
     if any(word.startswith("-") for word in check):
         _check_options(command)
     found = Path(sys.executable).with_name(command[0])
@@ -304,9 +307,13 @@ def _call(command: list[str], check: Sequence[str]) -> int:
     if former is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        return subprocess.run(command, executable=found, env=os.environ | {"PATH": path}).returncode
+        hidden = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} if quiet else {}
+        done = subprocess.run(command, executable=found, env=os.environ | {"PATH": path}, **hidden)
     finally:
         signal.signal(signal.SIGINT, former)
+    if quiet and done.returncode:
+        print(done.stdout.rstrip(), file=sys.stderr)
+    return done.returncode
 
 
 if __name__ == "__main__":

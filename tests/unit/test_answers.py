@@ -158,7 +158,7 @@ def test_the_report_prints_the_answer(tmp_path, monkeypatch, capsys, primary):
     monkeypatch.chdir(tmp_path)
     results, seen = Path("results/studies/mine"), []
     first = results / "report/summary.html"
-    monkeypatch.setattr(cli, "_call", lambda command, check: seen.append((command, first.read_text())) or 0)
+    monkeypatch.setattr(cli, "_call", lambda command, check, quiet: seen.append((command, first.read_text())) or 0)
     study = SimpleNamespace(name="mine", config={"primary": primary})
     found = Answer("Who?", "", "Of 3.", ["Net differs."])
     monkeypatch.setattr("camstudy.pipeline.rooms.finished_study", lambda config, folder: study)

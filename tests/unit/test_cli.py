@@ -111,6 +111,18 @@ def test_an_interrupted_snakemake_ends_by_itself(tmp_path):
     assert (output, errors, process.returncode) == ("ended\n", "", 7)
 
 
+@pytest.mark.parametrize("status", [0, 3])
+def test_what_a_quiet_command_prints_is_shown_if_it_fails(tmp_path, monkeypatch, capfd, status):
+    loud = tmp_path / "loud"
+    loud.write_text(f"#!/bin/sh\necho on one; echo on another >&2; exit {status}\n")
+    loud.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert cli._call(["loud"], [], quiet=True) == status
+    output, errors = capfd.readouterr()
+    assert output.endswith("$ loud\n")
+    assert errors == ("on one\non another\n" if status else "")
+
+
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "camstudy.cli", "--help"], capture_output=True, text=True, check=True)
     assert "run a study" in done.stdout
