@@ -123,6 +123,21 @@ def _is_random(record: Mapping) -> bool:
     return record["start"] is None or _is_random(record["start"])
 
 
+def seen_in_training(inputs: TableInputs) -> Iterator[str]:
+    """Yield which networks were trained on the very dataset that is explained or predicted, of which they know more."""
+    shown = dict.fromkeys([inputs.dataset["dataset"], inputs.study.get("prediction_dataset") or ""])
+    for dataset in shown:
+        names = [inputs.title(model) for model, record in inputs.models.items() if dataset in _trained_on(record)]
+        if names:
+            yield f"Trained on the images of {dataset}, which are scored here: {', '.join(names)}."
+
+
+def _trained_on(record: Mapping) -> set[str]:
+    """Return the datasets that a model was trained on, first and last, by its record."""
+    own = (record.get("training") or {}).get("dataset")
+    return ({own} if own else set()) | (_trained_on(record["start"]) if record.get("start") else set())
+
+
 def published(rows: Collection[Mapping]) -> Iterator[str]:
     """Say where published values come from, and how many of them are no first-hand ones; nothing without any."""
     if not rows:

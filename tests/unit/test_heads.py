@@ -16,7 +16,7 @@ from camstudy.models.heads import head_names
 from camstudy.models.record import refuse_random_head
 from camstudy.models.weights.fetch import fetch_weights
 from camstudy.study.checks import validate
-from camstudy.tables.notes import random_weights
+from camstudy.tables.notes import random_weights, seen_in_training
 
 torch.set_num_threads(1)
 
@@ -146,3 +146,22 @@ def test_tables_say_which_networks_have_random_weights():
     models = {name: {"title": name.upper(), **record} for name, record in models.items()}
     assert [*random_weights(dataclasses.replace(inputs, models=models))] == ["Random weights, not trained: A, D."]
     assert [*random_weights(inputs)] == []
+
+
+def test_tables_say_which_networks_know_the_images_from_their_training():
+    inputs = make_inputs()
+    own = inputs.dataset["dataset"]
+    models = {
+        "a": {"training": {"dataset": own}, "start": None},
+        "b": {"training": {"dataset": "others"}, "start": {"training": {"dataset": own}, "start": None}},
+        "c": {"training": {"dataset": "others"}, "start": {"source": "f", "sha256": "0"}},
+        "d": {"training": None},
+        "e": {"training": {"dataset": "photos"}},
+    }
+    models = {name: {"title": name.upper(), **record} for name, record in models.items()}
+    inputs = dataclasses.replace(inputs, models=models)
+    said = f"Trained on the images of {own}, which are scored here: A, B."
+    assert [*seen_in_training(inputs)] == [said]
+    study = {**inputs.study, "prediction_dataset": "photos"}
+    more = "Trained on the images of photos, which are scored here: E."
+    assert [*seen_in_training(dataclasses.replace(inputs, study=study))] == [said, more]

@@ -115,6 +115,10 @@ STUDIES = {
         model(input={"size": 8}),
         rf"`catalog\.models\.tiny_resnet\.input\.size` {AT}found 8, expected an integer of at least 16",
     ),
+    "images that no memory holds": (
+        model(input={"size": 10**9}),
+        rf"input\.size` {AT}found 1000000000, expected an integer of at most 8192",
+    ),
     "another number of classes": (
         model(num_classes=5),
         r"`catalog\.models\.tiny_resnet\.num_classes`: found 5, but `tiny_train`.* has 10 classes; take a network",
