@@ -117,7 +117,7 @@ STUDIES = {
     ),
     "images that no memory holds": (
         model(input={"size": 10**9}),
-        rf"input\.size` {AT}found 1000000000, expected an integer of at most 8192",
+        rf"input\.size` {AT}found 1000000000, expected an integer of at least 16 and at most 8192",
     ),
     "another number of classes": (
         model(num_classes=5),
