@@ -175,11 +175,11 @@ def test_mistakes_in_plugins_are_told_with_their_line(project):  # noqa: F811
     (folder / "study.yaml").write_text(yaml.safe_dump(STUDY | {"plugins": ["my_methods.py"]}))
     cases = {
         text.replace('"gradcam_elementwise", needs', '"gradcam", needs'): (
-            f"plugin mine/my_methods.py, line 5: explanation method `gradcam` is registered twice: "
+            f"plugin mine/my_methods.py, line 6: explanation method `gradcam` is registered twice: "
             f"in {project.path}/camstudy/explain/methods/cam.py, line "
         ),
         f"{text}\nprint(undefined)\n": "NameError: name 'undefined' is not defined; mend it",
-        text.replace("(activations, gradients):", "(activations, gradients)"): "my_methods.py, line 6: SyntaxError: ",
+        text.replace("(activations, gradients):", "(activations, gradients)"): "my_methods.py, line 7: SyntaxError: ",
     }
     for content, message in cases.items():
         (folder / "my_methods.py").write_text(content)
