@@ -77,6 +77,14 @@ onsuccess:
 
 onerror:
     note(config, benchmarks(), STUDY.expected_images)
+    # Whatever is waited for has ended. An interrupt may leave jobs: Snakemake forgets them while it asks for states.
+    try:
+        orphans = cancel_orphans(recorded_jobs(workflow), os.getcwd(), timeout=60)
+    except CamstudyError as error:
+        logger.error(str(error))
+    else:
+        if orphans:
+            logger.info(f"Cancelled SLURM jobs that the run has left: {', '.join(orphans)}")
 
 
 wildcard_constraints:
