@@ -42,9 +42,8 @@ def check_name(method: str, parameter: str, name: str) -> None:
     """
     if name in REFUSED:
         raise _refused(name, REFUSED[name])
-    known = [one for one in exported() if one not in REFUSED]
-    if name not in known:
-        raise unknown(f"`{parameter}` of method `{method}`:", name, known)
+    if name not in exported():
+        raise unknown(f"`{parameter}` of method `{method}`:", name, {*exported()} - {*REFUSED})
 
 
 @cache
@@ -56,7 +55,7 @@ def exported() -> tuple[str, ...]:
 
 
 def _refused(name: str, reason: str) -> CamstudyError:
-    others = ", ".join(sorted(one for one in exported() if one not in REFUSED))
+    others = ", ".join(sorted({*exported()} - {*REFUSED}))
     return CamstudyError(
         f"method `pytorch_grad_cam`: `{name}` of pytorch-grad-cam cannot be taken: {reason}; those that can be are: "
         f"{others}"

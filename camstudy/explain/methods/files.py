@@ -12,12 +12,21 @@ from camstudy.core.geometry import resample
 from camstudy.core.ledger import record, survey
 from camstudy.core.paths import expanded
 from camstudy.core.provenance import sha256_file
-from camstudy.data.formats.companions import GREY, Place, by_name, check_finite, in_store, match, read_grey, wanted
+from camstudy.data.formats.companions import (
+    GREY,
+    NUMBERS,
+    Place,
+    by_name,
+    check_finite,
+    in_store,
+    match,
+    read_grey,
+    wanted,
+)
 from camstudy.data.formats.files import Files
 from camstudy.explain.parameters import allowed
 from camstudy.explain.registry import METHODS
 
-NUMBERS = "fiub"  # kinds of dtypes
 CLOSE = 0.1  # by which the sides of a map may be out of proportion with its image's
 SHOWN = 10  # names in a message
 
