@@ -43,4 +43,5 @@ with step(snakemake) as run:
     training = {"dataset": entry["train"]["dataset"], "seed": entry["seed"]} | last
     record = model_record(model, entry, snakemake.params.identity, snakemake.output.model, training, origin)
     write_json(snakemake.output.record, record)
-    checkpoint.unlink()
+# Only now that the record of the run is there, too, is the training not made again.
+checkpoint.unlink()

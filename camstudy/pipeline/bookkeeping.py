@@ -1,4 +1,7 @@
-"""What Snakemake notes of unfinished outputs and of locks, mended: a job keeps its SLURM id, a head its locks."""
+"""What Snakemake notes of unfinished outputs and of locks, mended.
+
+A job keeps its SLURM id, a head its locks, and what was finished when a kill fell is not made again.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -7,22 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from snakemake import workflow
+from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
 from snakemake.persistence.file import FilePersistence
 
 from camstudy.core.errors import CamstudyError
 from camstudy.pipeline.disk import check_room, told
 from camstudy.pipeline.mistakes import Mistake
+from camstudy.pipeline.records import made_whole
 
 if TYPE_CHECKING:
     from snakemake.dag import DAG
+    from snakemake.jobs import Job
 
 
 class Bookkeeping(FilePersistence):
-    """Snakemake's notes in ``.snakemake``, with two of its faults (seen in 9.27) mended.
+    """Snakemake's notes in ``.snakemake``, with three of its faults (seen in 9.27) mended.
 
     A head notes the SLURM id of each output that it has submitted, but once the job starts, the Snakemake in it notes
     that it has none (https://github.com/snakemake/snakemake/issues/762): whoever cancels the jobs of a killed head
-    would know but those that waited. And a head that ends removes the locks of all heads in the directory.
+    would know but those that waited. A head that ends removes the locks of all heads in the directory. And a job that
+    has ended is half-made for it until it has noted so: a training of days would begin anew if a kill fell in between.
 
     It is made when the rules are known and before jobs are: ``checks`` are what is to be looked at by then.
     """
@@ -32,11 +39,9 @@ class Bookkeeping(FilePersistence):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         with _told():
             super().__init__(*arguments, **options)
-            asked = self.dag.workflow
-            if not asked.is_main_process:
+            if not self.dag.workflow.is_main_process:
                 return
-            # Plans and lists may be made where nothing can be written.
-            if asked.executor_plugin is not None and not asked.dryrun:
+            if self._writes:
                 check_room()
             for check in self.checks:
                 check(self.dag)
@@ -63,6 +68,30 @@ class Bookkeeping(FilePersistence):
         except (UnicodeDecodeError, RecursionError, IsADirectoryError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def params_changed(self, job: "Job", file: str | None = None) -> bool | ParamsChange:
+        """Return how a job's parameters differ from the note, which of what is `_made` may be one of the run before."""
+        return NO_PARAMS_CHANGE if self._made(job) else super().params_changed(job, file)
+
+    async def incomplete(self, job: "Job") -> list:
+        """Return the outputs of a job that was cut off; of one that had ended none, and note that."""
+        found = await super().incomplete(job)
+        if not found or not self._made(job):
+            return found
+        if self._writes:
+            with _told():
+                await self.finished(job)
+        return []
+
+    def _made(self, job: "Job") -> bool:
+        begun = self._filter_incomplete_keys([self._get_key(file) for file in job.output])
+        return bool(begun) and made_whole(job.output, getattr(job.params, "identity", ""))
+
+    @property
+    def _writes(self) -> bool:
+        # Plans and lists may be made where nothing can be written.
+        asked = self.dag.workflow
+        return asked.is_main_process and asked.executor_plugin is not None and not asked.dryrun
 
     def _delete_locks(self) -> None:
         for lock in self._lockfile.values():

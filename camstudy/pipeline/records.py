@@ -6,7 +6,7 @@ do nothing for another configuration, or everything for the same one. So the hea
 
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +52,14 @@ def record_path(output: str, metadata: Path = METADATA) -> Path:
     name = urlsafe_b64encode(output.encode()).decode()
     pieces = [name[start : start + LONGEST] for start in range(0, len(name), LONGEST)]
     return metadata.joinpath(*(f"@{piece}" for piece in pieces[:-1]), pieces[-1])
+
+
+def made_whole(outputs: Sequence[str | Path], planned: str) -> bool:
+    """Whether a job has made all its outputs under the identity that is planned; the record of its run comes last."""
+    if not planned or not all(Path(output).exists() for output in outputs):
+        return False
+    recorded = read_identity(run_record_path(outputs[0]))
+    return recorded is not None and agrees(recorded, planned)
 
 
 def read_identity(path: str | Path) -> str | None:

@@ -9,8 +9,11 @@ import shutil
 from collections import Counter
 
 import pandas as pd
+import pytest
 import yaml
 from conftest import ROOT, TINY
+
+from camstudy.pipeline.records import record_path
 
 METHOD = """
 
@@ -75,6 +78,45 @@ def test_studies_run_in_turn_leave_nothing_to_be_done(copied):
     for _ in range(2):
         assert planned_nothing(copied)
         assert planned_nothing(copied, "--configfile", "other.yaml")
+
+
+def as_if_killed_before_noted(project, model, note):
+    """Turn what Snakemake notes of a finished training into what it notes if a kill falls right at its end."""
+    outputs = [f"results/models/{model}/{name}" for name in ("model.json", "model.safetensors", "history.csv")]
+    notes = [record_path(output, project.path / ".snakemake/metadata") for output in outputs]
+    before = {path: json.loads(path.read_text()) for path in notes}
+    for path, content in before.items():
+        # Nothing of a first training, the note of the one before of another.
+        path.unlink() if note is None else path.write_text(json.dumps(content | note))
+        (project.path / ".snakemake/incomplete" / path.name).write_text('{"external_jobid": null}')
+    return before
+
+
+@pytest.mark.parametrize("note", [None, {"params": ["'code=before'"], "starttime": 1.0, "endtime": 2.0}])
+def test_what_was_finished_when_a_kill_fell_is_not_made_again(copied, note):
+    before = as_if_killed_before_noted(copied, "tiny_resnet", note)
+    files = {path: path.stat().st_mtime_ns for path in copied.path.glob("results/models/*/*")}
+    assert planned_nothing(copied)
+    assert len(list(copied.path.glob(".snakemake/incomplete/*"))) == 3, "a plan writes nothing"
+    copied.run()
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert not list(copied.path.glob(".snakemake/incomplete/*"))
+    for path, content in before.items():
+        assert json.loads(path.read_text())["params"] == content["params"]
+    assert planned_nothing(copied)
+
+
+@pytest.mark.parametrize("lost", ["model.run.json", "history.csv", "identity"])
+def test_what_a_kill_left_half_made_or_of_another_identity_is_made_again(copied, lost):
+    folder = copied.path / "results/models/tiny_resnet"
+    as_if_killed_before_noted(copied, "tiny_resnet", None)
+    if lost == "identity":
+        record = json.loads((folder / "model.run.json").read_text())
+        (folder / "model.run.json").write_text(json.dumps(record | {"identity": "code=before"}))
+    else:
+        (folder / lost).unlink()
+    done = copied.run("--dry-run")
+    assert "Train tiny_resnet\n" in done.stdout + done.stderr
 
 
 def test_finished_results_are_accepted_in_a_clone(copied, monkeypatch):
