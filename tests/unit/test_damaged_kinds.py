@@ -113,6 +113,14 @@ def test_the_list_of_control_maps_and_weights_is_missed(tmp_path, monkeypatch, k
     assert list(damages([record])) == []
 
 
+def test_a_record_of_a_file_with_a_name_that_none_can_have_is_damaged(tmp_path, monkeypatch):
+    make(tmp_path, 0)
+    monkeypatch.chdir(tmp_path)
+    record = Path(RECORDS["cost"])
+    write_json(record, {**read_json(record), "files": {"x" * 256: "0" * 64}})
+    assert [found.record for found in damages([record])] == [record]
+
+
 def test_shards_of_the_workflow_are_in_no_list(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record = Path(RECORDS["store"])
