@@ -14,9 +14,10 @@ from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
 from snakemake.persistence.file import FilePersistence
 
 from camstudy.core.errors import CamstudyError
+from camstudy.core.provenance import run_record_path
 from camstudy.pipeline.disk import check_room, told
 from camstudy.pipeline.mistakes import Mistake
-from camstudy.pipeline.records import made_whole
+from camstudy.pipeline.records import any_later, made_whole
 
 if TYPE_CHECKING:
     from snakemake.dag import DAG
@@ -85,7 +86,18 @@ class Bookkeeping(FilePersistence):
 
     def _made(self, job: "Job") -> bool:
         begun = self._filter_incomplete_keys([self._get_key(file) for file in job.output])
-        return bool(begun) and made_whole(job.output, getattr(job.params, "identity", ""))
+        if not begun or not made_whole(job.output, getattr(job.params, "identity", "")):
+            return False
+        # A job that still waits in a queue has the results of the run before in the place of its own, whose identity
+        # is the same if what they were made from was made again. Snakemake changes times of results, not of records.
+        before = [self._record_path(self._incomplete_path, key) for key in begun]
+        return not any_later([*before, *map(run_record_path, job.input)], run_record_path(job.output[0]))
+
+    def _unmark_incomplete(self, key: str) -> None:
+        # A head notes what a job has made once it sees its end. If it is gone by then, the next one has to know that
+        # the job was begun: what is noted is that of the run before, which may be of other parameters.
+        if self.dag.workflow.is_main_process:
+            super()._unmark_incomplete(key)
 
     @property
     def _writes(self) -> bool:
