@@ -5,11 +5,13 @@ A job keeps its SLURM id, a head its locks, and what was finished when a kill fe
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from snakemake import workflow
+from snakemake.exceptions import LockException
 from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
 from snakemake.persistence.file import FilePersistence
 
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
 
 
 class Bookkeeping(FilePersistence):
-    """Snakemake's notes in ``.snakemake``, with three of its faults (seen in 9.27) mended.
+    """Snakemake's notes in ``.snakemake``, with four of its faults (seen in 9.27) mended.
 
     A head notes the SLURM id of each output that it has submitted, but once the job starts, the Snakemake in it notes
     that it has none (https://github.com/snakemake/snakemake/issues/762): whoever cancels the jobs of a killed head
-    would know but those that waited. A head that ends removes the locks of all heads in the directory. And a job that
-    has ended is half-made for it until it has noted so: a training of days would begin anew if a kill fell in between.
+    would know but those that waited. A head that ends removes the locks of all heads in the directory, and two that
+    begin at the same moment have one file of locks, and the same files to make. And a job that has ended is half-made
+    for it until it has noted so: a training of days would begin anew if a kill fell in between.
 
     It is made when the rules are known and before jobs are: ``checks`` are what is to be looked at by then.
     """
@@ -52,9 +55,33 @@ class Bookkeeping(FilePersistence):
         with _told():
             super().drop_iocache()
 
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the locks on the files of this head; raise `LockException` if another one makes some of them."""
+        with super().lock():
+            # Two that began at the same moment have both found none.
+            if self.locked:
+                raise LockException
+            yield
+
+    def _read_locks(self) -> Iterator[tuple[str, str]]:
+        for lock in Path(self._lockdir).glob("*.*.lock"):
+            # One that is gone by now locks nothing.
+            with suppress(FileNotFoundError):
+                if str(lock) not in self._lockfile.values() and not lock.is_dir():
+                    yield from ((lock.name.split(".")[1], key) for key in lock.read_text().splitlines())
+
     def _write_locks(self, lock_type: str, keys: Iterable[str]) -> None:
+        if not (lines := list(keys)):
+            return
         with _told():
-            super()._write_locks(lock_type, keys)
+            for number in count():
+                lock = Path(self._lockdir, f"{number}.{lock_type}.lock")
+                # Each head has a file of its own, also if another one begins at the same moment.
+                with suppress(FileExistsError), lock.open("x") as file:
+                    self._lockfile[lock_type] = str(lock)
+                    print(*lines, sep="\n", file=file)
+                    return
 
     def _mark_incomplete(self, key: str, external_jobid: str | None) -> None:
         # Not written again either: tasks of an array do so at the same time, and would read half a note.
