@@ -145,14 +145,14 @@ class Project:
         # Only what the workflow itself sets may make the library importable.
         return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    def execute(self, command: list[str], timeout: float = 600) -> subprocess.CompletedProcess:
+    def execute(self, command: list[str], timeout: float = 1800) -> subprocess.CompletedProcess:
         """Run a command of Snakemake in the copy, it and the scripts of its jobs in forks of two processes for all."""
         where = {"cwd": self.path, "env": self.environment, "timeout": timeout}
         if self.cold:
             return subprocess.run(command, **where, capture_output=True, text=True)
         return plan(command, **where, python=sys.executable if "--dry-run" in command else warm.python())
 
-    def run(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess:
+    def run(self, *arguments: str, check: bool = True, timeout: float = 1800) -> subprocess.CompletedProcess:
         done = self.execute(self.command(*arguments), timeout)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done

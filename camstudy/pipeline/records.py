@@ -64,6 +64,12 @@ def made_whole(outputs: Sequence[str | Path], planned: str) -> bool:
     return recorded == planned and all(Path(output).exists() for output in outputs)
 
 
+def any_later(files: Iterable[str | Path], than: str | Path) -> bool:
+    """Whether one of some files has a later time than another one has; those that are not there are not."""
+    last = Path(than).stat().st_mtime_ns
+    return any(file.exists() and file.stat().st_mtime_ns > last for file in map(Path, files))
+
+
 def read_identity(path: str | Path) -> str | None:
     """Return the identity that a result's manifest or run record states; None where neither does."""
     for file in (Path(path), run_record_path(path)):

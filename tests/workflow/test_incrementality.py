@@ -4,6 +4,7 @@ Which edit makes what anew is in the ledger (test_reruns.py), planned only.
 """
 
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -87,12 +88,15 @@ def as_if_killed_before_noted(project, model, note, marked=True):
     The note is gone or of the run before, and the job is ``marked`` as unfinished or, some moments later, not any more.
     """
     outputs = [f"results/models/{model}/{name}" for name in ("model.json", "model.safetensors", "history.csv")]
+    ended = (project.path / f"results/models/{model}/model.run.json").stat().st_mtime_ns
     notes = [record_path(output, project.path / ".snakemake/metadata") for output in outputs]
     before = {path: json.loads(path.read_text()) for path in notes}
     for path, content in before.items():
         path.unlink() if note is None else path.write_text(json.dumps(content | note))
         if marked:
-            (project.path / ".snakemake/incomplete" / path.name).write_text('{"external_jobid": null}')
+            mark = project.path / ".snakemake/incomplete" / path.name
+            mark.write_text('{"external_jobid": null}')
+            os.utime(mark, ns=(ended - 10**9, ended - 10**9))
     return before
 
 
@@ -125,12 +129,19 @@ def test_what_a_job_has_ended_after_its_head_is_not_made_again(copied):
     assert "Aggregate the scores of tiny\n" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("lost", ["model.run.json", "history.csv", "identity"])
-def test_what_a_kill_left_half_made_or_of_another_identity_is_made_again(copied, lost):
+@pytest.mark.parametrize("lost", ["model.run.json", "history.csv", "identity", "begun", "data"])
+def test_what_a_kill_left_half_made_or_of_another_run_is_made_again(copied, lost):
+    """A job that is in the queue of a cluster has the results of the run before in its place; that is another run, too,
+    if the identity is the same, as the data may have been made anew."""
     folder = copied.path / "results/models/tiny_resnet"
     as_if_killed_before_noted(copied, "tiny_resnet", None)
     if lost == "identity":
         write_json(folder / "model.run.json", read_json(folder / "model.run.json") | {"identity": "code=before"})
+    elif lost == "begun":
+        for mark in copied.path.glob(".snakemake/incomplete/*"):
+            mark.touch()
+    elif lost == "data":
+        (copied.path / "results/data/tiny_train.run.json").touch()
     else:
         (folder / lost).unlink()
     done = copied.run("--dry-run")

@@ -216,7 +216,7 @@ def run(tmp_path, monkeypatch, capfd):
     def called(command, *, executable, env):
         assert command[0] == "snakemake"
         dry = [] if command[-1] == "plan" else ["--dry-run"]
-        done = plan([sys.executable, "-m", *command, *dry], cwd=tmp_path, env=env, timeout=60)
+        done = plan([sys.executable, "-m", *command, *dry], cwd=tmp_path, env=env, timeout=600)
         sys.stdout.write(done.stdout + done.stderr)
         return done
 
