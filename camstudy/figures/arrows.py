@@ -13,11 +13,13 @@ from matplotlib.transforms import Bbox
 from camstudy.analysis.summary import Estimate
 from camstudy.figures.pairs import Architecture, ends
 from camstudy.figures.style import COLORS, RULE
+from camstudy.figures.words import fitted
 
 MARKERS = "osD^v"  # the next one where the colours have been used up
 PANEL = 3.2  # inches
 RING = 8  # points across a baseline's open marker, within which a variant of the same values still shows
 POINTED = 16  # points between two markers from which on there is room for an arrow's head
+TITLE = 1.7  # inches, above which a title is broken into lines
 DISTANCES, DIRECTIONS = (7, 12, 18, 26, 36), 16  # points and number of places tried for a label
 
 # The coordinate of a model; None where it has none.
@@ -69,7 +71,7 @@ def label(figure: Figure, axes: list[Axes], titles: list[str]) -> None:
             # The last point is the variant's: a title belongs to it first.
             points = [axis.transData.transform(line.get_xydata()[0]) for line in reversed(group)]
             text = axis.annotate(
-                title, group[-1].get_xydata()[0], xytext=(0, 0), textcoords="offset points",
+                fitted(title, TITLE, 7), group[-1].get_xydata()[0], xytext=(0, 0), textcoords="offset points",
                 color=group[0].get_color(), fontsize=7, ha="center", va="center", zorder=5,
             )  # fmt: skip
             text.set_in_layout(False)
