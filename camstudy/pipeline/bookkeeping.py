@@ -29,7 +29,8 @@ class Bookkeeping(FilePersistence):
     A head notes the SLURM id of each output that it has submitted, but once the job starts, the Snakemake in it notes
     that it has none (https://github.com/snakemake/snakemake/issues/762): whoever cancels the jobs of a killed head
     would know but those that waited. A head that ends removes the locks of all heads in the directory. And a job that
-    has ended is half-made for it until it has noted so: a training of days would begin anew if a kill fell in between.
+    has ended is half-made for it until the head has noted so: a training of days would begin anew if a kill fell in
+    between, or if the job of a cluster ended after its head.
 
     It is made when the rules are known and before jobs are: ``checks`` are what is to be looked at by then.
     """
@@ -70,22 +71,19 @@ class Bookkeeping(FilePersistence):
         return found if isinstance(found, dict) else {}
 
     def params_changed(self, job: "Job", file: str | None = None) -> bool | ParamsChange:
-        """Return how a job's parameters differ from the note, which of what is `_made` may be one of the run before."""
-        return NO_PARAMS_CHANGE if self._made(job) else super().params_changed(job, file)
+        """Return how a job's parameters differ from the note, unless that is of the run before the one that ended."""
+        changes = super().params_changed(job, file)
+        return NO_PARAMS_CHANGE if changes and _is_made(job) else changes
 
     async def incomplete(self, job: "Job") -> list:
         """Return the outputs of a job that was cut off; of one that had ended none, and note that."""
         found = await super().incomplete(job)
-        if not found or not self._made(job):
+        if not found or not _is_made(job):
             return found
         if self._writes:
             with _told():
                 await self.finished(job)
         return []
-
-    def _made(self, job: "Job") -> bool:
-        begun = self._filter_incomplete_keys([self._get_key(file) for file in job.output])
-        return bool(begun) and made_whole(job.output, getattr(job.params, "identity", ""))
 
     @property
     def _writes(self) -> bool:
@@ -110,6 +108,11 @@ def _told() -> Iterator[None]:
             yield
     except CamstudyError as error:
         raise Mistake(str(error)) from None
+
+
+def _is_made(job: "Job") -> bool:
+    # With other parameters, such as the list of what is put together, the identity does not say all.
+    return [*job.params] == [job.params.get("identity")] and made_whole(job.output, job.params[0])
 
 
 def keep_books(*checks: Callable[["DAG"], None]) -> None:
