@@ -29,7 +29,7 @@ FOR_ALL = [
 ]
 SHARED = [name for name, method in METHODS.items() if method.needs == "activations_gradients"]
 # What the catalogue's entries of these methods state, from which the time of jobs follows.
-PASSES = {"raw_attention": 2, "attention_rollout": 2, "gae": 4, "class_embedding_projection": 4}
+PASSES = {"raw_attention": 1.2, "attention_rollout": 1.2, "gae": 4, "class_embedding_projection": 4}
 CHUNK = 32  # images at once in Score-CAM and Ablation-CAM
 LAYER, CHANNELS = "layer2", 128  # of ResNet18
 WIDE = "import benchmarks.bench_methods as bench; print(bench.peak_megabytes({method!r}, {size!r}))"

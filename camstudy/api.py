@@ -25,8 +25,9 @@ from camstudy.explain.explainer import Explainer
 from camstudy.explain.layers import frozen, resolve_target_layer
 from camstudy.explain.methods import METHODS
 from camstudy.explain.passes import check_parameters, check_passes
+from camstudy.explain.reach import recomputation_told
 from camstudy.explain.targets import OF_LABELS, TARGETS
-from camstudy.models.adapting import adapted
+from camstudy.models.adapting import adapted, refuse_unused_output
 from camstudy.models.build import INPUT_KEYS
 from camstudy.models.inputs import crop_boxes, prepare
 from camstudy.models.probabilities import Head, probabilities
@@ -106,6 +107,10 @@ def explain(
         explained: it takes no such images, returns no logits, or others whenever it is asked, or in other company.
     """
     METHODS[method]
+    if not isinstance(model, nn.Module):
+        raise CamstudyError(
+            f"model: found a {type(model).__name__}, expected a network, as `timm.create_model` returns it"
+        )
     check_parameters(model)
     kinds = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
     if kind := next(iter(kinds - {torch.float32}), None):
@@ -128,7 +133,7 @@ def _explain(
     head: Head,
     parameters: Mapping,
 ) -> list[Map]:
-    pictures = [_pixels(image) for image in images]
+    pictures = _pictures(images)
     inputs = _inputs(model, input)
     by_rank = targets if isinstance(targets, str) else "predicted"
     if by_rank not in TARGETS:
@@ -138,6 +143,7 @@ def _explain(
     entry = {"method": method, "parameters": parameters, "target": by_rank, "geometry": "aligned"}
     seen = prepare(pictures, inputs, next(model.parameters()).device)
     check_passes(model, seen, embeds=references is not None)
+    refuse_unused_output(model)
     explainer = Explainer(model, resolve_target_layer(model, layer, size=inputs["size"]), inputs, entry, head)
     if references is not None:
         groups = [explainer.prepare([_pixels(image) for image in group]) for group in references]
@@ -145,9 +151,10 @@ def _explain(
         explainer = replace(explainer, model=model)
     chosen = None if targets is None or isinstance(targets, str) else np.asarray(targets, np.int64)
     no_labels = np.full(len(pictures), -1)
-    maps, found = explainer.explain(
-        seen, no_labels, numbers=range(len(pictures)), batch_size=batch_size, targets=chosen
-    )
+    with recomputation_told(model, seen[:1]):
+        maps, found = explainer.explain(
+            seen, no_labels, numbers=range(len(pictures)), batch_size=batch_size, targets=chosen
+        )
     views = crop_boxes(inputs, np.array([image.shape[:2] for image in pictures]))
     probability = _probability(model, seen, batch_size, head)[np.arange(len(pictures)), found.target]
     numbers = zip(found.target.tolist(), probability.tolist(), found.predicted.tolist(), strict=True)
@@ -157,14 +164,31 @@ def _explain(
     ]
 
 
+def _pictures(images: Sequence[Picture]) -> list[np.ndarray]:
+    if isinstance(images, str | Path | Image.Image) or len(images) == 0:
+        raise CamstudyError("images: found none or one alone, expected a list of them; for one, `[image]`")
+    return [_pixels(image) for image in images]
+
+
 def _pixels(image: Picture) -> np.ndarray:
+    from camstudy.data.formats.photographs import decode, pixels_of
+
     if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise CamstudyError(
+                f"images: found an array of {image.dtype} {image.shape}, expected uint8 (height, width, 3): colors "
+                "last, from 0 to 255, not yet normalized"
+            )
         return image
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
-    from camstudy.data.formats.photographs import decode
-
-    return decode(Path(image).read_bytes(), str(image), upright=True)
+        return pixels_of(image, "images", upright=True)
+    if not isinstance(image, str | Path):
+        raise CamstudyError(f"images: found a {type(image).__name__}, expected paths, pictures of PIL or arrays")
+    try:
+        content = Path(image).read_bytes()
+    except OSError as error:
+        raise CamstudyError(f"images: {image} cannot be read ({error.strerror}); correct the path") from error
+    return decode(content, str(image), upright=True)
 
 
 def _inputs(model: nn.Module, given: Mapping) -> dict:

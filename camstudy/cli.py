@@ -207,11 +207,12 @@ def find_study(name: str | None) -> Path:
     """
     path = Path(name or DEFAULT)
     if not path.exists() and name is not None and path.name == name:
-        known = {file.stem: file for file in sorted(STUDIES.glob("*.yaml"))}
+        known = {"demo": ROOT / DEFAULT} | {file.stem: file for file in sorted(STUDIES.glob("*.yaml"))}
         stem = name.removesuffix(".yaml")
         if stem not in known and path.suffix:
             text = f"{name}: no such file in {Path.cwd()}; correct the path, or name a study that ships"
-            raise CamstudyError(f"{text}{did_you_mean(stem, known)}")
+            here = [str(file) for file in Path().glob("*.y*ml")]
+            raise CamstudyError(f"{text}{did_you_mean(name, here) if here else did_you_mean(stem, known)}")
         if stem not in known:
             raise unknown("study", name, known)
         path = known[stem]
@@ -285,7 +286,10 @@ def _check_options(command: Sequence[str]) -> None:
         raise CamstudyError(f"Snakemake's options: {message}{near}")
 
     parser.error = refuse
-    parser.parse_args(command[1:])
+    try:
+        parser.parse_args(command[1:])
+    except ValueError as error:  # of what an option's value is made of
+        refuse(str(error))
 
 
 def _call(command: list[str], check: Sequence[str], *, quiet: bool = False) -> int:

@@ -1,6 +1,7 @@
 """Shared fixtures: a copy of the project to run in, and a study small enough for tests; the tier of each test."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("quick" if "unit" in item.path.relative_to(ROOT / "tests").parts else "full")
 
 
+def pytest_runtest_setup() -> None:
+    """Let each test draw the same numbers whatever ran before it, which is another thing in each run of two workers."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
 @cache
 def compile_kernels() -> None:
     """Compile what copies would compile each, about ten seconds; Numba keeps it beside the sources it belongs to."""
@@ -136,14 +145,14 @@ class Project:
         # Only what the workflow itself sets may make the library importable.
         return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    def execute(self, command: list[str], timeout: float = 600) -> subprocess.CompletedProcess:
+    def execute(self, command: list[str], timeout: float = 1800) -> subprocess.CompletedProcess:
         """Run a command of Snakemake in the copy, it and the scripts of its jobs in forks of two processes for all."""
         where = {"cwd": self.path, "env": self.environment, "timeout": timeout}
         if self.cold:
             return subprocess.run(command, **where, capture_output=True, text=True)
         return plan(command, **where, python=sys.executable if "--dry-run" in command else warm.python())
 
-    def run(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess:
+    def run(self, *arguments: str, check: bool = True, timeout: float = 1800) -> subprocess.CompletedProcess:
         done = self.execute(self.command(*arguments), timeout)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done

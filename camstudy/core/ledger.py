@@ -85,11 +85,13 @@ def table_of(manifest: str | Path) -> Path:
     return Path(manifest).with_suffix(".sources.jsonl")
 
 
-def walk(folder: str | Path, prefix: str = "", shut: list[str] | None = None) -> dict[str, Stat]:
+def walk(
+    folder: str | Path, prefix: str = "", shut: list[str] | None = None, lost: list[str] | None = None
+) -> dict[str, Stat]:
     """Return the files below a folder, at every depth, by their names with slashes; links are followed.
 
     Names begin with ``prefix``. A folder that links to one it lies in is not entered again. The names of those that may
-    not be read are added to ``shut``.
+    not be read are added to ``shut``, those of links that lead nowhere to ``lost``.
     """
     found: dict[str, Stat] = {}
     above: tuple[tuple[int, int], ...] = ()
@@ -114,17 +116,21 @@ def walk(folder: str | Path, prefix: str = "", shut: list[str] | None = None) ->
                     pending.append((f"{prefix}{entry.name}/", entry.path, inside))
                     continue
                 status = entry.stat()
-            except OSError:
-                continue  # gone, or a link to nothing
+            except OSError:  # gone, or a link to nothing
+                if lost is not None and entry.is_symlink():
+                    lost.append(prefix + entry.name)
+                continue
             if stat.S_ISREG(status.st_mode):
                 found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
     return found
 
 
-def survey(root: str | Path, places: Iterable[str], shut: list[str] | None = None) -> dict[str, Stat]:
+def survey(
+    root: str | Path, places: Iterable[str], shut: list[str] | None = None, lost: list[str] | None = None
+) -> dict[str, Stat]:
     """Return the files at some places below ``root``: those that are files, and all below those that are folders.
 
-    ``shut`` as for `walk`.
+    ``shut`` and ``lost`` as for `walk`.
     """
     found = {}
     for place in places:
@@ -136,7 +142,7 @@ def survey(root: str | Path, places: Iterable[str], shut: list[str] | None = Non
         if stat.S_ISREG(status.st_mode):
             found[place] = (status.st_size, status.st_mtime_ns)
         else:
-            found |= walk(path, f"{place}/" if place else "", shut)
+            found |= walk(path, f"{place}/" if place else "", shut, lost)
     return found
 
 

@@ -37,9 +37,16 @@ class Reading:
     prefix: int
     side: int
 
-    def map(self, weights: Tensor) -> Tensor:
-        """Return the maps (n, side, side) in weights (n, tokens, tokens): the mean of the rows, at the positions."""
-        return weights[:, self.rows, self.prefix :].mean(1).unflatten(1, (self.side, self.side))
+    @property
+    def row(self) -> Tensor:
+        """What multiplies weights (n, tokens, tokens) from the left to give the mean of the rows: (1, tokens)."""
+        row = torch.zeros(1, self.prefix + self.side**2)
+        row[:, self.rows] = 1 / len(self.rows)
+        return row
+
+    def map(self, row: Tensor) -> Tensor:
+        """Return the maps (n, side, side) in rows of weights, (n, 1, tokens): the positions."""
+        return row[:, 0, self.prefix :].unflatten(1, (self.side, self.side))
 
 
 def blocks_of(model: nn.Module, method: str) -> list[tuple[str, nn.Module]]:

@@ -23,7 +23,7 @@ from camstudy.explain.passes import (
     told,
 )
 from camstudy.explain.reach import bypass, check_reach, recomputation_told
-from camstudy.models.adapting import described, needs_output
+from camstudy.models.adapting import described, needs_output, refuse_unused_output
 from camstudy.models.build import build_model, fold_variants, input_config, parameter_count
 from camstudy.models.guided import switchable
 from camstudy.models.inputs import prepare
@@ -72,6 +72,7 @@ def check_network(entry: Mapping) -> dict:
     model = fold_variants(model, entry).eval()
     for some in (images, images[:1]):
         _logits(model, some, entry, "in evaluation mode")
+    refuse_unused_output(model)
     check_reach(model, images[:1])
     with recomputation_told(model, images[:1]):
         layer = resolve_target_layer(model, entry["target_layer"], size=config["size"])

@@ -1,7 +1,7 @@
 """Runs explanation methods in batches: one pass gives activations and gradients to all, then others ask the model."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ from camstudy.core.errors import CamstudyError, unknown
 from camstudy.explain.batches import in_batches, plain_float32
 from camstudy.explain.context import Context, black_pixel
 from camstudy.explain.layers import TargetLayer, check_output, frozen, to_nchw
+from camstudy.explain.passes import reason
 from camstudy.explain.reach import check_reach
 from camstudy.explain.registry import BoundMethod, separate
 from camstudy.explain.targets import TARGETS, chosen_classes
@@ -61,9 +62,10 @@ def explain(
 ) -> Explanation:
     """Return the maps of several methods; those from activations and gradients share one forward pass per batch.
 
-    The model runs in float32 and evaluation mode on the device of its parameters. These are constant and the
-    layer's output is the only leaf, so the trunk before the layer records no graph. The model is left as it
-    was: parameters, gradients, modes and hooks. The result does not depend on the batch size.
+    A method alone whose own passes give the logits needs none beside. The model runs in float32 and evaluation mode on
+    the device of its parameters. These are constant and the layer's output is the only leaf, so the trunk before the
+    layer records no graph. The model is left as it was: parameters, gradients, modes and hooks. The result does not
+    depend on the batch size.
 
     Parameters
     ----------
@@ -139,6 +141,10 @@ def _asks(method: Callable) -> bool:
     return getattr(method, "needs", "activations_gradients") == "model"
 
 
+def _answers(method: Callable) -> bool:
+    return isinstance(method, BoundMethod) and method.method.answers
+
+
 def _explain_batch(
     model: nn.Module,
     layer: TargetLayer,
@@ -152,9 +158,13 @@ def _explain_batch(
     batch_size: int,
     head: Head,
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]], np.ndarray, np.ndarray]:
-    shared = not all(_asks(method) for method in methods.values())
-    found = _shared_pass(model, layer, images, labels, target, gradients=shared)
-    activations = to_nchw(found.output, found.layout)
+    alone = len(methods) == 1 and all(_answers(method) for method in methods.values())
+    if alone:
+        nothing = images.new_empty(0)
+        found = _Pass(nothing, "nchw", None, nothing, images.new_zeros(len(images), dtype=torch.int64))
+    else:
+        shared = not all(_asks(method) for method in methods.values())
+        found = _shared_pass(model, layer, images, labels, target, gradients=shared)
     context = Context(
         model=model,
         layer=layer,
@@ -169,16 +179,42 @@ def _explain_batch(
         head=head,
     )
     maps, arrays = {}, {}
-    with torch.no_grad():
+    with torch.no_grad(), _heard(model) if alone else nullcontext() as answers:
         for name, method in methods.items():
             try:
-                result = method(context) if _asks(method) else method(activations, found.gradients)
+                result = method(context) if _asks(method) else method(context.activations, found.gradients)
             except (RuntimeError, CamstudyError) as error:
                 if not isinstance(error, torch.cuda.OutOfMemoryError):
                     check_reach(model, images[:1])
                 raise
             maps[name], arrays[name] = separate(method, result)
-    return maps, arrays, found.target.cpu().numpy(), found.logits.argmax(1).cpu().numpy()
+    logits, chosen = found.logits, found.target
+    if alone:
+        kept = all(isinstance(answer, Tensor) for answer in answers)
+        logits = _checked(model, torch.cat(answers) if kept else answers[0], len(images))
+        chosen = chosen_classes(logits, labels, target)
+    return maps, arrays, chosen.cpu().numpy(), logits.argmax(1).cpu().numpy()
+
+
+@contextmanager
+def _heard(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Yield the list that gets what the network returns."""
+    answers: list[Tensor] = []
+    handle = model.register_forward_hook(lambda _model, _inputs, output: answers.append(output))
+    try:
+        yield answers
+    finally:
+        handle.remove()
+
+
+def _checked(model: nn.Module, logits: object, n: int) -> Tensor:
+    """Return logits; raise `CamstudyError` unless they are (n, classes)."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
+        advice = needs_output(logits) or "take another network, or with `binary: true` one of a single logit"
+        raise CamstudyError(
+            f"{type(model).__name__} returns {described(logits)}, needed are logits (n, classes) with n = {n}; {advice}"
+        )
+    return logits
 
 
 def _shared_pass(
@@ -191,19 +227,22 @@ def _shared_pass(
             f"target_layer `{layer.path}`: ran {len(outputs)} times in one forward pass instead of once; "
             "name another layer"
         )
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-        advice = needs_output(logits) or "take another network, or with `binary: true` one of a single logit"
-        raise CamstudyError(
-            f"{type(model).__name__} returns {described(logits)}, needed are logits (n, "
-            f"classes) with n = {len(images)}; {advice}"
-        )
-    chosen = chosen_classes(logits, labels, target)
+    chosen = chosen_classes(_checked(model, logits, len(images)), labels, target)
     output, layout = outputs[0]
     if not gradients:
         return _Pass(output.detach(), layout, None, logits, chosen)
     # In evaluation mode images do not influence each other, so the gradient of the sum holds each one's own.
     total = logits.gather(1, chosen[:, None]).sum()
-    found = torch.autograd.grad(total, output, allow_unused=True)[0] if total.requires_grad else None
+    try:
+        found = torch.autograd.grad(total, output, allow_unused=True)[0] if total.requires_grad else None
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise CamstudyError(
+            f"target_layer `{layer.path}`: the logits of {type(model).__name__} cannot be differentiated by it "
+            f"({reason(error)}); if its forward pass changes tensors in place after they were used (`x.mul_(2)`), let "
+            "it work on others (`x = x * 2`)"
+        ) from error
     if found is None:
         check_reach(model, images[:1])
         raise CamstudyError(f"target_layer `{layer.path}`: the logits do not depend on it; name another layer")

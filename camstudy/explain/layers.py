@@ -70,6 +70,11 @@ def resolve_target_layer(
         names = ", ".join(f"`{name}`" for name in difflib.get_close_matches(str(path), modules, n=3) or children)
         raise CamstudyError(f"target_layer: {type(model).__name__} has no module `{path}`; near or top-level: {names}")
     refuse_windows(model, path)
+    if isinstance(modules[path], torch.jit.ScriptModule):
+        raise CamstudyError(
+            f"target_layer `{path}`: is a program of TorchScript, or in one, which cannot be looked at; name another "
+            "layer, or build that part from its class in Python"
+        )
     return TargetLayer(path, modules[path], layout)
 
 
@@ -122,12 +127,23 @@ def channel_axis(layout: str) -> int:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode with constant parameters; restore every flag at the end."""
+    """Put the model in evaluation mode with constant parameters; restore every flag at the end.
+
+    What `torch.compile` has made of it runs as it was written meanwhile: compiled code heeds no new hooks. Raises
+    `CamstudyError` for programs of `torch.export`, which have one mode alone.
+    """
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
-        model.eval().requires_grad_(False)
-        yield
+        try:
+            model.eval().requires_grad_(False)
+        except NotImplementedError as error:
+            raise CamstudyError(
+                f"arch: {type(model).__name__} cannot be put into evaluation mode ({error}); give the network itself, "
+                "not what `torch.export` has made of it"
+            ) from error
+        with torch.compiler.set_stance("force_eager"):
+            yield
     finally:
         for module, mode in modes:
             module.training = mode
@@ -288,7 +304,10 @@ def _watched(model: nn.Module, note: Callable[[str, nn.Module, object], Tensor |
     def hook(path: str) -> Callable:
         return lambda module, _inputs, output: note(path, module, output)
 
-    handles = [module.register_forward_hook(hook(path)) for path, module in model.named_modules() if path]
+    # Nothing can be heard of what is within a program of TorchScript, nor of itself.
+    programs = torch.jit.ScriptModule
+    seen = [(path, each) for path, each in model.named_modules() if path and not isinstance(each, programs)]
+    handles = [module.register_forward_hook(hook(path)) for path, module in seen]
     try:
         yield
     finally:

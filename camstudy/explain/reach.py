@@ -57,7 +57,7 @@ def _recomputes(model: nn.Module, image: Tensor) -> bool:
     """Whether the logits' graph has a part that runs again for gradients and is one step until then."""
     with frozen(model), torch.enable_grad():
         logits = model(image.detach().clone().requires_grad_().clone())
-    steps, seen = [logits.grad_fn], set()
+    steps, seen = [logits.grad_fn if isinstance(logits, Tensor) else None], set()
     while steps:
         step = steps.pop()
         if step is None or step in seen:

@@ -68,7 +68,9 @@ class Method:
     image that large datasets are divided among jobs (`camstudy.core.parts`). A method with ``arrays`` returns
     ``(maps, {name: values})``, with values (n, ...) of the maps' kind for each name in it. ``variant`` is that which a
     model must have for the method to explain it, ``attention`` says that it must be a transformer whose attention can
-    be read; with both, one will do. Studies leave out other models. ``allowed`` has the checks of
+    be read; with both, one will do. Studies leave out other models. Of a method that ``answers``, which uses neither
+    logits nor classes nor the layer, the passes show the network all images once and in their order, and give the
+    logits, too, so that on its own it needs no other pass. ``allowed`` has the checks of
     values (`camstudy.explain.parameters`) by parameter; what depends on images or a network, the function checks.
     """
 
@@ -82,6 +84,7 @@ class Method:
     arrays: Mapping[str, MapArray] = field(default_factory=dict)
     variant: str | None = None
     attention: bool = False
+    answers: bool = False
     allowed: Mapping[str, Check] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

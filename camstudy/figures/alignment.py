@@ -17,6 +17,7 @@ OFFSET = 0.16  # of a model from its architecture's line, so that the two interv
 LEGEND = 0.5  # inches of the legend beyond the margins of the panels
 PANEL, LETTER = 2.85, 0.058  # approximate width of a panel and of a letter of a control's label, inches
 LONGEST = 24  # letters of a control's label
+NARROW = 0.01  # what all values lie within if they are the same; axes are wider
 TITLE = 1.4  # inches: width of titles at the left
 BASELINE, VARIANT = COLORS[0], COLORS[1]
 
@@ -98,6 +99,9 @@ def _draw_controls(axes: list[Axes], inputs: TableInputs, controls: list[tuple[s
                 axis.axvspan(estimate.low, estimate.high, color=SOFT, alpha=0.18, linewidth=0, zorder=1)
             axis.axvline(estimate.value, color=SOFT, linewidth=0.9, zorder=1.5)
     low, high = axes[0].get_xlim()
+    if high - low < NARROW:
+        low, high = low - NARROW, high + NARROW
+        axes[0].set_xlim(low, high)
     names = [inputs.method_title(name).lower() for name, _ in controls]
     names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names]
     centers = [(estimate.value - low) / (high - low) * PANEL for _, estimate in controls]

@@ -13,9 +13,13 @@ from matplotlib.transforms import Bbox
 from camstudy.analysis.summary import Estimate
 from camstudy.figures.pairs import Architecture, ends
 from camstudy.figures.style import COLORS, RULE
+from camstudy.figures.words import fitted
 
 MARKERS = "osD^v"  # the next one where the colours have been used up
 PANEL = 3.2  # inches
+RING = 8  # points across a baseline's open marker, within which a variant of the same values still shows
+POINTED = 16  # points between two markers from which on there is room for an arrow's head
+TITLE = 1.7  # inches, above which a title is broken into lines
 DISTANCES, DIRECTIONS = (7, 12, 18, 26, 36), 16  # points and number of places tried for a label
 
 # The coordinate of a model; None where it has none.
@@ -41,7 +45,9 @@ def _draw(axis: Axes, line: Architecture, x: Coordinate, y: Coordinate, marker: 
         bars = {"ecolor": color, "elinewidth": 0.7, "alpha": 0.5, "fmt": "none"}
         axis.errorbar([across.value], [up.value], ends(up), ends(across), **bars)
         face = color if filled else "white"
-        axis.plot([across.value], [up.value], marker, color=color, mfc=face, mew=1.2, zorder=4, label=line.title)
+        look = {"color": color, "mfc": face, "mew": 1.2, "zorder": 4, "label": line.title}
+        size = {} if filled else {"markersize": RING}
+        axis.plot([across.value], [up.value], marker, **look, **size)
         points.append((across.value, up.value))
     if len(points) == 2:
         arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 1.1, "shrinkA": 4, "shrinkB": 3}
@@ -53,6 +59,7 @@ def label(figure: Figure, axes: list[Axes], titles: list[str]) -> None:
     figure.draw_without_rendering()  # settles the layout, so that places on the page are known
     scale = figure.dpi / 72
     for axis in axes:
+        _shorten(axis, scale)
         lines = {title: [] for title in titles}
         for line in axis.lines:
             if line.get_label() in lines:
@@ -64,7 +71,7 @@ def label(figure: Figure, axes: list[Axes], titles: list[str]) -> None:
             # The last point is the variant's: a title belongs to it first.
             points = [axis.transData.transform(line.get_xydata()[0]) for line in reversed(group)]
             text = axis.annotate(
-                title, group[-1].get_xydata()[0], xytext=(0, 0), textcoords="offset points",
+                fitted(title, TITLE, 7), group[-1].get_xydata()[0], xytext=(0, 0), textcoords="offset points",
                 color=group[0].get_color(), fontsize=7, ha="center", va="center", zorder=5,
             )  # fmt: skip
             text.set_in_layout(False)
@@ -72,6 +79,14 @@ def label(figure: Figure, axes: list[Axes], titles: list[str]) -> None:
             center = _best_place(points, size, taken, axis.bbox, scale)
             text.set_position((center - points[0]) / scale)
             taken.append(Bbox.from_bounds(*(center - size / 2), *size))
+
+
+def _shorten(axis: Axes, scale: float) -> None:
+    """Make lines of the arrows whose heads the markers at their ends would hide."""
+    for arrow in axis.texts:
+        start, end = axis.transData.transform([arrow.xyann, arrow.xy])
+        if np.hypot(*(end - start)) < POINTED * scale:
+            arrow.arrow_patch.set_arrowstyle("-")
 
 
 def _best_place(points: list, size: np.ndarray, taken: list[Bbox], frame: Bbox, scale: float) -> np.ndarray:

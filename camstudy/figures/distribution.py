@@ -14,6 +14,7 @@ from camstudy.figures.words import fitted
 from camstudy.metrics.families import METRICS
 
 WIDTH, ROW, POINTS = 2.6, 0.3, 300  # inches of a panel and of a row; most points that a row shows
+LINE = 0.14  # inches of a line of a title
 TITLE = 1.5  # inches: width of titles at the left
 SPREAD = 0.28  # of points around the middle of their row
 
@@ -41,18 +42,23 @@ def distribution(inputs: TableInputs) -> Figure:
     rows = {"": [(models[0], method) for method in methods]}
     if not together:
         rows = {inputs.method_title(method): [(model, method) for model in models] for method in methods}
+    names = [
+        [fitted(inputs.method_title(method) if together else inputs.title(model), TITLE, 8) for model, method in keys]
+        for keys in rows.values()
+    ]
     across = min(len(rows), 2)
     down = -(-len(rows) // across)
+    lines = max(name.count("\n") + 1 for each in names for name in each)
+    row = max(ROW, LINE * (lines + 0.5))
     width = min(1.2 + WIDTH * across, PAGE)
-    height = 0.55 + down * (0.5 + ROW * max(map(len, rows.values())))
+    height = 0.55 + down * (0.5 + row * max(map(len, rows.values())))
     figure, axes = panels(len(rows), width, height, rows=down, sharex=True, sharey=True)
     step = -(-len(scores) // POINTS)
-    for axis, (title, keys) in zip(axes, rows.items(), strict=True):
+    for axis, (title, keys), shown in zip(axes, rows.items(), names, strict=True):
         for y, key in enumerate(keys):
             if key in scores:
                 _draw(axis, y, scores[key].to_numpy(float), step)
-        names = [inputs.method_title(key[1]) if together else inputs.title(key[0]) for key in keys]
-        axis.set_yticks(range(len(keys)), [fitted(name, TITLE, 8) for name in names])
+        axis.set_yticks(range(len(keys)), shown)
         axis.set_ylim(len(keys) - 0.5, -0.5)
         axis.set_title(title)
         axis.tick_params(axis="y", length=0)

@@ -25,7 +25,8 @@ def adapt(
 
     Parameters
     ----------
-    model : the network; a tensor that it returns is taken for its logits, whatever ``output`` says
+    model : the network; a tensor that it returns is taken for its logits, whatever ``output`` says, as some return more
+        in training alone; see `refuse_unused_output`
     output : where the logits are in what else it returns: the key or attribute, or the position in a tuple or list, or
         several of these with dots between
     binary : whether it returns one logit z, (n,) or (n, 1), for the second of two classes: -z/2 and z/2 are those of
@@ -87,15 +88,31 @@ def needs_output(output: object) -> str:
     return "say where the logits are, as in `output: logits` or `output: 0`, and `output: logits.0` for what is within"
 
 
-@dataclass(frozen=True)
+def refuse_unused_output(model: nn.Module) -> None:
+    """Raise `CamstudyError` for an `output` that no pass of an adapted network has heeded, as all returned tensors.
+
+    Some networks return a tensor in evaluation alone: ask after the passes in both modes that they are used in.
+    """
+    for hook in (hook for module in model.modules() for hook in module._forward_hooks.values()):
+        if isinstance(hook, _Logits) and hook.output is not None and not hook.heeded:
+            raise CamstudyError(
+                f"output: found `{hook.output}`, but {type(model).__name__} returns a tensor, in which there is "
+                "nothing to choose; take `output` away if these are the logits, or let the network return what it names"
+            )
+
+
+@dataclass
 class _Logits:
-    """A hook that makes logits of what a network returns."""
+    """A hook that makes logits of what a network returns; ``heeded``: whether ``output`` has played a part so far."""
 
     output: str | int | None
     binary: bool
+    heeded: bool = False
 
     def __call__(self, model: nn.Module, _inputs: object, returned: object) -> object:
-        logits = returned if isinstance(returned, Tensor) or self.output is None else _item(returned, self.output)
+        logits = returned
+        if self.output is not None and not isinstance(returned, Tensor):
+            logits, self.heeded = _item(returned, self.output), True
         if not isinstance(logits, Tensor) or not logits.is_floating_point():
             return logits
         logits = logits.to(next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32))

@@ -35,8 +35,12 @@ def bundle(study: str, records: Iterable[str], lock: Path, target: Path, pages: 
     target : the archive, which is replaced
     pages : what is written for the archive, by place in the study's folder; its `report/` is left out
 
-    Raises `CamstudyError` if the study has no tables or figures yet, or the file of versions is not there.
+    Raises `CamstudyError` if the study has no tables or figures yet, or the file of versions or the archive's folder is
+    not there.
     """
+    if target.is_dir() or not target.parent.is_dir():
+        found = "is a folder" if target.is_dir() else f"there is no folder {target.parent}"
+        raise CamstudyError(f"--output {target}: {found}; name an archive to write, such as {study}.zip")
     if not lock.is_file():
         raise CamstudyError(f"{lock}: no such file, and a bundle says by which versions it was made; restore it")
     folder = Path(RESULTS, "studies", study)

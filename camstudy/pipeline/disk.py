@@ -4,13 +4,14 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from camstudy.core.errors import CamstudyError
 
 FULL, READ_ONLY, FORBIDDEN = (errno.ENOSPC, errno.EDQUOT), (errno.EROFS,), (errno.EACCES, errno.EPERM)
+MISPLACED = (errno.EEXIST, errno.ENOTDIR)
 # Libraries that write files themselves have the system's words in errors of their own.
 WORDS = {os.strerror(number): number for number in (*FULL, *READ_ONLY)}
 # Bytes without which no run gets far: Snakemake's notes and logs alone take as much.
@@ -37,11 +38,8 @@ def disk_mistake(error: BaseException) -> str | None:
             return f"{name or 'results'}: its disk, or the way to it, fails (Input/output error); see to the disk"
         if number in FORBIDDEN and name:
             return f"{name}: may not be read or written; check its permissions (`ls -ld {name}`), or work elsewhere"
-        if number == errno.EEXIST and name and Path(name).is_symlink() and not Path(name).exists():
-            # In the place of a folder: to a disk that is not mounted, say.
-            return (
-                f"{name}: a link to {Path(name).readlink()}, which is not there; mount or make that, or remove the link"
-            )
+        if number in MISPLACED and name and (text := _in_the_way(name)):
+            return text
         cause = cause.__cause__ or cause.__context__
     return None
 
@@ -68,6 +66,13 @@ def check_room() -> None:
             raise CamstudyError(f"{place}: hardly any space is left on its disk ({_free(place)}); {_make_room()}")
 
 
+def check_folders(files: Iterable[str | Path]) -> None:
+    """Raise `CamstudyError` where something else lies in the place of a folder that is to hold one of the files."""
+    for folder in {folder for file in files for folder in Path(file).parents}:
+        if text := _in_the_way(folder):
+            raise CamstudyError(text)
+
+
 def amount(size: float) -> str:
     """Return a number of bytes as text.
 
@@ -77,6 +82,20 @@ def amount(size: float) -> str:
     units = ("B", "kB", "MB", "GB", "TB")
     power = next((power for power in range(len(units)) if size < 1000 ** (power + 1)), len(units) - 1)
     return f"{size / 1000**power:.{1 if power else 0}f} {units[power]}"
+
+
+def _in_the_way(name: str | Path) -> str | None:
+    """Return what to tell of the first of a path's parts that is no folder, nor leads to one; None where there is none.
+
+    What is not there yet is none.
+    """
+    path = Path(name)
+    for place in [*reversed(path.parents), path]:
+        if place.is_symlink() and not place.exists():  # to a disk that is not mounted, say
+            return f"{place}: a link to {place.readlink()}, which is not there; mount or make that, or remove the link"
+        if place.exists() and not place.is_dir():
+            return f"{place}: is a file, and a folder is to be there; move it away, or work elsewhere"
+    return None
 
 
 def _free(name: str | Path | None) -> str:

@@ -11,6 +11,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.explain.methods import METHODS, bind
 from camstudy.figures import FIGURES
 from camstudy.pipeline.checking import refuse_known_missing_stages
+from camstudy.pipeline.disk import check_folders
 from camstudy.pipeline.identities import Identities
 from camstudy.pipeline.job import count_gpus
 from camstudy.pipeline.listings import Listings
@@ -70,11 +71,11 @@ def read_study(
     folder : the workflow's own, which has the catalogues
     is_job : whether this is one of a head's jobs, which does not look at what lies in results/ once more
     """
-    add_plugins(config, files)
+    places = Places(copy.deepcopy(config), [*catalog_files(folder), *files])
+    add_plugins(config, files, places)
     if not is_job:
         # A key that stands twice, for one: of two, what reads the file has kept the second.
         _ = [Written(file) for file in files]
-    places = Places(copy.deepcopy(config), [*catalog_files(folder), *files])
     whole = with_catalogs(config, folder)
     config.update(validate(whole, registered(folder), check_files=not is_planned(), where=places))
     study, identity, listings = identified(config)
@@ -128,6 +129,12 @@ def check_device(workflow: "Workflow", device: str) -> None:
             f"`device: cuda`, but torch {torch.__version__} finds no GPU on this machine. Check the driver "
             "(`nvidia-smi`); or compute on the CPU with `--config device=cpu`, or on a cluster with `--profile slurm`"
         )
+
+
+def check_places(workflow: "Workflow") -> None:
+    """Raise `CamstudyError` where a file lies in the place of a folder that a job of this run is to write into."""
+    jobs = workflow.persistence.dag.needrun_jobs()
+    check_folders(file for job in jobs for file in (*job.output, *job.log, *filter(None, [job.benchmark])))
 
 
 def wrong_triggers(workflow: "Workflow") -> str:

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakemake.exceptions import InputFunctionException
@@ -58,9 +57,9 @@ def unknown_rules(workflow: "Workflow") -> list[str]:
 
 
 def _mistake(workflow: "Workflow", study: Study, target: str) -> str | None:
-    """Return what is wrong with a target; None where a rule makes it or has its name, or where it is there."""
+    """Return what is wrong with a target; None where a rule makes it or has its name."""
     path = os.path.normpath(target)
-    if workflow.is_rule(target) or Path(path).is_file():
+    if workflow.is_rule(target):
         return None
     found: list[list[str]] = []
     for rule, names in _matches(workflow, path):

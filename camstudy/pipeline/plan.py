@@ -106,6 +106,10 @@ def render(study: str, rows: Mapping[str, Row], filled: str = "") -> str:
         for cells in (zip(line, widths, strict=True) for line in lines)
     ]
     rule = "  ".join("-" * width for width in widths)
+    told = f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from what finished ones took here, those\n"
+    told += "of others from the table `resources.rules`, a guess. Jobs ask for `resources.safety` times what it says."
+    if total["measured"] == total["jobs"]:
+        told = "Times follow from what finished jobs took here."
     return "\n".join(
         [
             f"Plan of {study}, before anything runs",
@@ -119,8 +123,7 @@ def render(study: str, rows: Mapping[str, Row], filled: str = "") -> str:
             "With so many jobs at a time it takes about: " + ", ".join(f"{n}: {_wall(rows, n)}" for n in AT_A_TIME),
             *([filled] if filled else []),
             "",
-            f"Times of {total['measured']:,} of {total['jobs']:,} jobs follow from what finished ones took here, those",
-            "of others from the table `resources.rules`, a guess. Jobs ask for `resources.safety` times what it says.",
+            told,
             "Disk leaves out the checkpoints of running trainings.",
         ]
     )

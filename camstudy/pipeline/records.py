@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from camstudy.core.errors import CamstudyError
 from camstudy.core.identity import agrees, changed
-from camstudy.core.provenance import run_record_path
+from camstudy.core.provenance import read_json, run_record_path
 
 METADATA = Path(".snakemake/metadata")
 INCOMPLETE = "incomplete"  # beside it: outputs of jobs that were cut off, which Snakemake makes anew
@@ -56,10 +57,17 @@ def record_path(output: str, metadata: Path = METADATA) -> Path:
 
 def made_whole(outputs: Sequence[str | Path], planned: str) -> bool:
     """Whether a job has made all its outputs under the identity that is planned; the record of its run comes last."""
-    if not planned or not all(Path(output).exists() for output in outputs):
+    try:
+        recorded = read_json(run_record_path(outputs[0])).get("identity")
+    except CamstudyError:
         return False
-    recorded = read_identity(run_record_path(outputs[0]))
-    return recorded is not None and agrees(recorded, planned)
+    return recorded == planned and all(Path(output).exists() for output in outputs)
+
+
+def any_later(files: Iterable[str | Path], than: str | Path) -> bool:
+    """Whether one of some files has a later time than another one has; those that are not there are not."""
+    last = Path(than).stat().st_mtime_ns
+    return any(file.exists() and file.stat().st_mtime_ns > last for file in map(Path, files))
 
 
 def read_identity(path: str | Path) -> str | None:

@@ -42,7 +42,7 @@ def results(study: Study, identity: Identities | Nameless) -> Iterator[tuple[str
             yield paths.prediction(name, model), identity.prediction(name, model)
     if study.reaches_ceiling():
         yield paths.ceiling(data), identity.ceiling(data)
-    for model, method in study.maps():
+    for model, method in study.stores():
         for part in study.map_parts(data, model, method):
             yield paths.heatmaps(data, model, method, part), identity.explanation(data, model, method)
     for family in study.families:

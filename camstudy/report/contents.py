@@ -27,6 +27,7 @@ from camstudy.study.stated import stated_by
 from camstudy.study.study import Study
 from camstudy.tables.answers import answers, tally
 from camstudy.tables.counted import captioned, counted
+from camstudy.tables.metrics import spoken
 
 CSS_DPI = 144  # pixels of a page per inch of a figure: its letters of 8 points are as large as the text
 TABLE_FILES, FIGURE_FILES = ("csv", "md", "tex", "html"), ("png", "pdf")
@@ -135,7 +136,7 @@ def answer(study: Study) -> Answer:
     told = ""
     if primary:
         better = about.BETTER[METRICS[primary].direction]
-        told = f"Primary metric: {primary}, {better} is better. {about.definition(primary)}"
+        told = f"Primary metric: {spoken(primary)}, {better} is better. {about.definition(primary)}"
     question = " ".join((config.get("question") or "").split())
     return Answer(question, told, counts, found or ["No answer: the study scores nothing, and shows maps alone."])
 

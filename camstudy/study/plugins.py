@@ -3,20 +3,23 @@
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from camstudy.core import plugins
 from camstudy.core.errors import CamstudyError
 from camstudy.study.schema import forget_schema
-from camstudy.study.written import load_yaml
+from camstudy.study.written import Place, load_yaml
 
 
-def add_plugins(config: dict, files: Iterable[str | Path] = ()) -> None:
+def add_plugins(
+    config: dict, files: Iterable[str | Path] = (), where: Callable[[Place], str] = lambda place: ""
+) -> None:
     """Import a configuration's plugins, and state their paths as seen from the working directory, in place.
 
     A path is looked for beside the file that states it, one of ``files`` (of two, the last), then in the working
-    directory. What is no list of text is left to the validation.
+    directory. What is no list of text is left to the validation. ``where`` returns in which file, and in which line, a
+    value was written, for the messages.
 
     Raises
     ------
@@ -27,8 +30,15 @@ def add_plugins(config: dict, files: Iterable[str | Path] = ()) -> None:
     if not isinstance(stated, list) or not all(isinstance(path, str) and path for path in stated):
         return
     places = [*dict.fromkeys([*_beside(stated, files), Path()])]
-    config["plugins"] = [_find(path, index, places) for index, path in enumerate(stated)]
-    plugins.load(config["plugins"])
+    found = []
+    for index, path in enumerate(stated):
+        try:
+            found.append(_find(path, places))
+            plugins.load(found[-1:])
+        except CamstudyError as error:
+            written = where(("plugins", index))
+            raise CamstudyError(f"`plugins[{index}]`{f' ({written})' if written else ''}: {error}") from None
+    config["plugins"] = found
     if stated and "camstudy.metrics.registry" in sys.modules:
         # Metrics are registered when a job asks for them: a name that is taken is told now.
         importlib.import_module("camstudy.metrics.families")
@@ -47,10 +57,10 @@ def _beside(stated: list[str], files: Iterable[str | Path]) -> list[Path]:
     return []
 
 
-def _find(path: str, index: int, places: list[Path]) -> str:
+def _find(path: str, places: list[Path]) -> str:
     for place in places:
         if (found := place / path).is_file():
             inside = found.resolve().is_relative_to(Path.cwd())
             return os.path.relpath(found) if inside else str(found.resolve())
     searched = " and in ".join(str(place.resolve()) for place in places)
-    raise CamstudyError(f"`plugins[{index}]`: no file `{path}` in {searched}; put it there, or correct the path")
+    raise CamstudyError(f"no file `{path}` in {searched}; put it there, or correct the path")

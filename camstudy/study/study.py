@@ -132,6 +132,12 @@ class Study:
         controls = [control for control in self.controls if self.is_judged(control, family)]
         return own + [(place, control) for place in places for control in controls]
 
+    def stores(self) -> list[Pair]:
+        """Return model and method of all maps that the study scores or shows, once; a control's have no model."""
+        families = [family for family in self.families if FAMILIES[family].on_maps]
+        pairs = [*self.maps(with_controls=False), *(pair for family in families for pair in self.maps(family))]
+        return list(dict.fromkeys((CONTROL if self.is_control(name) else model, name) for model, name in pairs))
+
     def is_judged(self, method: str, family: str) -> bool:
         """Whether a family scores a method or control: people's maps only beside what is left of the same people's."""
         record, needs = METHODS[self.catalog["methods"][method]["method"]], FAMILIES[family].needs

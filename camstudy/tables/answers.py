@@ -11,7 +11,7 @@ from camstudy.analysis.primary import Finding, findings
 from camstudy.analysis.summary import Estimate
 from camstudy.core.names import CONTROL
 from camstudy.metrics.families import METRICS
-from camstudy.tables.metrics import scale
+from camstudy.tables.metrics import scale, spoken
 from camstudy.tables.table import Column, Row, cell, decimals
 
 Verdict = Literal["higher", "lower", "no difference", "untold"]
@@ -42,13 +42,15 @@ def answers(
     if not config["comparisons"]:
         found = [] if scores is None else [_alone(config, metric, scores, model) for model in config["models"]]
         return [_line(sentence) for sentence in found] or [
-            f"No answer: the study compares no models, and its {metric} is that of each alone."
+            f"No answer: the study compares no models, and its {spoken(metric)} is that of each alone."
         ]
     if (several := _of_seeds(metric, seeds)) is not None:
         return [_line(_seeds_sentence(config, row)) for _, row in several.iterrows()]
     found = findings(comparisons, metric)
     if not found:
-        return [f"No answer: {metric} is one of a whole data set, in which models are not compared image by image."]
+        return [
+            f"No answer: {spoken(metric)} is one of a whole data set, in which models are not compared image by image."
+        ]
     return [_line(_sentence(config, finding)) for finding in found]
 
 
@@ -64,14 +66,20 @@ def tally(config: Mapping, comparisons: pd.DataFrame, seeds: pd.DataFrame | None
         return ""
     if (several := _of_seeds(metric, seeds)) is not None:
         found = Counter(_seeds_verdict(row) for _, row in several.iterrows())
-        test, about = "", "two models over seeds, one method"
-    else:
-        found = Counter(verdict(config, finding) for finding in findings(comparisons, metric))
-        test, about = "significant ", "two models, one method"
+        return _counted(metric, found, "two models over seeds, one method", "")
+    told = []
+    # Each is corrected over its own kind.
+    for of_control, about in ((False, "two models, one method"), (True, "a model and the center bias, one method")):
+        own = (each for each in findings(comparisons, metric) if (each.baseline == CONTROL) == of_control)
+        told.append(_counted(metric, Counter(verdict(config, each) for each in own), about, "significant "))
+    return " ".join(filter(None, told))
+
+
+def _counted(metric: str, found: Counter, about: str, test: str) -> str:
     if found.total() < 3:
         return ""
     words = {
-        **{way: f"{metric} {'significantly ' if test else ''}{way} in" for way in ("higher", "lower")},
+        **{way: f"{spoken(metric)} {'significantly ' if test else ''}{way} in" for way in ("higher", "lower")},
         "no difference": f"no {test}difference in",
         "untold": "nothing to be told of",
     }
@@ -126,10 +134,12 @@ def _alone(config: Mapping, metric: str, scores: pd.DataFrame, model: str) -> st
     lowest, highest = told.loc[told["mean"].idxmin()], told.loc[told["mean"].idxmax()]
     names = [catalog["methods"][row["method"]]["title"] or row["method"] for row in (highest, lowest)]
     if len(told) == 1:
-        return f"{title}, {names[0]}: {metric} is {said(highest)}; no models are compared, and nothing is tested."
+        return (
+            f"{title}, {names[0]}: {spoken(metric)} is {said(highest)}; no models are compared, and nothing is tested."
+        )
     return (
-        f"{title}: of {len(told)} methods, {metric} is highest with {names[0]}, {said(highest)}, and lowest with "
-        f"{names[1]}, {said(lowest)}; no models are compared, and nothing is tested."
+        f"{title}: of {len(told)} methods, {spoken(metric)} is highest with {names[0]}, {said(highest)}, and lowest "
+        f"with {names[1]}, {said(lowest)}; no models are compared, and nothing is tested."
     )
 
 
@@ -150,8 +160,9 @@ def _sentence(config: Mapping, found: Finding) -> str:
     numbers = f"({level}, {p}, {found.n:,} images)"
     significant, way = _is_significant(config, found), verdict(config, found)
     if way in ("higher", "lower"):
-        return f"{about}: {found.metric} of {second} is significantly {way}, by {told.lstrip('+-')}{unit} {numbers}."
-    text = f"{about}: no significant difference in {found.metric}"
+        size = f"{told.lstrip('+-')}{unit}"
+        return f"{about}: {spoken(found.metric)} of {second} is significantly {way}, by {size} {numbers}."
+    text = f"{about}: no significant difference in {spoken(found.metric)}"
     if estimate.low is not None:
         text += f"; no difference larger than {_bound(estimate, percent)}{unit} fits the interval"
     if significant or estimate.excludes_zero():
@@ -194,9 +205,9 @@ def _seeds_sentence(config: Mapping, row: pd.Series) -> str:
     narrow = ", too narrow of so few seeds" if row["n_seeds"] <= FEW_SEEDS else ""
     numbers = f"({level}{narrow}, {row['n_seeds']} seeds, {row['n']:,} images; not tested)"
     if way != "no difference":
-        return f"{about}: {row['metric']} of {second} is {way}, by {told.lstrip('+-')}{unit} {numbers}."
+        return f"{about}: {spoken(row['metric'])} of {second} is {way}, by {told.lstrip('+-')}{unit} {numbers}."
     bound = f"no difference larger than {_bound(estimate, percent)}{unit} fits the interval"
-    return f"{about}: no difference in {row['metric']} that the interval tells from 0; {bound} {numbers}."
+    return f"{about}: no difference in {spoken(row['metric'])} that the interval tells from 0; {bound} {numbers}."
 
 
 def _printed(estimate: Estimate, percent: bool, signed: bool = True) -> tuple[str, str]:

@@ -106,7 +106,7 @@ class ClusterProject(Project):
             listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
             return subprocess.Popen(self.command(*arguments), **where, preexec_fn=listen)
 
-    def finish(self, head: subprocess.Popen, timeout: float = 600) -> str:
+    def finish(self, head: subprocess.Popen, timeout: float = 1800) -> str:
         """Wait for the success of a Snakemake that `start` gave, and return its output."""
         try:
             head.wait(timeout)

@@ -5,6 +5,7 @@ several run side by side. Programs are Debian's (SLURM 22.05); they need root, b
 """
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -126,7 +127,7 @@ class Cluster:
             self._configure()
             for name in DAEMONS:
                 self.start(name)
-            self._wait("the node", lambda: "idle" in self._output("sinfo", "--noheader", "--format=%T"), 30)
+            self._wait("the node", lambda: "idle" in self._output("sinfo", "--noheader", "--format=%T"), 120)
         except BaseException:
             self.__exit__()
             raise
@@ -190,7 +191,7 @@ class Cluster:
         # The node has a name of its own, whatever the machine is called.
         return [name, "-D", *(["-N", "node"] if name == "slurmd" else [])]
 
-    def start(self, name: str, timeout: float = 60) -> None:
+    def start(self, name: str, timeout: float = 180) -> None:
         """Start a daemon and wait until it answers."""
         with (self.directory / f"{name}.log").open("a") as log:
             self.daemons[name] = subprocess.Popen(
@@ -270,7 +271,11 @@ class Cluster:
         """Cancel jobs by their ids."""
         self._output("scancel", *jobs)
 
-    def settle(self, timeout: float = 60) -> None:
+    def limit(self, job: str, minutes: int) -> None:
+        """Set how long a job may run in all."""
+        self._output("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
+
+    def settle(self, timeout: float = 180) -> None:
         """Wait until no job waits or runs, and accounting has been told of it."""
         self._wait("the last job", self._is_settled, timeout)
 
@@ -279,9 +284,12 @@ class Cluster:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nothing uses."""
-    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in servers]
-    for server in servers:
-        server.close()
-    return ports
+    """Return ports of 127.0.0.1 that nothing uses, and that Linux gives to nobody who does not ask for them."""
+    first, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports: list[int] = []
+    for port in random.sample(range(first // 2, first), k=first - first // 2):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise RuntimeError("no port is free")

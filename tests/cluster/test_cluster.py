@@ -28,7 +28,7 @@ def test_nothing_is_left_of_a_cluster_whose_process_is_killed(cluster):
     tests = Path(__file__).parents[1]
     owner = subprocess.Popen([sys.executable, "-c", OWNER], cwd=tests, stdout=subprocess.PIPE, text=True)
     directory = Path(owner.stdout.readline().strip())
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not names(directory) >= {*slurm.DAEMONS, "slurmstepd", "srun", "sleep"}:
         assert time.monotonic() < deadline, names(directory)
         time.sleep(0.1)

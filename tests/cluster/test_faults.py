@@ -5,6 +5,7 @@ follow. A process is stopped (SIGSTOP) where it is to be caught half-way: no sto
 """
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -21,6 +22,9 @@ import yaml
 
 from cluster.conftest import CHANGED, CHANGED_STUDY, OTHER_STUDY, ClusterProject, read_tables
 
+# The first test waits for all that its story takes, on machines of any speed.
+pytestmark = pytest.mark.timeout(3600)
+
 EPOCHS = CHANGED_STUDY["catalog"]["models"][CHANGED]["train"]["epochs"]
 CHUNKS = CHANGED_STUDY["catalog"]["datasets"]["tiny"]["n_images"] // CHANGED_STUDY["explain"]["chunk_size"]
 STORE = f"results/heatmaps/tiny/{CHANGED}/gradcam.zarr"
@@ -36,11 +40,14 @@ def wait_until(happened, head, pause=0.2):
 
 
 def working(project, rule):
-    """Return the process that runs a rule's script, or None."""
+    """Return the process that runs a rule's script for the changed model, or None."""
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
+        with suppress(psutil.Error, OSError):
             if Path(process.cwd()) == project.path and " ".join(process.cmdline()).endswith(f".{rule}.py"):
-                return process
+                # Its output goes to its log as soon as it has begun.
+                log = Path(f"/proc/{process.pid}/fd/1").readlink()
+                if re.search(rf"/{CHANGED}[./]", str(log)):
+                    return process
     return None
 
 
@@ -56,8 +63,9 @@ def running(project, rule):
 
 def stop_training(project, head):
     """Stop the training process after an epoch but the last; return the process and the records of its epochs."""
-    wait_until((project.path / CHECKPOINT).exists, head, pause=0.005)
-    process = working(project, "train")
+    # Found before, as looking through all processes may take as long as the epochs that are left.
+    process = wait_until(lambda: working(project, "train"), head)
+    wait_until((project.path / CHECKPOINT).exists, head, pause=0.001)
     process.suspend()
     epochs = torch.load(project.path / CHECKPOINT, weights_only=True)["history"]
     assert 1 <= len(epochs) < EPOCHS
@@ -68,7 +76,8 @@ def stop_explaining(project, head):
     """Stop the explaining process after a chunk but the last; return it and when its files were written."""
     store = project.path / STORE
     flags = "progress/written/c.[0-9]"
-    process = wait_until(lambda: any(store.glob(flags)) and working(project, "explain"), head, pause=0.001)
+    process = wait_until(lambda: working(project, "explain"), head)
+    wait_until(lambda: any(store.glob(flags)), head, pause=0.001)
     process.suspend()
     # The flag of a chunk comes after the chunk.
     chunks = [path.name for path in store.glob(flags)]
@@ -104,16 +113,18 @@ def interrupt_at_a_question(project, head):
     head.send_signal(signal.SIGINT)
     wait_until(lambda: "Terminating processes" in (project.path / "head.log").read_text(), head)
     hold.unlink()
-    head.wait(120)
+    head.wait(600)
 
 
 def disturb_jobs(project):
     """A training job is cancelled and slurmctld restarted; an explaining process is killed and slurmd restarted."""
     head = project.start()
     try:
-        _, epochs = stop_training(project, head)
+        process, epochs = stop_training(project, head)
         project.cluster.scancel(running(project, "train"))
         first = epochs[-1]["epoch"]
+        # The log of the one that is cancelled may begin with the next epoch, too.
+        wait_until(lambda: (new := working(project, "train")) and new.pid != process.pid, head)
         wait_until(lambda: f"epoch {first + 1}/" in read_log(project), head)
         project.cluster.restart("slurmctld", pause=3)
         process, chunks = stop_explaining(project, head)
@@ -128,16 +139,22 @@ def disturb_jobs(project):
 
 
 def outrun_the_time_limit(project):
-    """A training job hangs for longer than its minute."""
+    """A training job hangs for longer than its limit, which is lowered once it hangs: no machine is too slow for it.
+    The head is killed while the next one explains, and that ends by itself."""
     profile = project.path / "profiles/slurm/config.yaml"
     settings = yaml.safe_load(profile.read_text())
-    settings["set-resources"]["train"]["runtime"] = "attempt"
+    settings["set-resources"]["train"]["runtime"] = "30 * attempt"
     profile.write_text(yaml.safe_dump(settings))
     head = project.start()
-    try:
-        _, epochs = stop_training(project, head)
-    finally:
-        project.finish(head)
+    _, epochs = stop_training(project, head)
+    project.cluster.limit(running(project, "train"), minutes=1)
+    wait_until(lambda: working(project, "explain"), head)
+    head.kill()
+    head.wait()
+    while queue(project):
+        time.sleep(0.2)
+    project.run("--unlock")
+    project.finish(project.start())
     return SimpleNamespace(project=project, epochs=epochs)
 
 
@@ -165,7 +182,7 @@ def disturb_heads(project):
     head = project.start()
     wait_until(lambda: working(project, "score"), head)
     head.terminate()
-    head.wait(120)
+    head.wait(600)
     project.finish(project.start())
     told = {"orphan": orphan, "others": others, "locked": locked, "spared": spared, "taken_over": taken_over}
     return SimpleNamespace(project=project, epochs=epochs, chunks=chunks, left=left, **told)
@@ -248,7 +265,12 @@ def test_only_disturbed_jobs_are_submitted_twice(jobs_story):
 def test_a_job_that_outruns_its_limit_gets_a_longer_one(limit_story):
     train = [job for job in limit_story.project.jobs if job["Rule"] == "train"]
     assert [job["State"] for job in train] == ["TIMEOUT", "COMPLETED"]
-    assert [job["Timelimit"] for job in train] == ["00:01:00", "00:02:00"]
+    assert [job["Timelimit"] for job in train] == ["00:01:00", "01:00:00"]
+
+
+def test_what_ends_after_its_head_is_kept(limit_story):
+    """It took the place of maps of another model, of which the notes are."""
+    assert states(limit_story.project, "explain") == ["COMPLETED"]
 
 
 def test_a_plan_and_another_study_leave_the_jobs_of_a_head_that_runs_or_was_killed(heads_story):

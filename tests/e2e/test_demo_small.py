@@ -260,7 +260,7 @@ def screenshot(tmp_path):
         command = [chromium, *(f"--{option}" for option in options.split()), "--no-first-run", "--window-size=1280,900"]
         command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"]
         command += [f"--screenshot={picture}", page.as_uri()]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        subprocess.run(command, check=True, capture_output=True, timeout=600)
         with Image.open(picture) as image:
             return np.asarray(image.convert("L"))
 

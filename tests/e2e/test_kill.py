@@ -1,6 +1,7 @@
 """Killed while training and again while explaining, a study goes on where it was and ends as if undisturbed."""
 
 import re
+import shutil
 from types import SimpleNamespace
 
 import pandas as pd
@@ -8,6 +9,9 @@ import pytest
 import torch
 from conftest import TINY, Project
 from killing import run_until
+
+# The first test waits for the whole story, on machines of any speed.
+pytestmark = pytest.mark.timeout(3600)
 
 # Chunks of one batch: more moments at which a store is half-written, and the batches of the undisturbed run.
 STUDY = {**TINY, "explain": {**TINY["explain"], "chunk_size": TINY["explain"]["batch_size"]}}
@@ -18,6 +22,12 @@ EPOCHS = 3
 def checkpoints(project):
     """Return the checkpoints of models in training, by model."""
     return {path.parent.name: path for path in project.path.glob("results/models/*/checkpoint.pt")}
+
+
+def half_trained(project):
+    """Return the records of the finished epochs of models that have some, but not all, by model."""
+    histories = {model: torch.load(path, weights_only=True)["history"] for model, path in checkpoints(project).items()}
+    return {model: history for model, history in histories.items() if len(history) < EPOCHS}
 
 
 def half_written(project):
@@ -37,17 +47,19 @@ def story(tmp_path_factory):
     """What was on the disk after each of two kills, and the project at the end."""
     project = Project(tmp_path_factory.mktemp("killed"))
     project.write_study(STUDY)
-    run_until(project, lambda: checkpoints(project))
-    trained = {model: torch.load(path, weights_only=True)["history"] for model, path in checkpoints(project).items()}
-    # After a hard kill, Snakemake wants to be told that no other instance is at work.
-    project.run("--unlock")
-    # All chunks may be there before the blow falls; then the next store is waited for.
-    chunks = {}
-    while not chunks:
-        run_until(project, lambda: half_written(project))
-        chunks = half_written(project)
+    # Either blow may come late, where this process gets less time than the study: then it is tried again.
+    while not (trained := half_trained(project)):
+        shutil.rmtree(project.path / "results/models", ignore_errors=True)
+        run_until(project, lambda: checkpoints(project))
+        # After a hard kill, Snakemake wants to be told that no other instance is at work.
         project.run("--unlock")
-    models = {path: path.stat().st_mtime_ns for path in project.path.glob("results/models/*/model.*")}
+    while not (chunks := half_written(project)):
+        if run_until(project, lambda: half_written(project), may_end=True):
+            shutil.rmtree(project.path / "results/heatmaps")
+        project.run("--unlock")
+    # Whose record is there, which comes last; another one may have been about to be written.
+    finished = [path.parent for path in project.path.glob("results/models/*/model.run.json")]
+    models = {path: path.stat().st_mtime_ns for folder in finished for path in folder.glob("model.*")}
     project.run()
     return SimpleNamespace(project=project, trained=trained, chunks=chunks, models=models)
 
@@ -57,16 +69,14 @@ def read_history(project, model):
 
 
 def test_training_goes_on_after_the_last_finished_epoch(story, finished):
-    assert story.trained
     for model, before in story.trained.items():
-        assert 1 <= len(before) < EPOCHS, "killed in the middle"
         history = read_history(story.project, model)
         assert history["epoch"].tolist() == list(range(1, EPOCHS + 1))
         # Durations too: these epochs were not run again.
         assert history.iloc[: len(before)].to_dict("records") == before
         log = (story.project.path / f"results/logs/train/{model}.log").read_text()
-        # Later still, if the second kill has met the training of the other model.
-        assert int(re.search(rf"epoch (\d+)/{EPOCHS}", log)[1]) >= len(before) + 1 >= 2
+        # Of later ones, or none, if the second kill has met the training of the other model.
+        assert all(int(epoch) > len(before) for epoch in re.findall(rf"epoch (\d+)/{EPOCHS}", log))
         assert history["loss"].tolist() == read_history(finished, model)["loss"].tolist()
 
 

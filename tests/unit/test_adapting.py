@@ -101,6 +101,7 @@ class Net(nn.Module):
             "alone": lambda: logits.squeeze(0),
             "transposed": lambda: logits.T,
             "whole numbers": lambda: (1000 * logits).long(),
+            "tuple in training": lambda: (logits, x) if self.training else logits,
         }
         return returned.get(self.kind, lambda: logits)()
 
@@ -212,6 +213,24 @@ def test_positions_of_hugging_face_and_a_tensor_with_a_stated_position():
     torch.testing.assert_close(logits(entry("Hugging Face", output=1)), logits(entry()))
     # As of networks that return a tuple in training alone: the first position is not the first image.
     torch.testing.assert_close(logits(entry(output=0)), logits(entry()))
+
+
+TRAINED = {"label_smoothing": 0, "positions": {"repulsive_loss": False}, "backward": "plain"}
+
+
+def test_a_stated_output_that_no_pass_heeds_is_told():
+    check_network(entry("tuple in training", output=0, train=TRAINED))
+    message = r"output: found `{}`, but Net returns a tensor, in which there is nothing to choose; take `output` away"
+    with pytest.raises(CamstudyError, match=message.format("logits")):
+        check_network(entry(output="logits"))
+    with pytest.raises(CamstudyError, match=message.format(0)):
+        check_network(entry(output=0, train=TRAINED))
+    with pytest.raises(CamstudyError, match=message.format(0)):
+        check_network(entry("tuple in training", output=0))
+    model = build_model(entry())
+    with pytest.raises(CamstudyError, match=message.format("logits")):
+        explain(model, list(noise()), input={"size": SIDE}, output="logits")
+    assert len(model._forward_hooks) == 1  # its own, of no output
 
 
 @pytest.mark.parametrize(
@@ -441,3 +460,79 @@ def test_state_of_a_network_is_kept_where_it_is_a_tensor(tmp_path):
     for what in (lambda: save_model(Stated(), tmp_path / "s.safetensors"), lambda: load_into(Stated(), {}, where="f")):
         with pytest.raises(CamstudyError, match="Stated has state that is no tensor"):
             what()
+
+
+class Changing(Net):
+    """Changes in place what was used before."""
+
+    def logits(self, x):
+        x = self.second(self.first(x).relu())
+        return self.fc(x.relu().mul_(2).mean((2, 3)))
+
+
+class Scripted(nn.Module):
+    """With a first part in TorchScript."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = torch.jit.script(nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU()).eval())
+        self.second, self.fc = nn.Conv2d(8, 6, 3, 1, 1), nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        return self.fc(self.second(self.trunk(x)).mean((2, 3)))
+
+
+def maps(model, **options):
+    return np.stack(
+        [one.values for one in explain(model, list(noise()), input={"size": SIDE}, targets=[1, 0, 1], **options)]
+    )
+
+
+def test_what_was_compiled_is_explained_as_it_was_written():
+    model = build_model(entry()).eval()
+    expected = maps(model)
+    assert np.ptp(expected) > 0
+    images = prepare(noise(), input_config(entry()))
+    compiled = torch.compile(model, backend="eager")
+    compiled(images)
+    np.testing.assert_array_equal(maps(compiled), expected)
+    model.compile(backend="eager")
+    model(images)
+    np.testing.assert_array_equal(maps(model), expected)
+    found = build_model(entry("dict")).eval()
+    found.compile(backend="eager")
+    found(images)
+    np.testing.assert_array_equal(maps(found, output="logits"), expected)
+
+
+def test_parts_in_torchscript_are_passed_over():
+    model = Scripted().eval()
+    layer, images = resolve_target_layer(model, size=SIDE), prepare(list(noise()), input_config(entry()))
+    assert layer.path == "second"
+    seen = model.second(model.trunk(images)).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(model.fc(seen.mean((2, 3)))[[0, 1, 2], [1, 0, 1]].sum(), seen)
+    expected = (gradient.mean((2, 3), keepdim=True) * seen.detach()).mean(1).relu()
+    np.testing.assert_allclose(maps(model), expected.numpy(), rtol=1e-5, atol=1e-9)
+    with pytest.raises(CamstudyError, match=r"target_layer `trunk.1`: is a program of TorchScript, or in one"):
+        resolve_target_layer(model, "trunk.1", size=SIDE)
+
+
+def exported():
+    return torch.export.export(build_model(entry()).eval(), (torch.zeros(3, 3, SIDE, SIDE),)).module()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: "resnet18", r"model: found a str, expected a network, as `timm\.create_model` returns it"),
+        (lambda: build_model(entry()).state_dict(), r"model: found a OrderedDict, expected a network"),
+        (
+            lambda: Changing(),
+            r"target_layer `.*`: the logits of Changing cannot be differentiated by it \(RuntimeError: .*in",
+        ),
+        (exported, r"arch: GraphModule cannot be put into evaluation mode .*; give the network itself"),
+    ],
+)
+def test_what_a_notebook_cannot_have_explained_is_told(make, message):
+    with pytest.raises(CamstudyError, match=message):
+        maps(make())

@@ -72,8 +72,13 @@ def test_what_cannot_be_told_is_said(numbers, reason):
     assert "significantly" in told(n=6)
 
 
+def test_metrics_have_their_names_of_tables():
+    assert "NSS of Net DCLS is significantly higher" in told(metric="nss")
+    assert "no significant difference in Spearman;" in told(metric="spearman", p=0.5)
+
+
 def test_percentages_are_told_in_points():
-    assert "average_drop of Net DCLS is significantly higher, by 3.1 points (95% interval [2.0, 4.2]" in told(
+    assert "average drop of Net DCLS is significantly higher, by 3.1 points (95% interval [2.0, 4.2]" in told(
         metric="average_drop"
     )
 
@@ -104,7 +109,7 @@ def test_one_model_alone_has_its_score_and_no_verdict():
     )
     rows = [("gradcam", 0.2, 0.1, 0.3, 40, 0), ("layer_cam", 0.25, 0.2, 0.3, 40, 0)]
     assert alone(rows, "average_drop") == (
-        "Net: of 2 methods, average_drop is highest with layer_cam, 25.0 % (95% interval [20.0, 30.0], 40 images), and "
+        "Net: of 2 methods, average drop is highest with layer_cam, 25.0 % (95% interval [20.0, 30.0], 40 images), and "
         "lowest with Grad-CAM, 20.0 % (95% interval [10.0, 30.0], 40 images); no models are compared, and nothing is "
         "tested."
     )
@@ -148,6 +153,12 @@ def test_many_comparisons_are_counted():
     assert [verdict(CONFIG, found) for found in findings(table, "alignment")] == [
         *("higher", "lower", "no difference", "untold")
     ]
+    # Those with the center bias, which a correction of its own holds for, are counted apart.
+    beside = pd.concat([table, table[:3].assign(baseline="control")])
+    assert tally(CONFIG, beside) == (
+        f"{tally(CONFIG, table)} Of 3 comparisons (a model and the center bias, one method): alignment significantly "
+        "higher in 1, alignment significantly lower in 1, no significant difference in 1."
+    )
     assert tally(CONFIG, table[:2]) == ""
     assert tally(CONFIG | {"primary": None}, table) == ""
 

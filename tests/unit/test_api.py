@@ -75,3 +75,35 @@ def test_any_class_layer_method_and_parameter(model):
 def test_mistakes_are_told(model, options, text):
     with pytest.raises(CamstudyError, match=text.replace("?", r"\?")):
         explain(model, [photograph("coffee")], **options)
+
+
+def test_pictures_are_upright_and_not_cut_off_as_files_are(model, tmp_path):
+    pixels, exif = photograph("coffee"), Image.Exif()
+    exif[0x112] = 6  # lies on its left side
+    Image.fromarray(pixels).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "grey.png")
+    for name, expected in {"turned.png": pixels, "grey.png": np.repeat(grey[..., None], 3, 2)}.items():
+        with Image.open(tmp_path / name) as picture:
+            for one in explain(model, [tmp_path / name, picture], "gradcam"):
+                np.testing.assert_array_equal(one.image, expected)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (
+            [np.zeros((8, 8, 3), np.float32)],
+            r"images: found an array of float32 \(8, 8, 3\), expected uint8 \(height, width",
+        ),
+        ([np.zeros((3, 8, 8), np.uint8)], r"images: found an array of uint8 \(3, 8, 8\), expected"),
+        ([np.zeros((8, 8), np.uint8)], r"images: found an array of uint8 \(8, 8\), expected"),
+        ([torch.zeros(3, 8, 8)], r"images: found a Tensor, expected paths, pictures of PIL or arrays"),
+        (["no/such.jpg"], r"images: no/such\.jpg cannot be read \(No such file or directory\); correct the path"),
+        ("photo.jpg", r"images: found none or one alone, expected a list of them"),
+        ([], r"images: found none or one alone"),
+    ],
+)
+def test_what_is_no_picture_is_told(model, images, message):
+    with pytest.raises(CamstudyError, match=message):
+        explain(model, images)

@@ -212,7 +212,8 @@ def test_images_do_not_matter_to_each_other_and_memory_does_not_grow_with_them(n
     images = normalize(pixels(7))
     labels = np.arange(7) % 5
     alone = np.concatenate([run(model, name, labels[i : i + 1], images=images[i : i + 1]) for i in range(7)])
-    kept = 2 * 17 * 17 * (SMALL["depth"] if name == "gae" else 1)
+    # Weights of two heads in each block or in one at a time; a rollout's also the mean over heads of each block.
+    kept = 17 * 17 * {"gae": 2 * SMALL["depth"], "attention_rollout": 2 + SMALL["depth"]}.get(name, 2)
     sizes = []
     model.blocks[0].attn.attn_drop.register_forward_hook(lambda m, i, o: sizes.append(len(o)))
     np.testing.assert_allclose(run(model, name, labels, images=images), alone, rtol=1e-9, atol=1e-15)
@@ -221,6 +222,24 @@ def test_images_do_not_matter_to_each_other_and_memory_does_not_grow_with_them(n
     monkeypatch.setattr(attention, "HELD", 3 * kept)
     np.testing.assert_allclose(run(model, name, labels, images=images, batch_size=32), alone, rtol=1e-9, atol=1e-15)
     assert sizes == [1, 3, 3]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_only_attention_is_read_one_pass_gives_maps_and_classes(name):
+    model, images, ran = lively(VisionTransformer(**SMALL)), normalize(pixels(3)), []
+    handle = model.register_forward_hook(lambda m, i, o: ran.append(len(i[0])))
+    layer, bound = resolve_target_layer(model), {"map": bind(name, {})}
+    found = explain(model, layer, images, LABELS, bound, target="second")
+    # Else the pass that gives the logits, then the method's own; a batch's first image is one to measure by.
+    assert ran == [3] * (name not in AGNOSTIC) + [1, 2]
+    handle.remove()
+    order = model(images).argsort(1, descending=True)
+    np.testing.assert_array_equal(found.predicted, order[:, 0])
+    np.testing.assert_array_equal(found.target, order[:, 1])
+    both = explain(model, layer, images, LABELS, bound | {"other": bind("gradcam", {})}, target="second")
+    np.testing.assert_array_equal(both.maps["map"], found.maps["map"])
+    with pytest.raises(CamstudyError, match="label"):
+        explain(model, layer, images, np.array([0, 1, 5]), bound)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -307,3 +307,16 @@ def test_dtypes_are_those_of_the_model(tmp_path):
     assert {p.dtype for p in target.parameters()} == {torch.float32}
     np.testing.assert_array_equal(target.get_parameter(SHARED[0]).detach(), source.get_parameter(SHARED[0]).detach())
     assert len({id(layer.P) for layer in dcls_layers(target)}) == 4
+
+
+def test_numbers_of_numpy_beside_the_weights_are_read(tmp_path):
+    numbers = {"best": np.float64(71.25), "epoch": np.int64(3), "done": np.bool_(True), "loss": np.float32(0.5)}
+    torch.save({"state_dict": TENSORS, **numbers}, tmp_path / "m.pth")
+    assert load_state(tmp_path / "m.pth").keys() == TENSORS.keys()
+
+
+def test_floats_of_8_bits_want_a_scale():
+    model = nn.Linear(2, 2)
+    state = {name: value.detach().to(torch.float8_e4m3fn) for name, value in model.state_dict().items()}
+    with pytest.raises(CamstudyError, match=r"from before quantization.*`weight` \(float8_e4m3fn\)"):
+        load_into(model, state, where="m.pth")

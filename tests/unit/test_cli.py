@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from camstudy import cli
+from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import sha256_file, write_json
 from camstudy.pipeline import bundle, rooms
 
@@ -69,6 +70,8 @@ def test_elsewhere_the_workflow_is_named(called, tmp_path, monkeypatch):
     [
         (["run", "opticam_dem"], "error: unknown study `opticam_dem`, did you mean `opticam_demo`?"),
         (["run", "nowhere/mine.yaml"], "error: nowhere/mine.yaml: no such file in "),
+        (["plan", "demmo"], "error: unknown study `demmo`, did you mean `demo`?"),
+        (["run", "twice.yml"], "correct the path, or name a study that ships, did you mean `twice.yaml`?"),
         (["plan", "twice.yaml"], "twice.yaml, line 2: the key `study` stands in line 1, too"),
         (["run", "--profile", "slurm"], "`sbatch`, which is not in reach here"),
         (["bundle"], "error: no config/config.yaml in "),
@@ -183,6 +186,9 @@ def test_a_study_is_packed_with_where_it_came_from(results, tmp_path):
         assert json.loads(archive.read("mine/manifests/data/used.json"))["identity"] == "used"
     assert {"mine/README", "mine/config.yaml", "mine/tables/scores.csv", "mine/requirements.lock"} < {*names}
     assert "mine/manifests/data/used.run.json" in names
+    for place, found in {tmp_path: "is a folder", tmp_path / "no" / "c.zip": "there is no folder .*/no"}.items():
+        with pytest.raises(CamstudyError, match=rf"--output {place}: {found}; name an archive to write, such as mine"):
+            bundle.bundle("mine", [], lock, place, {})
 
 
 def test_a_configuration_that_is_not_what_was_written_is_found_before_it_is_read(tmp_path, monkeypatch, capsys):

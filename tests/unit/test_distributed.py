@@ -186,7 +186,7 @@ def test_all_processes_end_with_their_parent(tmp_path, blow):
     children = [psutil.Process(int(path.name)) for path in folder.iterdir()]
     parent.send_signal(blow)
     assert parent.wait() == -blow
-    _, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=120)
     for child in alive:
         child.kill()
     assert alive == []

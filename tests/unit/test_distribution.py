@@ -26,6 +26,14 @@ def means(axis):
     return [tuple(line.get_xydata()[0]) for line in axis.lines if line.get_marker() == "D"]
 
 
+def test_titles_of_several_lines_have_room():
+    figure = draw(with_images(make_inputs({"net": "A vision transformer with registers at 384"}), 20))
+    figure.draw_without_rendering()
+    first, second = (label.get_window_extent() for label in figure.axes[0].get_yticklabels())
+    assert first.height > 2 * 8 / 72 * figure.dpi
+    assert first.y0 > second.y1
+
+
 def test_a_panel_per_method_has_a_row_per_model_of_the_same_images():
     inputs = with_images(make_inputs(), 50)
     models = inputs.study["models"]

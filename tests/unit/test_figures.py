@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.patches import ArrowStyle
 from scipy.ndimage import zoom
 from studies import ARCHITECTURES, CONTROLS, make_inputs
 
@@ -160,6 +161,36 @@ def test_accuracy_alignment_labels_do_not_overlap_each_other_or_a_dot():
             assert not any(box.contains(*axis.transData.transform(point)) for point, _ in dots(axis))
             assert axis.bbox.x0 <= box.x0
             assert box.x1 <= axis.bbox.x1
+
+
+def test_points_that_coincide_are_both_seen_and_arrows_without_room_have_no_head():
+    inputs = make_inputs({"resnet_mini": "ResNet", "convnext_mini": "A convolutional network with a very long title"})
+    scores = inputs.scores
+    for metric in ("top1", "alignment"):
+        rows = (scores["metric"] == metric) & scores["model"].isin(["resnet_mini", "resnet_mini_dcls"])
+        scores.loc[rows, ["mean", "ci_low", "ci_high"]] = [0.9, 0.89, 0.91]
+    figure = FIGURES["accuracy_alignment"].function(inputs)
+    panel = figure.axes[0]
+    baseline, variant = (line for line in panel.lines if line.get_label() == "ResNet")
+    assert np.array_equal(baseline.get_xydata(), variant.get_xydata())
+    # The ring is outside of the dot that lies on it.
+    across = [line.get_markersize() + side * line.get_mew() for line, side in ((baseline, -1), (variant, 1))]
+    assert across[0] > across[1] + 0.5
+    arrows = [text.arrow_patch for text in panel.texts if text.arrow_patch]
+    headless = [isinstance(arrow.get_arrowstyle(), ArrowStyle.Curve) for arrow in arrows]
+    assert headless == [True, False]
+    long = next(text for text in panel.texts if "long" in text.get_text())
+    assert "\n" in long.get_text()
+    box, frame = long.get_window_extent(), panel.bbox
+    assert frame.x0 <= box.x0
+    assert box.x1 <= frame.x1
+
+
+def test_an_axis_is_wide_where_all_values_are_the_same():
+    inputs = make_inputs({"resnet_mini": "ResNet"}, controls=("random",))
+    inputs.scores.loc[inputs.scores["metric"] == "alignment", ["mean", "ci_low", "ci_high"]] = 0.0
+    low, high = FIGURES["alignment"].function(inputs).axes[0].get_xlim()
+    assert low <= -0.01 < 0.01 <= high
 
 
 def test_accuracy_alignment_names_architectures_without_accuracy():

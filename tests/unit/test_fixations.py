@@ -160,6 +160,8 @@ def test_table_without_durations(tmp_path):
         ("50.5,200", "nan,200", r"fixations\.csv, line 2: `y` is 'nan', expected a number"),
         ("one.jpg,anna,2", "one.jpg,anna,1", r"line 4: a second fixation of order 1 of observer 'anna'"),
         ("one.jpg,bert,1", "on.jpg,bert,1", r"fixations\.csv, line 5: there is no image 'on\.jpg'"),
+        ("duration", "durations", r"line 1: has a column `durations`, did you mean `duration`\? Correct its name"),
+        ("10.5,150", "10.5,-5", r"fixations\.csv, line 5: `duration` is '-5', expected milliseconds, or nothing"),
         ("10.5,150", "10.5,150,9", r"fixations\.csv, line 5: has 7 values for 6 columns"),
         ("50.5,200", '"50,5",200', r"line 2: `y` is '50,5', with a comma as decimal point; export .* as in '50\.5'"),
     ],

@@ -68,6 +68,16 @@ def test_what_systems_leave_is_no_data_and_links_are_entered(tmp_path):
     assert labels(read_folder(tmp_path / "data")) == {"cat/good.png": 0, "dog/e.png": 1}
 
 
+@pytest.mark.parametrize("name", ["cat/gone.jpg", "bird"])
+def test_links_that_lead_nowhere_are_told_and_do_not_make_data_smaller(tmp_path, name):
+    tree(tmp_path / "data", "cat/a.png", "dog/b.png", "cat/notes.txt")
+    (tmp_path / "data/cat/other").symlink_to(tmp_path / "no")
+    assert labels(read_folder(tmp_path / "data")) == {"cat/a.png": 0, "dog/b.png": 1}
+    (tmp_path / "data" / name).symlink_to(tmp_path / "unmounted")
+    with pytest.raises(CamstudyError, match=f"links that lead nowhere: {name}; mount or mend what they lead to"):
+        read_folder(tmp_path / "data")
+
+
 def test_without_labels_all_images_are_taken_in_order(tmp_path):
     tree(tmp_path, "b.png", "a/c.png")
     found = read_folder(tmp_path, labels=None)

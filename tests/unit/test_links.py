@@ -2,8 +2,9 @@
 
 import pytest
 
+from camstudy.core.errors import CamstudyError
 from camstudy.core.provenance import write_json
-from camstudy.pipeline.disk import disk_mistake
+from camstudy.pipeline.disk import check_folders, disk_mistake
 from camstudy.pipeline.links import dangling_links
 
 
@@ -42,9 +43,23 @@ def test_one_in_the_place_of_a_folder_is_told(tmp_path):
     assert disk_mistake(raised.value) == (
         f"{link}: a link to /nowhere/model, which is not there; mount or make that, or remove the link"
     )
-    # A file in that place is another mistake.
+    # A file in that place is told, too, wherever below it something is to be.
     link.unlink()
     link.write_text("")
     with pytest.raises(FileExistsError) as raised:
         write_json(link / "model.json", {"identity": "x"})
+    told = f"{link}: is a file, and a folder is to be there; move it away, or work elsewhere"
+    assert disk_mistake(raised.value) == told
+    with pytest.raises(NotADirectoryError) as raised:
+        (link / "folder" / "log").write_text("")
+    assert disk_mistake(raised.value) == told
+    with pytest.raises(CamstudyError) as raised:
+        check_folders([tmp_path / "other" / "log", link / "folder" / "log"])
+    assert str(raised.value) == told
+    # Files of folders that are there, or are yet to be made.
+    check_folders([link, tmp_path / "other" / "log"])
+    # A file that is there already is in nobody's place.
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileExistsError) as raised:
+        (tmp_path / "folder").mkdir()
     assert disk_mistake(raised.value) is None

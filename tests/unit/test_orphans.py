@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -52,8 +53,7 @@ rule make:
     output:
         "{name}.txt"
     shell:
-        "sleep 0.3; cat .snakemake/incomplete/* > seen.json; "
-        "while [ -e hold_{wildcards.name} ]; do sleep 0.05; done; touch {output}"
+        "touch begun; while [ -e hold_{wildcards.name} ]; do sleep 0.05; done; touch {output}"
 
 
 rule join:
@@ -141,6 +141,19 @@ def test_without_slurm_there_are_no_orphans(tmp_path, monkeypatch):
     assert cancel_orphans({"11"}, tmp_path) == []
 
 
+def mark(output: str) -> str:
+    """Return the name that Snakemake gives to its note of an unfinished output."""
+    return base64.urlsafe_b64encode(output.encode()).decode()
+
+
+def wait_until(happened: Callable[[], bool], process: BaseProcess, head: "Head") -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert process.is_alive(), head.output
+        assert time.monotonic() < deadline, head.output
+        time.sleep(0.02)
+
+
 class Head:
     """A directory in which Snakemake runs, and the notes that earlier heads left in it."""
 
@@ -154,8 +167,12 @@ class Head:
     def note(self, output: str, job: str | None) -> None:
         notes = self.path / ".snakemake/incomplete"
         notes.mkdir(parents=True, exist_ok=True)
-        # The name that Snakemake gives it.
-        (notes / base64.urlsafe_b64encode(output.encode()).decode()).write_text(json.dumps({"external_jobid": job}))
+        (notes / mark(output)).write_text(json.dumps({"external_jobid": job}))
+
+    def noted(self, output: str) -> str | None:
+        # Empty while it is written.
+        text = (self.path / ".snakemake/incomplete" / mark(output)).read_text()
+        return json.loads(text)["external_jobid"] if text else "being written"
 
     @property
     def output(self) -> str:
@@ -207,24 +224,32 @@ def test_a_head_cancels_the_jobs_of_what_it_makes_alone(head, queue):
     assert queue.cancelled == ["11", "13_2"]
 
 
-def test_a_running_job_keeps_its_id_and_another_head_takes_it_over(head):
+def test_a_job_keeps_its_id_until_a_head_sees_its_end_and_another_head_takes_it_over(head):
     job = ["--mode", "remote", "--force", "--nolock", "--ignore-incomplete", "--no-hooks"]
-    head.run("a.txt", *job)
-    assert '{"external_jobid": "11"}' in (head.path / "seen.json").read_text()
-    assert not list((head.path / ".snakemake/incomplete").glob(base64.b64encode(b"a.txt").decode()))
-    head.note("a.txt", "11")
-    head.run("a.txt", "--force", "--rerun-incomplete", "--nolock")
-    assert '"11"' not in (head.path / "seen.json").read_text()
+    (head.path / "hold_a").touch()
+    first = head.start("a.txt", *job)
+    wait_until((head.path / "begun").exists, first, head)
+    # Were it to be written again, it would be by now or in a moment.
+    time.sleep(0.3)
+    assert head.noted("a.txt") == "11"
+    (head.path / "hold_a").unlink()
+    first.join(60)
+    assert first.exitcode == 0, head.output
+    # A head that was gone by now would not know of the job's end.
+    assert head.noted("a.txt") == "11"
+    (head.path / "hold_a").touch()
+    other = head.start("a.txt", "--force", "--rerun-incomplete", "--nolock")
+    wait_until(lambda: head.noted("a.txt") is None, other, head)
+    (head.path / "hold_a").unlink()
+    other.join(60)
+    assert other.exitcode == 0, head.output
+    assert not list((head.path / ".snakemake/incomplete").glob(mark("a.txt")))
 
 
 def test_a_head_that_ends_leaves_the_locks_of_others(head):
     (head.path / "hold_c").touch()
     first = head.start("c.txt")
-    deadline = time.monotonic() + 60
-    while not (head.path / "seen.json").exists():
-        assert first.is_alive(), head.output
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until((head.path / "begun").exists, first, head)
     head.run("plan")
     head.run("d.txt")
     head.run("d.txt")  # nothing to be done

@@ -37,7 +37,7 @@ def printed(shown):
     return [float(text) for text in re.findall(r"[-+]?\d[\d.]*(?:e-\d+)?", f"{shown.value} {shown.interval}")]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     st.tuples(NUMBERS, NUMBERS, NUMBERS).map(sorted),
     st.floats(0, 1),
@@ -53,7 +53,8 @@ def test_what_is_printed_contradicts_neither_interval_nor_stars(numbers, p, form
     row = Row({"x": found.estimate}, {"x": mark}, differences=frozenset({"x"}) if among_others else frozenset())
     assert (cell(column, row).value[0] == "+") == (value > 1e-9 and (among_others or form == "difference"))
     shown = printed(cell(column, row))
-    assert [sign(number) for number in shown] == [sign(value), sign(low), sign(high)]
+    # 1.4e-9 is 1e-9 there, which is not mere rounding any more.
+    assert [np.sign(number) for number in shown] == [sign(value), sign(low), sign(high)]
     assert shown[1] <= shown[0] <= shown[2]
     # A star says that 0 is outside, and that p is below the level.
     outside = sign(low) == sign(high) != 0
@@ -63,7 +64,7 @@ def test_what_is_printed_contradicts_neither_interval_nor_stars(numbers, p, form
     assert len([level for level in LEVELS if p < level]) == (3 if told[0] == "<" else len(below))
     text = to_csv(Table("t", "T.", (column,), (row,), ()))
     exact = [float(number) for number in [*csv.reader(io.StringIO(text))][1]]
-    assert [sign(number) for number in exact] == [sign(value), sign(low), sign(high)]
+    assert [np.sign(number) for number in exact] == [sign(value), sign(low), sign(high)]
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,10 @@ def test_the_plan_adds_up():
     text = render("demo", rows)
     assert "in all" in text
     assert "1 of 3 jobs follow from what finished ones took" in text
+    whole = render("demo", {"train": train})
+    assert "Times follow from what finished jobs took here.\n" in whole
+    assert "a guess" in text
+    assert "a guess" not in whole
     # 120 s of training and 1680 s of explaining are half an hour.
     assert total(text) == ["in", "all", "3", "30", "min", "30", "min", "212.6", "MB", "204"]
     # Two jobs cannot be shorter than the training and the longest job of explaining, one after the other.

@@ -70,7 +70,7 @@ def test_commands_work_as_printed(clone, page, text):
         env=env | {"PATH": ":".join(found)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 """The shipped configurations can be run, mistakes in them are told, and the workflow keeps its own rules."""
 
 import ast
+import contextlib
 import importlib.metadata
 import json
 import re
@@ -11,6 +12,10 @@ import yaml
 from conftest import ROOT, TINY, Project
 
 from camstudy.core.code import Code
+from camstudy.pipeline.head import identified, registered
+from camstudy.pipeline.results import Nameless, results
+from camstudy.study.catalog import with_catalogs
+from camstudy.study.checks import validate
 from camstudy.study.written import Written
 
 pytestmark = pytest.mark.quick
@@ -31,6 +36,7 @@ def rules():
 
 
 RULES = rules()
+SCORED = r"Score (\S+) of (\S+) on (\S+) by (\S+)\n"
 
 
 def directive(rule, name):
@@ -84,6 +90,25 @@ def test_shipped_studies_can_be_planned(project, config):
             # Networks without a classifier have methods of their own.
             fitting = method.endswith("_embedding") == model.startswith(("dino_", "clip"))
             assert bool(planned) == (fitting and (plain or attends or streams)), (model, method)
+    # What is made is known as the study's: for `camstudy results`, which offers to delete all else.
+    made = [
+        *(
+            f"heatmaps/{data}/{model}/{maps}"
+            for model, data, maps in re.findall(r"Explain (\S+) on (\S+) with (\S+)\n", output)
+        ),
+        *(f"heatmaps/{data}/control/{maps}" for maps, data in re.findall(r"control maps (\S+) for (\S+)\n", output)),
+        *(f"scores/{d}/{model}/{maps}/{p}" for maps, model, d, p in re.findall(SCORED, output)),
+    ]
+    known = set(records_known(project.path, study))
+    assert [path for path in made if f"results/{path}.json" not in known] == []
+    assert made
+
+
+def records_known(folder, study):
+    """Return the paths of the records that a study in a folder is made from."""
+    with contextlib.chdir(folder):
+        found, *_ = identified(validate(with_catalogs(study, folder), registered(folder), check_files=False))
+        return [path for path, _ in results(found, Nameless())]
 
 
 def test_demo_weights_can_be_planned(project):

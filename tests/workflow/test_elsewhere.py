@@ -46,7 +46,7 @@ def small(num_classes=10):
 def dry_run(folder: Path, *arguments: str, status: int = 0) -> str:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-m", "snakemake", *PROFILE, "--dry-run", *arguments]
-    done = plan(command, cwd=folder, env=env, timeout=60)
+    done = plan(command, cwd=folder, env=env, timeout=600)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 

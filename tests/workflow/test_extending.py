@@ -189,7 +189,9 @@ def test_mistakes_in_plugins_are_told_with_their_line(project):  # noqa: F811
         assert message in told
     (folder / "my_methods.py").unlink()
     done = project.run("--dry-run", "--configfile", "mine/study.yaml", check=False)
-    message = f"`plugins[0]`: no file `my_methods.py` in {folder} and in {project.path}; put it there, or correct"
+    line = (folder / "study.yaml").read_text().splitlines().index("plugins:") + 2
+    where = f"`plugins[0]` (mine/study.yaml, line {line}): "
+    message = f"{where}no file `my_methods.py` in {folder} and in {project.path}; put it there, or correct"
     assert message in done.stdout + done.stderr
 
 

@@ -4,6 +4,7 @@ Which edit makes what anew is in the ledger (test_reruns.py), planned only.
 """
 
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from conftest import ROOT, TINY
 
+from camstudy.core.provenance import read_json, write_json
 from camstudy.pipeline.records import record_path
 
 METHOD = """
@@ -80,19 +82,28 @@ def test_studies_run_in_turn_leave_nothing_to_be_done(copied):
         assert planned_nothing(copied, "--configfile", "other.yaml")
 
 
-def as_if_killed_before_noted(project, model, note):
-    """Turn what Snakemake notes of a finished training into what it notes if a kill falls right at its end."""
+def as_if_killed_before_noted(project, model, note, marked=True):
+    """Turn what Snakemake notes of a finished training into what it notes if a kill falls right at its end.
+
+    The note is gone or of the run before, and the job is ``marked`` as unfinished or, some moments later, not any more.
+    """
     outputs = [f"results/models/{model}/{name}" for name in ("model.json", "model.safetensors", "history.csv")]
+    ended = (project.path / f"results/models/{model}/model.run.json").stat().st_mtime_ns
     notes = [record_path(output, project.path / ".snakemake/metadata") for output in outputs]
     before = {path: json.loads(path.read_text()) for path in notes}
     for path, content in before.items():
-        # Nothing of a first training, the note of the one before of another.
         path.unlink() if note is None else path.write_text(json.dumps(content | note))
-        (project.path / ".snakemake/incomplete" / path.name).write_text('{"external_jobid": null}')
+        if marked:
+            mark = project.path / ".snakemake/incomplete" / path.name
+            mark.write_text('{"external_jobid": null}')
+            os.utime(mark, ns=(ended - 10**9, ended - 10**9))
     return before
 
 
-@pytest.mark.parametrize("note", [None, {"params": ["'code=before'"], "starttime": 1.0, "endtime": 2.0}])
+BEFORE = {"params": ["'code=before'"], "starttime": 1.0, "endtime": 2.0}
+
+
+@pytest.mark.parametrize("note", [None, BEFORE])
 def test_what_was_finished_when_a_kill_fell_is_not_made_again(copied, note):
     before = as_if_killed_before_noted(copied, "tiny_resnet", note)
     files = {path: path.stat().st_mtime_ns for path in copied.path.glob("results/models/*/*")}
@@ -106,13 +117,31 @@ def test_what_was_finished_when_a_kill_fell_is_not_made_again(copied, note):
     assert planned_nothing(copied)
 
 
-@pytest.mark.parametrize("lost", ["model.run.json", "history.csv", "identity"])
-def test_what_a_kill_left_half_made_or_of_another_identity_is_made_again(copied, lost):
+def test_what_a_job_has_ended_after_its_head_is_not_made_again(copied):
+    """On a cluster it says that it is finished, and leaves the note of the run before as it is."""
+    as_if_killed_before_noted(copied, "tiny_resnet", BEFORE, marked=False)
+    assert planned_nothing(copied)
+    # What is put together has more than an identity in its parameters.
+    output = "results/studies/tiny/scores.parquet"
+    path = record_path(output, copied.path / ".snakemake/metadata")
+    path.write_text(json.dumps(json.loads(path.read_text()) | BEFORE))
+    done = copied.run("--dry-run")
+    assert "Aggregate the scores of tiny\n" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("lost", ["model.run.json", "history.csv", "identity", "begun", "data"])
+def test_what_a_kill_left_half_made_or_of_another_run_is_made_again(copied, lost):
+    """A job that is in the queue of a cluster has the results of the run before in its place; that is another run, too,
+    if the identity is the same, as the data may have been made anew."""
     folder = copied.path / "results/models/tiny_resnet"
     as_if_killed_before_noted(copied, "tiny_resnet", None)
     if lost == "identity":
-        record = json.loads((folder / "model.run.json").read_text())
-        (folder / "model.run.json").write_text(json.dumps(record | {"identity": "code=before"}))
+        write_json(folder / "model.run.json", read_json(folder / "model.run.json") | {"identity": "code=before"})
+    elif lost == "begun":
+        for mark in copied.path.glob(".snakemake/incomplete/*"):
+            mark.touch()
+    elif lost == "data":
+        (copied.path / "results/data/tiny_train.run.json").touch()
     else:
         (folder / lost).unlink()
     done = copied.run("--dry-run")

@@ -4,11 +4,10 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import ROOT, left_behind
 
-ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "camstudy", "config", "envs", "profiles", "scripts", "workflow", "tests/golden")
 FILES = ("tests/trees.py", "tests/unit/nets.py")
 CAM = "camstudy/explain/methods/cam.py"
@@ -18,8 +17,11 @@ CAM = "camstudy/explain/methods/cam.py"
 def project(tmp_path):
     for part in PARTS:
         source = ROOT / part
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, tmp_path / part)
+        if source.is_dir():
+            # Without caches, into which others write at the same time.
+            shutil.copytree(source, tmp_path / part, ignore=left_behind)
+        else:
+            shutil.copy(source, tmp_path / part)
     for file in FILES:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
@@ -40,7 +42,7 @@ def revisions(project):
     table = project / "camstudy/core/revisions.json"
     before = json.loads(table.read_text())
     command = [sys.executable, "-m", "tests.golden"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     after = json.loads(table.read_text())
     assert before.keys() == after.keys()

@@ -149,7 +149,11 @@ STUDIES = {
     ),
     "a plugin that is not there": (
         changed(plugins=["my_methods.py"]),
-        r"`plugins\[0\]`: no file `my_methods\.py` in .*; put it there, or correct the path",
+        rf"`plugins\[0\]` {AT}no file `my_methods\.py` in .*; put it there, or correct the path",
+    ),
+    "a plugin that is no module": (
+        changed(plugins=["study.yaml"]),
+        rf"`plugins\[0\]` {AT}plugin study\.yaml: found study\.yaml, expected a Python module",
     ),
     "no data set": (changed(dataset=WITHOUT), r"`dataset` \(.*study\.yaml\): missing, expected a dataset name"),
     "no models": (changed(models=WITHOUT), r"`models` \(.*study\.yaml\): missing, expected"),
@@ -204,6 +208,8 @@ OPTIONS = {
         ["results/data/tiny.zarr"],
         r"no rule makes it, did you mean `results/data/tiny\.json`\?",
     ),
+    "a file that is there, and nobody makes": (["study.yaml"], r"`study\.yaml`: no rule makes it; name a rule \("),
+    "threads without a number": (["--set-threads", "train"], r"error: Snakemake's options: .*'train'"),
     "a rule of many files": (["train"], r"`train`: the rule makes many files; name one, such as results/models/tiny_"),
     "a rule to run anew": (["--forcerun", "trian"], r"`trian`: no rule makes it, did you mean `train`\?"),
 }
@@ -212,15 +218,17 @@ OPTIONS = {
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
     """`camstudy run study.yaml`, as a dry run, or another verb; returns status and all that is printed."""
+    options = ["--dry-run"]
 
     def called(command, *, executable, env):
         assert command[0] == "snakemake"
-        dry = [] if command[-1] == "plan" else ["--dry-run"]
-        done = plan([sys.executable, "-m", *command, *dry], cwd=tmp_path, env=env, timeout=60)
+        dry = [] if command[-1] == "plan" else options
+        done = plan([sys.executable, "-m", *command, *dry], cwd=tmp_path, env=env, timeout=600)
         sys.stdout.write(done.stdout + done.stderr)
         return done
 
-    def run(text, *arguments, verb="run"):
+    def run(text, *arguments, verb="run", dry=True):
+        options[:] = ["--dry-run"] if dry else []
         (tmp_path / "study.yaml").write_text(text)
         monkeypatch.chdir(tmp_path)
         monkeypatch.delenv("PYTHONPATH", raising=False)
@@ -347,6 +355,16 @@ def test_a_disk_that_fills_up_during_a_job(tmp_path):
         assert "no space is left on its disk" in log
         assert "Traceback" not in log
         assert not (folder / "results/raw/tiny/0.json").exists()
+
+
+@pytest.mark.parametrize("place", ["results", ".snakemake", "results/logs"])
+def test_a_file_in_the_place_of_a_folder(run, tmp_path, place):
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("")
+    status, output = run(PLAIN, dry=False)
+    assert status == 1, output
+    assert_told(output, rf"rror: {re.escape(place)}: is a file, and a folder is to be there; move it away", tmp_path)
+    assert not (tmp_path / "results/raw").exists()
 
 
 def test_a_gpu_that_is_not_there_is_missed_before_any_job(tmp_path):

@@ -13,7 +13,7 @@ from camstudy.core.errors import CamstudyError
 from camstudy.data.sources import has_looks
 from camstudy.pipeline.bookkeeping import keep_books
 from camstudy.pipeline.gpus import name_models
-from camstudy.pipeline.head import check_device, read_study, wrong_triggers
+from camstudy.pipeline.head import check_device, check_places, read_study, wrong_triggers
 from camstudy.pipeline.inputs import Inputs
 from camstudy.pipeline.job import share_library
 from camstudy.pipeline.jobs import Jobs
@@ -61,6 +61,7 @@ onstart:
     # Not in jobs and not in dry runs; the lock is held.
     try:
         check_device(workflow, config["device"])
+        check_places(workflow)
         take_results(os.getcwd())
         orphans = cancel_orphans(recorded_jobs(workflow), os.getcwd())
     except CamstudyError as error:

@@ -64,7 +64,7 @@ class Files:
 
     ``stats`` is what the ledger notes of them: by the name of a file in a folder, or by an empty one of the archive;
     ``hashes`` maps those of a folder that were read to the sha256 of their content. ``shut`` names the folders that
-    may not be read.
+    may not be read, ``lost`` the links that lead nowhere.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -72,7 +72,8 @@ class Files:
         self.hashes: dict[str, str] = {}
         # Before anything is read: what changes meanwhile has another time then.
         self.shut: list[str] = []
-        self.stats = ledger.survey(self.path, [""], self.shut)
+        self.lost: list[str] = []
+        self.stats = ledger.survey(self.path, [""], self.shut, self.lost)
         try:
             if self.path.is_dir():
                 self.sizes = {name: size for name, (size, _) in self.stats.items()}

@@ -15,7 +15,7 @@ from camstudy.core.errors import CamstudyError, MissingFiles, unknown
 from camstudy.data.formats.beside import Beside, find_beside, leave_out, open_beside
 from camstudy.data.formats.boxes import LIMIT
 from camstudy.data.formats.files import IMAGES, OTHERS, Files, Root, endswith, is_leftover
-from camstudy.data.formats.listed import finder, number_of, read_lines, read_rows, refuse_missing
+from camstudy.data.formats.listed import SHOWN, finder, number_of, read_lines, read_rows, refuse_missing
 from camstudy.data.formats.photographs import NO_LABEL, Photograph, mixed
 from camstudy.data.synsets import imagenet_synsets, synset_names
 
@@ -178,12 +178,23 @@ def _is_text(name: str) -> bool:
 
 
 def _check_folders(several: Sequence[Files], are_classes: bool) -> None:
-    """Raise `CamstudyError` where a folder cannot be read, or, as a class, is empty: what is in it would be missed."""
+    """Raise `CamstudyError` where a folder cannot be read, or, as a class, is empty: what is in it would be missed.
+
+    So would be images and classes that are links which lead nowhere, as to a disk that is not mounted.
+    """
     for files in several:
         shut = [place for place in endswith(files.shut, "") if not place or not is_leftover(place)]
         if shut:
             places = ", ".join(str(files.path / place) for place in shut)
             raise CamstudyError(f"{places}: may not be read; make it readable (`chmod u+rx`), or move it elsewhere")
+        lost = [place for place in endswith(files.lost, "") if not is_leftover(place)]
+        lost = [place for place in lost if place.lower().endswith(IMAGES) or (are_classes and "/" not in place)]
+        if lost:
+            more = f" and {len(lost) - SHOWN} more" if lost[SHOWN:] else ""
+            raise CamstudyError(
+                f"{files.path}: links that lead nowhere: {', '.join(sorted(lost)[:SHOWN])}{more}; mount or mend what "
+                "they lead to, or remove them"
+            )
         inside = sorted(files.path.iterdir()) if are_classes and files.path.is_dir() else []
         inside = [place for place in inside if place.is_dir() and place.name[0] != "." and not is_leftover(place.name)]
         if empty := [place.name for place in inside if not any(place.iterdir())]:

@@ -13,6 +13,7 @@ from camstudy.data.formats.photographs import UNKNOWN, Photograph, check_image
 
 COLUMNS = ("image", "observer", "order", "x", "y")
 NUMBERS = ("order", "x", "y")
+DURATION = "duration"
 
 
 def list_table(root: str | Path | Root, table: str) -> tuple[Files, list[str]]:
@@ -29,25 +30,27 @@ def read_table(root: str | Path | Root, table: str) -> tuple[Files, list[Photogr
     The CSV file, as `camstudy.data.formats.listed.read_rows` reads it, has a line for each fixation: ``image``, the
     file's name below ``root``; ``observer``, any text; ``order``, a whole number that grows; ``x`` and ``y`` in pixels
     to the right and down, (0, 0) the upper left corner of the image; ``duration`` in milliseconds where that column is
-    there, empty where it is not known. Fixations outside of the image are left out and counted. An observer is the same
-    number for all images.
+    there, empty where it is not known; other columns are passed over. Fixations outside of the image are left out and
+    counted. An observer is the same number for all images.
 
-    Raises `CamstudyError`, with file and line, for columns that are missing, what is no number, a place in the order
-    that is taken twice, and an image that is not there.
+    Raises `CamstudyError`, with file and line, for columns that are missing or misspelt, what is no number, durations
+    below 0, a place in the order that is taken twice, and an image that is not there.
     """
     files, names = list_table(root, table)
     if not names:
         raise CamstudyError(f"{files.path}: no images; put JPEG or PNG files there")
     found: dict[str, dict[str, dict[float, tuple[float, float, float]]]] = {name: {} for name in names}
     find = finder(files, names)
-    for where, row in read_rows(files, table, COLUMNS):
+    for where, row in read_rows(files, table, COLUMNS, DURATION):
         if not row["observer"]:
             raise CamstudyError(f"{where}: has no observer; complete the line")
         name = find(row["image"])
         if name is None:
             raise CamstudyError(f"{where}: there is no image {row['image']!r}; put it there, or correct the name")
         order, x, y = (number_of(row, column, where) for column in NUMBERS)
-        duration = number_of(row, "duration", where) if row.get("duration") else UNKNOWN
+        duration = number_of(row, DURATION, where) if row.get(DURATION) else UNKNOWN
+        if row.get(DURATION) and duration < 0:
+            raise CamstudyError(f"{where}: `{DURATION}` is {row[DURATION]!r}, expected milliseconds, or nothing")
         own = found[name].setdefault(row["observer"], {})
         if order in own:
             raise CamstudyError(

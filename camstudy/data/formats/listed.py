@@ -1,6 +1,7 @@
 """Tables and lists of one's own: of any program's delimiter, and names of files as any system writes them."""
 
 import csv
+import difflib
 import io
 import math
 import re
@@ -14,14 +15,16 @@ SHOWN = 10  # names in a message
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
-def read_rows(files: Files, table: str, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def read_rows(
+    files: Files, table: str, columns: Sequence[str], optional: str | None = None
+) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield where each line of a CSV file is, for messages, and what its columns hold, without spaces around it.
 
     Values are separated by commas, semicolons or tabs, whichever the first line has most of. Names of columns go by
     small letters; lines without values are passed over, values that a line lacks are empty.
 
-    Raises `CamstudyError`, with the line, where ``columns`` are missing or twice there, and for lines with too many
-    values or a quote that does not end.
+    Raises `CamstudyError`, with the line, where ``columns`` are missing or twice there, or a column is almost called
+    as one that may be missing (``optional``), and for lines with too many values or a quote that does not end.
     """
     text = read_text(files, table)
     delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
@@ -30,6 +33,11 @@ def read_rows(files: Files, table: str, columns: Sequence[str]) -> Iterator[tupl
     try:
         names += [name.strip().lower() for name in next(rows, [])]
         _check_columns(names, columns, f"{files.path}, {table}, line 1")
+        if optional and optional not in names and (near := difflib.get_close_matches(optional, names, 1, 0.8)):
+            raise CamstudyError(
+                f"{files.path}, {table}, line 1: has a column `{near[0]}`, did you mean `{optional}`? Correct its "
+                "name, or take it out"
+            )
         for row in rows:
             where = f"{files.path}, {table}, line {rows.line_num}"
             values = [value.strip() for value in row]

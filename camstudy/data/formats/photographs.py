@@ -104,17 +104,22 @@ def decode(content: bytes, where: str, *, upright: bool = False) -> np.ndarray:
     phones store what they saw on its side, and note that.
     """
     with _opened(content, where) as image:
-        try:
-            if upright and (turn := _turn(image)) is not None:
-                image = image.transpose(turn)
-            if image.mode.startswith("I"):
-                # Pillow would cut them off at 255.
-                grey = (np.asarray(image).astype(np.int64) * 255 + 32767) // 65535
-                return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
-            # Converting what is RGB would copy it.
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
+        return pixels_of(image, where, upright=upright)
+
+
+def pixels_of(image: Image.Image, where: str, *, upright: bool = False) -> np.ndarray:
+    """Return the pixels of a picture of PIL as `decode` does."""
+    try:
+        if upright and (turn := _turn(image)) is not None:
+            image = image.transpose(turn)
+        if image.mode.startswith("I"):
+            # Pillow would cut them off at 255.
+            grey = (np.asarray(image).astype(np.int64) * 255 + 32767) // 65535
+            return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
+        # Converting what is RGB would copy it.
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CamstudyError(f"{where}: cannot be decoded ({error}); fetch it again") from None
 
 
 def check_image(content: bytes, where: str, *, upright: bool = False) -> tuple[int, int]:

@@ -22,29 +22,34 @@ if TYPE_CHECKING:
     needs="model",
     resolution="own",
     attention=True,
+    answers=True,
     source="Abnar and Zuidema 2020, arXiv 2005.00928, section 3",
 )
 def attention_rollout(context: Context) -> Tensor:
     """Return the row of A_L ... A_1, values >= 0, A_b = 0.5 I + 0.5 mean over heads of block b's attention.
 
-    Which class is explained plays no part. One forward pass; one block's attention is held at a time.
+    Which class is explained plays no part. One forward pass; each block's mean over heads is held, and from the last
+    block to the first a row is multiplied, not a matrix.
     """
-    import torch
-
     from camstudy.explain.attention import in_parts, reading, watched
 
+    name = "attention_rollout"
+
     def work(images: Tensor, _targets: Tensor) -> tuple[Tensor, int]:
-        rolled: list[Tensor] = []
+        means: list[Tensor] = []
+        held: list[int] = []
 
         def note(_index: int, weights: Tensor) -> None:
-            own = torch.eye(weights.shape[-1]).to(weights)
-            mixed = (weights.mean(1) + own) / 2
-            rolled[:] = [mixed @ rolled[0] if rolled else mixed, weights]
+            means.append(weights.mean(1))
+            held.append(weights[0].numel())
 
-        with watched(context.model, "attention_rollout", len(images), note):
+        with watched(context.model, name, len(images), note):
             context.model(images)
-        product, last = rolled
-        return reading(context.model, last, "attention_rollout").map(product), last[0].numel()
+        read = reading(context.model, means[0], name)
+        row = read.row.to(means[0]).expand(len(images), 1, -1)
+        for mean in reversed(means):
+            row = (row + row @ mean) / 2
+        return read.map(row), sum(held[:1]) + sum(mean[0].numel() for mean in means)
 
     return in_parts(context, work)
 
@@ -76,10 +81,12 @@ def gae(context: Context) -> Tensor:
         with torch.enable_grad(), watched(context.model, "gae", len(images), note):
             chosen = context.model(images).gather(1, targets[:, None]).sum()
         gradients = torch.autograd.grad(chosen, kept)
-        relevance = torch.eye(kept[0].shape[-1]).to(kept[0]).expand(len(images), -1, -1)
-        for weights, gradient in zip(kept, gradients, strict=True):
-            relevance = relevance + (gradient * weights.detach()).relu().mean(1) @ relevance
-        return reading(context.model, kept[0], "gae").map(relevance), sum(weights[0].numel() for weights in kept)
+        read = reading(context.model, kept[0], "gae")
+        row = read.row.to(kept[0]).expand(len(images), 1, -1)
+        # From the last block: R = (I + E_L) ... (I + E_1), of which a row is needed.
+        for weights, gradient in zip(reversed(kept), reversed(gradients), strict=True):
+            row = row + row @ (gradient * weights.detach()).relu().mean(1)
+        return read.map(row), sum(weights[0].numel() for weights in kept)
 
     return in_parts(context, work)
 
@@ -130,7 +137,8 @@ def class_embedding_projection(context: Context) -> Tensor:
         finally:
             for handle in handles:
                 handle.remove()
-        return reading(model, held[0], name).map(total[0]), held[0][0].numel()
+        read = reading(model, held[0], name)
+        return read.map(read.row.to(total[0]) @ total[0]), held[0][0].numel()
 
     return in_parts(context, work)
 

@@ -21,6 +21,7 @@ VALUES = ("softmax", "scores")
     resolution="own",
     variant="castream",
     attention=True,
+    answers=True,
     source="Torres et al. 2024, arXiv 2404.14996, section 3.2; of transformers, Caron et al. 2021, arXiv 2104.14294",
     allowed={"values": one_of(VALUES)},
 )
@@ -77,7 +78,8 @@ def _of_transformer(context: Context, block: int) -> Tensor:
 
         with watched(context.model, name, len(images), note):
             context.model(images)
-        return reading(context.model, found[0], name).map(found[0].mean(1)), found[0][0].numel()
+        read = reading(context.model, found[0], name)
+        return read.map(read.row.to(found[0]) @ found[0].mean(1)), found[0][0].numel()
 
     return in_parts(context, work)
 

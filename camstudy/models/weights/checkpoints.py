@@ -1,6 +1,7 @@
 """Read and write weights: safetensors, and torch files without running the code that a pickle may hold."""
 
 import argparse
+import codecs
 import pathlib
 import pickle
 import re
@@ -9,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -33,14 +35,20 @@ from camstudy.models.weights.names import (
 
 _DCLS_VERSION = "dcls_version"
 
-# All that released `.pth.tar` files hold besides tensors and plain values; paths become inert pure paths, so
-# that a file written on Windows loads too.
+# All that released `.pth.tar` files hold besides tensors and plain values: options, paths, numbers of numpy. Paths
+# become inert pure paths, so that a file written on Windows loads too.
 _ALLOWED = [
     argparse.Namespace,
     pathlib.PurePosixPath,
     pathlib.PureWindowsPath,
     (pathlib.PurePosixPath, "pathlib.PosixPath"),
     (pathlib.PureWindowsPath, "pathlib.WindowsPath"),
+    # Numbers of numpy, as the best accuracy so far: a type and bytes, of files from before numpy 2 too.
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
+    np._core.multiarray.scalar,
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    codecs.encode,
 ]
 
 
@@ -57,7 +65,7 @@ def load_state(path: str | Path, *, key: str | None = None, sha256: str | None =
     ------
     CamstudyError
         for a missing or damaged file, another checksum or format, a pickle with objects other than tensors, plain
-        values, ``argparse.Namespace`` and paths, and where `picked` does.
+        values, ``argparse.Namespace``, paths and numbers of numpy, and where `picked` does.
     """
     path = Path(path)
     if path.is_dir():

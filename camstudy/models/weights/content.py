@@ -13,6 +13,7 @@ STATE_KEYS = ("model", "state_dict_ema", "state_dict")
 # As timm's trainer writes them, the average and what it is of.
 AVERAGE = ("state_dict_ema", "state_dict")
 SHOWN = 10  # names in a message
+HALF = 2  # bytes of the smallest floats that are weights as they are; those of 8 bits want a scale
 # Of norms: how far values spread, and in how many batches.
 COUNTS = ("running_var", "num_batches_tracked")
 DEEP = 5  # mappings and lists within each other
@@ -140,7 +141,7 @@ def refuse_values(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where:
 
 
 def _mistake(own: Tensor, tensor: Tensor) -> str:
-    if tensor.is_quantized or (own.is_floating_point() and not tensor.is_floating_point()):
+    if tensor.is_quantized or (own.is_floating_point() and (not tensor.is_floating_point() or tensor.itemsize < HALF)):
         return "take the weights from before quantization, or dequantize them: the model has real numbers for these"
     if tensor.is_meta:
         return "save the weights when they are loaded: these have no data (device `meta`)"
