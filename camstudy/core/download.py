@@ -18,6 +18,7 @@ from tqdm import tqdm
 from camstudy.core.addresses import identity, mistake, redact
 from camstudy.core.credentials import open_address
 from camstudy.core.errors import CamstudyError
+from camstudy.core.files import remove
 from camstudy.core.provenance import read_json, sha256_file, write_json
 
 BLOCK = 1 << 20
@@ -91,6 +92,8 @@ def fetch(url: str, destination: Path, sha256: str | None = None, *, attempts: i
             f"{shown}: its sha256 is {found}, expected {sha256}; nothing was kept. Run again in case the download was"
             " damaged; if the file was replaced by another one that you trust, correct `sha256`"
         )
+    if destination.is_dir():
+        remove(destination)
     part.replace(destination)
     _forget(part)
     return found
@@ -241,5 +244,6 @@ def _size(part: Path) -> int:
 
 
 def _forget(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _note(part).unlink(missing_ok=True)
+    # Either may be a folder, if something else made it.
+    remove(part)
+    remove(_note(part))

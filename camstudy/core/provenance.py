@@ -19,6 +19,7 @@ from camstudy.core.identity import canonical, digest
 PACKAGE = Path(__file__).parents[1]
 # Keys of a JSON file: a digest of what else is in it, and where below `results` it lies.
 SEAL, PLACE = "seal", "written_as"
+LONGEST_NAME = 255  # bytes, of file systems
 
 
 def fingerprint(**parts: object) -> str:
@@ -167,7 +168,8 @@ def stated_files(record: Mapping, path: str | Path) -> dict[Path, str]:
 
 
 def _is_file_name(name: str) -> bool:
-    return name == Path(name).name and name not in ("", "..") and "\0" not in name
+    is_short = len(name.encode(errors="surrogatepass")) <= LONGEST_NAME
+    return name == Path(name).name and name not in ("", "..") and "\0" not in name and is_short
 
 
 def verify(file: str | Path, record: str | Path) -> Path:

@@ -1,9 +1,11 @@
 """Explain a whole dataset, chunk by chunk, into a store from which a killed run goes on."""
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -17,6 +19,8 @@ from camstudy.models.inputs import crop_box, crop_boxes
 
 # What decides the bits of maps.
 PACKAGES = ("torch", "timm", "DCLS", "grad-cam")
+# Images that are prepared together: a few chunks of a dataset. Those of a chunk of maps would take a lot of memory.
+AT_ONCE = 128
 
 
 def explain_dataset(
@@ -68,18 +72,22 @@ def explain_dataset(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     pending = writer.pending()
+    # In whole batches, so that maps do not depend on it.
+    at_once = batch_size * math.ceil(AT_ONCE / batch_size)
     for part in tqdm(pending, "chunks", mininterval=10):
         source = slice(images.start + part.start, images.start + part.stop)
-        maps, found = explainer.explain(
-            explainer.prepare(dataset.images(source)),
-            labels[source],
-            numbers=range(source.start, source.stop),
-            batch_size=batch_size,
-        )
-        seen = {} if boxes is None else {"crop_box": boxes[source]}
-        arrays = found.arrays[explainer.method["method"]]
-        writer.write(part, heatmap=maps, target=found.target, **seen, **arrays)
-        batch_size = found.batch_size
+        pieces: list[Mapping[str, np.ndarray]] = []
+        for start in range(source.start, source.stop, at_once):
+            numbers = range(start, min(start + at_once, source.stop))
+            piece = slice(numbers.start, numbers.stop)
+            maps, found = explainer.explain(
+                explainer.prepare(dataset.images(piece)), labels[piece], numbers=numbers, batch_size=batch_size
+            )
+            batch_size = found.batch_size
+            seen = {} if boxes is None else {"crop_box": boxes[piece]}
+            arrays = found.arrays[explainer.method["method"]]
+            pieces.append({"heatmap": maps, "target": found.target, **seen, **arrays})
+        writer.write(part, **{name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]})
     writer.finish(versions=versions(*PACKAGES))
     explained = sum(part.stop - part.start for part in pending)
     return {

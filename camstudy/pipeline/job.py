@@ -21,7 +21,7 @@ from camstudy.pipeline.gpus import promised
 if TYPE_CHECKING:
     import torch
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 
 
 def share_library() -> None:
@@ -182,3 +182,5 @@ def _keep_freed_memory() -> None:
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
         libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)
+        # Else each thread that reads chunks keeps those that it has read.
+        libc.mallopt(M_ARENA_MAX, 2)

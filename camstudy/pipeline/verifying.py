@@ -1,11 +1,13 @@
 """Reading all that a study rests on: which of its results are not what was written."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from camstudy.core import chunks
 from camstudy.core.errors import CamstudyError, Damaged
+from camstudy.core.identity import digest
 from camstudy.core.ledger import table_of
 from camstudy.core.provenance import read_json, stated_files, verify
 from camstudy.core.store import open_store, store_path
@@ -40,11 +42,19 @@ def records_of_study(study: str) -> list[Path]:
 def _of_table(record: Path, content: dict) -> Iterator[Damaged]:
     """Look for the table of files from outside, without which no change of theirs would be noticed."""
     table = table_of(record)
-    # Of shards that the workflow made, their records tell.
-    outside = "store" in content and content.get("content") and " shards=" not in content["identity"]
-    if outside and not table.is_file():
+    if _is_from_outside(content) and not table.is_file():
         there = [table] if os.path.lexists(table) else []
         yield Damaged(f"{table}: the list of the files that {record} was made from is gone", record, *there)
+
+
+def _is_from_outside(content: dict) -> bool:
+    """Whether files that the workflow neither made nor fetched were read: of a dataset, control maps or weights."""
+    identity = content["identity"]
+    if "store" not in content:
+        return f"source={digest('file')}" in identity.split()
+    # Of shards that the workflow made, their records tell.
+    prepared = content.get("content") and " shards=" not in identity
+    return bool(prepared) or re.search(r"(^| )code=(\S*,)?files:", identity) is not None
 
 
 def _of_files(record: Path, content: dict) -> Iterator[Damaged]:

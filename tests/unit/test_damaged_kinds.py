@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from camstudy.core.damage import set_aside
+from camstudy.core.identity import digest
 from camstudy.core.provenance import read_json, sha256_file, write_json, write_record
 from camstudy.core.store import ArraySpec, StoreWriter
 from camstudy.pipeline.verifying import damages
@@ -87,6 +88,37 @@ def test_the_list_of_files_from_outside_is_missed(tmp_path, monkeypatch):
     set_aside(found)
     assert not record.exists()
     assert not table.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("kind", "identity", "is_listed"),
+    [
+        ("store", "code=explain_control:1,files:1", True),
+        ("store", "code=explain_control:1,center:1", False),
+        ("weights", f"code=fetch_weights:1 source={digest('file')}", True),
+        ("weights", f"code=fetch_weights:1 source={digest('https://host.org/a.pth')}", False),
+    ],
+)
+def test_the_list_of_control_maps_and_weights_is_missed(tmp_path, monkeypatch, kind, identity, is_listed):
+    make(tmp_path, 0)
+    monkeypatch.chdir(tmp_path)
+    record = Path(RECORDS[kind])
+    if kind == "store":
+        store(record, 0, identity)
+    else:
+        write_json(record, {**read_json(record), "identity": identity})
+    table = record.with_suffix(".sources.jsonl")
+    assert [str(table) in str(found) for found in damages([record])] == [True] * is_listed
+    table.write_text("")
+    assert list(damages([record])) == []
+
+
+def test_a_record_of_a_file_with_a_name_that_none_can_have_is_damaged(tmp_path, monkeypatch):
+    make(tmp_path, 0)
+    monkeypatch.chdir(tmp_path)
+    record = Path(RECORDS["cost"])
+    write_json(record, {**read_json(record), "files": {"x" * 256: "0" * 64}})
+    assert [found.record for found in damages([record])] == [record]
 
 
 def test_shards_of_the_workflow_are_in_no_list(tmp_path, monkeypatch):

@@ -115,6 +115,14 @@ def test_a_whole_download(server, tmp_path, waits):
     assert (len(server.requests), waits) == (1, [])
 
 
+@pytest.mark.parametrize("place", ["file", "file.part", "file.part.json"])
+def test_a_folder_in_the_place_of_a_file_makes_way(server, tmp_path, place):
+    (tmp_path / place / "within").mkdir(parents=True)
+    assert fetch(server.url, tmp_path / "file") == SHA256
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert only(tmp_path) == ["file"]
+
+
 def test_a_cut_download_is_resumed_where_it_ended(server, tmp_path, capfd):
     server.faults = [{"cut": 100_000}, {"cut": 50_000}]
     path = tmp_path / "weights.pth"

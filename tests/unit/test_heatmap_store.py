@@ -23,6 +23,7 @@ from camstudy.explain.store import ATTRIBUTES, Heatmaps, heatmap_writer
 from camstudy.models.inputs import crop_box, prepare
 
 torch.set_num_threads(1)
+whole = Explainer.prepare
 
 N, CHUNK = 22, 8
 SETTINGS = {"batch_size": 3, "chunk_size": CHUNK}
@@ -275,6 +276,18 @@ def test_parts_are_read_as_the_whole(tmp_path, dataset, model, parts):
         np.testing.assert_array_equal(divided.targets(part), whole.targets(part))
         np.testing.assert_allclose(divided.maps(part), whole.maps(part), atol=1e-6)
     assert len(divided.maps([])) == 0
+
+
+def test_maps_do_not_depend_on_how_many_images_are_prepared_together(tmp_path, dataset, model, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(Explainer, "prepare", lambda self, images: prepared.append(len(images)) or whole(self, images))
+    run(tmp_path / "one.json", dataset, model)
+    assert prepared == [8, 8, 6]
+    monkeypatch.setattr("camstudy.explain.run.AT_ONCE", 4)
+    run(tmp_path / "pieces.json", dataset, model)
+    assert prepared[3:] == [6, 2, 6, 2, 6]
+    for one, pieces in zip(read(tmp_path / "one.json"), read(tmp_path / "pieces.json"), strict=True):
+        np.testing.assert_array_equal(pieces, one)
 
 
 @pytest.mark.parametrize(
