@@ -30,13 +30,17 @@ from tests.golden.numbers import noise, weights
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "camstudy", "config", "envs", "profiles", "scripts", "workflow")
-PHOTOGRAPHS = ("imagenet", "imagenet_train", "voc2012", "cub200", "mit1003", "salicon", "cat2000")
+PHOTOGRAPHS = (
+    *("imagenet", "imagenet_train", "voc2012", "cub200", "mit1003", "salicon", "cat2000"),
+    *("cifar10", "cifar100", "mit67", "gaze_table", "folder", "unlabeled"),
+)
 # Beside what the study asks for.
 TARGETS = [
     "all",
     "results/models/trained/model.json",
     "results/data/clickme.json",
     *(f"results/data/{name}.json" for name in PHOTOGRAPHS),
+    *(f"results/scores/gazed/plain/{name}.parquet" for name in ("gradcam/gaze", "gradcam/gradients", "fovex/scanpaths")),
 ]
 
 
@@ -139,15 +143,19 @@ def _alone() -> Iterator[None]:
 
 
 def _make_inputs(inputs: Path) -> None:
-    for name in ("imagenet", "voc2012", "cub200", "mit1003", "salicon", "cat2000"):
+    places = ("imagenet", "voc2012", "cub200", "mit1003", "salicon", "cat2000", "cifar", "mit67", "gaze_table", "folder")
+    for name in places:
         (inputs / name).mkdir(parents=True)
     trees.as_distributed(inputs / "imagenet")
     trees.imagenet_boxes(inputs / "imagenet")
     trees.as_train(inputs / "imagenet")
     trees.voc2012(inputs / "voc2012")
     trees.cub200(inputs / "cub200")
-    for make in (trees.mit1003, trees.salicon, trees.cat2000):
+    for make in (trees.mit1003, trees.salicon, trees.cat2000, trees.mit67, trees.gaze_table):
         make(inputs / make.__name__)
+    for version in ("cifar10", "cifar100"):
+        trees.cifar(inputs / "cifar", version)
+    trees.as_classes(inputs / "folder")
     examples = [_example(number) for number in range(2)]
     write_shard(inputs / "0.tfrecords", examples)
     block = timm.models.resnet.BasicBlock

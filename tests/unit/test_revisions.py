@@ -77,6 +77,21 @@ def test_results_that_follow_other_code_are_renewed_and_others_are_reported(firs
     assert report.lines == []
 
 
+def test_more_cases_of_code_that_did_not_change_begin_no_revision(first):
+    _, data = first
+    more = {"method:a": ROUNDED | {"more": np.ones(1)}, "method:b": OLD}
+    digests = {"method:a": "d1", "method:b": "d1"}
+    report = Report()
+    renew(digests, more, data, report)
+    assert len(report.lines) == 2
+    assert not report.puzzling
+    report = Report()
+    renew(digests, more, data, report)
+    assert report.lines == []
+    renew(digests, {"method:a": OLD}, data, report)
+    assert report.puzzling, "a case that is gone is none of more"
+
+
 def test_a_change_of_one_value_shows_in_a_sketch():
     values = np.random.default_rng(0).random((2, 50, 60))
     name, before = named("maps", values)
