@@ -34,13 +34,14 @@ PHOTOGRAPHS = (
     *("imagenet", "imagenet_train", "voc2012", "cub200", "mit1003", "salicon", "cat2000"),
     *("cifar10", "cifar100", "mit67", "gaze_table", "folder", "unlabeled"),
 )
+SCORES = ("gradcam/gaze", "gradcam/gradients", "fovex/scanpaths")
 # Beside what the study asks for.
 TARGETS = [
     "all",
     "results/models/trained/model.json",
     "results/data/clickme.json",
     *(f"results/data/{name}.json" for name in PHOTOGRAPHS),
-    *(f"results/scores/gazed/plain/{name}.parquet" for name in ("gradcam/gaze", "gradcam/gradients", "fovex/scanpaths")),
+    *(f"results/scores/gazed/plain/{name}.parquet" for name in SCORES),
 ]
 
 
@@ -143,8 +144,7 @@ def _alone() -> Iterator[None]:
 
 
 def _make_inputs(inputs: Path) -> None:
-    places = ("imagenet", "voc2012", "cub200", "mit1003", "salicon", "cat2000", "cifar", "mit67", "gaze_table", "folder")
-    for name in places:
+    for name in (*(name for name in PHOTOGRAPHS if not name.startswith("cifar")), "cifar"):
         (inputs / name).mkdir(parents=True)
     trees.as_distributed(inputs / "imagenet")
     trees.imagenet_boxes(inputs / "imagenet")
