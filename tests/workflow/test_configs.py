@@ -36,7 +36,7 @@ def rules():
 
 
 RULES = rules()
-SCORED = r"Score (\S+) of (\S+) on (\S+) by (\S+)\n"
+SCORED = r"Score (\S+) of (\S+) on ([^/\s]+)(/\S+)? by (\S+)\n"
 
 
 def directive(rule, name):
@@ -97,7 +97,7 @@ def test_shipped_studies_can_be_planned(project, config):
             for model, data, maps in re.findall(r"Explain (\S+) on (\S+) with (\S+)\n", output)
         ),
         *(f"heatmaps/{data}/control/{maps}" for maps, data in re.findall(r"control maps (\S+) for (\S+)\n", output)),
-        *(f"scores/{d}/{model}/{maps}/{p}" for maps, model, d, p in re.findall(SCORED, output)),
+        *(f"scores/{d}/{model}/{maps}/{p}{part}" for maps, model, d, part, p in re.findall(SCORED, output)),
     ]
     known = set(records_known(project.path, study))
     assert [path for path in made if f"results/{path}.json" not in known] == []
