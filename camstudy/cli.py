@@ -133,12 +133,13 @@ def _results(asked: argparse.Namespace, _: list[str]) -> int:
     if not asked.remove or not unused:
         return 0
     print(*(f"  {room.record}" for room in unused), sep="\n")
-    question = f"Delete these {len(unused)} results ({amount(sum(room.size for room in unused))}), which no study uses?"
+    size = amount(sum(room.size for room in unused))
+    question = f"Delete these results ({len(unused)}, {size}), which no study uses?"
     if not asked.yes and input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
         print("Nothing was deleted.")
         return 1
     remove(unused)
-    print(f"Deleted {len(unused)} results.")
+    print(f"Results deleted: {len(unused)}.")
     return 0
 
 

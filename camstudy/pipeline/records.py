@@ -89,8 +89,8 @@ def complaint(found: Unrecorded, most: int = 8) -> str:
     more = len(found.different) - len(listed)
     return "\n".join(
         [
-            f"{len(found.different)} results here were made by another configuration, other code or other data than "
-            "today's, and Snakemake has no record of them; what differs:",
+            "Results here that were made by another configuration, other code or other data than today's, and that "
+            f"Snakemake has no record of: {len(found.different)}. What differs:",
             *listed,
             *([f"  and {more} more"] if more else []),
             "Delete them to have them made anew, or take the configuration and the code that made them. `make records` "

@@ -170,7 +170,7 @@ def test_what_no_study_uses_is_removed_after_asking(results, monkeypatch, capsys
     monkeypatch.setattr("builtins.input", lambda question: "y")
     assert cli.main(["results", "--remove"]) == 0
     assert sorted(path.name for path in Path("results/data").iterdir()) == ["used.json", "used.run.json", "used.zarr"]
-    assert "Deleted 1 results" in capsys.readouterr().out
+    assert "Results deleted: 1." in capsys.readouterr().out
 
 
 def test_a_study_is_packed_with_where_it_came_from(results, tmp_path):

@@ -37,7 +37,7 @@ def test_results_without_a_record_are_compared(results):
     assert found.equal == ["same.json", "table.csv"]
     assert found.different == {"other.json": ["model"], "bare.csv": ["code"]}
     told = complaint(found)
-    assert "2 results here were made" in told
+    assert "has no record of: 2. What differs:" in told
     assert "other.json (model)" in told
     assert "(2 here)" in told
 
