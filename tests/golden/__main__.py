@@ -69,7 +69,9 @@ class Results:
                     units.append(f"family:{families[step.wildcards['protocol']]}")
                 if step.script.startswith(QUICK):
                     continue
-                place = " ".join(value for key, value in step.wildcards.items() if key != "study")
+                # The name of an archive's place follows its address, here of a temporary folder.
+                named_by = [value for key, value in step.wildcards.items() if key not in ("study", "archives")]
+                place = " ".join(named_by)
                 for path in step.outputs:
                     for name, values in read(path):
                         key, numbers = named(f"{place} {path.suffix} {name}", values)

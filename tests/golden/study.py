@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "camstudy", "config", "envs", "profiles", "scripts", "workflow")
 PHOTOGRAPHS = (
     *("imagenet", "imagenet_train", "voc2012", "cub200", "mit1003", "salicon", "cat2000"),
-    *("cifar10", "cifar100", "mit67", "gaze_table", "folder", "unlabeled"),
+    *("cifar10", "cifar100", "mit67", "gaze_table", "folder", "unlabeled", "fetched"),
 )
 SCORES = ("gradcam/gaze", "gradcam/gradients", "fovex/scanpaths")
 # Beside what the study asks for.
@@ -151,6 +151,7 @@ def _make_inputs(inputs: Path) -> None:
     trees.as_train(inputs / "imagenet")
     trees.voc2012(inputs / "voc2012")
     trees.cub200(inputs / "cub200")
+    trees.cub200(inputs / "fetched", packed=True)
     for make in (trees.mit1003, trees.salicon, trees.cat2000, trees.mit67, trees.gaze_table):
         make(inputs / make.__name__)
     for version in ("cifar10", "cifar100"):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -56,6 +57,10 @@ def read(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield "tensors", np.concatenate([sketch(tensor, 4) for tensor in tensors.values()])
     elif path.suffix in (".tfrecord", ".tfrecords"):
         yield "bytes", np.frombuffer(path.read_bytes(), np.uint8)
+    elif path.suffix == ".tgz":
+        # Its bytes have times, too.
+        with tarfile.open(path) as archive:
+            yield "members", [f"{member.name} {member.size}" for member in archive]
     elif path.suffix == ".json":
         yield from _numbers("", json.loads(path.read_text()))
         store = path.with_suffix(".zarr")
