@@ -190,7 +190,7 @@ def test_mistakes_in_plugins_are_told_with_their_line(project):  # noqa: F811
     (folder / "my_methods.py").unlink()
     done = project.run("--dry-run", "--configfile", "mine/study.yaml", check=False)
     line = (folder / "study.yaml").read_text().splitlines().index("plugins:") + 2
-    where = f"`plugins[0]` (mine/study.yaml, line {line}): "
+    where = f"`plugins[0]` ({folder / 'study.yaml'}, line {line}): "
     message = f"{where}no file `my_methods.py` in {folder} and in {project.path}; put it there, or correct"
     assert message in done.stdout + done.stderr
 
