@@ -51,8 +51,9 @@ test: $(VENV)/.installed
 
 test-all: test test-rest
 
+# Files of tests in their order: otherwise those of the fewest come last, which are long, and one process waits.
 test-rest: $(VENV)/.installed
-	$(PYTEST) -m full --ignore tests/cluster $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+	$(PYTEST) -m full --ignore tests/cluster $(SIDE_BY_SIDE) --no-loadscope-reorder $(PYTEST_ARGS)
 	$(PYTEST) -m full tests/cluster $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed
