@@ -1,8 +1,10 @@
 """The error types for what a user can mend, and the spelling help their messages use."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+SHOWN = 10  # names in a message
 
 
 class CamstudyError(Exception):
@@ -39,6 +41,16 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     if near:
         return f", did you mean `{near[0]}`?"
     return f"; valid names: {', '.join(names)}" if names else ""
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the first ten names, and how many more there are.
+
+    >>> first_of(["a", "b"]), first_of("abcdefghijkl")
+    ('a, b', 'a, b, c, d, e, f, g, h, i, j and 2 more')
+    """
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def unknown(what: str, name: str, valid: Iterable[str]) -> CamstudyError:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camstudy.core.errors import CamstudyError
+from camstudy.core.errors import CamstudyError, first_of
 
 if TYPE_CHECKING:
     from snakemake.workflow import Workflow
@@ -75,9 +75,8 @@ def _ask(*command: str) -> tuple[list[str], str]:
 
 def _complain(jobs: list[str], directory: str | Path, trouble: str) -> str:
     """Return what to say of jobs that did not end."""
-    many = ", ".join(jobs[:10]) + (f" and {len(jobs) - 10} more" if len(jobs) > 10 else "")
     return (
-        f"SLURM jobs {many} of a run in {directory} have not ended as far as SLURM says"
+        f"SLURM jobs {first_of(jobs)} of a run in {directory} have not ended as far as SLURM says"
         f"{trouble and f' ({trouble})'}, and would write the same files as another run; cancel them (`scancel`) before "
         "you start again"
     )

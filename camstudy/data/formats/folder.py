@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from camstudy.core.errors import CamstudyError, MissingFiles, unknown
+from camstudy.core.errors import CamstudyError, MissingFiles, first_of, unknown
 from camstudy.data.formats.beside import Beside, find_beside, leave_out, open_beside
 from camstudy.data.formats.boxes import LIMIT
 from camstudy.data.formats.files import IMAGES, OTHERS, Files, Root, endswith, is_leftover
-from camstudy.data.formats.listed import SHOWN, finder, number_of, read_lines, read_rows, refuse_missing
+from camstudy.data.formats.listed import finder, number_of, read_lines, read_rows, refuse_missing
 from camstudy.data.formats.photographs import NO_LABEL, Photograph, mixed
 from camstudy.data.synsets import imagenet_synsets, synset_names
 
@@ -190,9 +190,8 @@ def _check_folders(several: Sequence[Files], are_classes: bool) -> None:
         lost = [place for place in endswith(files.lost, "") if not is_leftover(place)]
         lost = [place for place in lost if place.lower().endswith(IMAGES) or (are_classes and "/" not in place)]
         if lost:
-            more = f" and {len(lost) - SHOWN} more" if lost[SHOWN:] else ""
             raise CamstudyError(
-                f"{files.path}: links that lead nowhere: {', '.join(sorted(lost)[:SHOWN])}{more}; mount or mend what "
+                f"{files.path}: links that lead nowhere: {first_of(sorted(lost))}; mount or mend what "
                 "they lead to, or remove them"
             )
         inside = sorted(files.path.iterdir()) if are_classes and files.path.is_dir() else []

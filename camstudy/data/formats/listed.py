@@ -7,11 +7,10 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from camstudy.core.errors import CamstudyError, MissingFiles
+from camstudy.core.errors import CamstudyError, MissingFiles, first_of
 from camstudy.data.formats.files import Files, letters
 
 DELIMITERS = ",;\t"
-SHOWN = 10  # names in a message
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
@@ -122,8 +121,7 @@ def read_lines(files: Files, name: str) -> list[str]:
 def refuse_missing(files: Files, table: str, missing: Sequence[str], there: Iterable[str]) -> None:
     """Raise `CamstudyError` that shows names which a list has and no image."""
     if missing:
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         raise CamstudyError(
-            f"{files.path}, {table}: names images that are not there: {', '.join(missing[:SHOWN])}{more}; correct the "
+            f"{files.path}, {table}: names images that are not there: {first_of(missing)}; correct the "
             f"names, which are like {min(there)}"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from camstudy.core.errors import CamstudyError
+from camstudy.core.errors import CamstudyError, first_of
 from camstudy.core.geometry import resample
 from camstudy.core.ledger import record, survey
 from camstudy.core.paths import expanded
@@ -28,7 +28,6 @@ from camstudy.explain.parameters import allowed
 from camstudy.explain.registry import METHODS
 
 CLOSE = 0.1  # by which the sides of a map may be out of proportion with its image's
-SHOWN = 10  # names in a message
 
 
 @METHODS.register(
@@ -89,11 +88,10 @@ def _names(path: str, images: tuple[str, ...]) -> list[Place | int]:
     if twice := next((image for image, every in found.items() if len(every) > 1), None):
         raise CamstudyError(f"method `files`: {path} has {' and '.join(called[twice])} of the image {twice}; keep one")
     if missing := [image for image, every in found.items() if not every]:
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         has = f"maps called {', '.join(there[:3])}" if there else f"no files of {', '.join(GREY)}"
         raise CamstudyError(
-            f"method `files`: {path} has no map of {len(missing)} of {len(images)} images: {', '.join(missing[:SHOWN])}"
-            f"{more}; it has {has}; call maps as the images are, with another ending or one more: "
+            f"method `files`: {path} has no map of {len(missing)} of {len(images)} images: {first_of(missing)}; "
+            f"it has {has}; call maps as the images are, with another ending or one more: "
             f"`{wanted(images, missing[0], '.npy')}`"
         )
     return [found[image][0] for image in images]
